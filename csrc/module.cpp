@@ -1,0 +1,143 @@
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "decode.hpp"
+#include "match.hpp"
+
+namespace py = pybind11;
+
+// The arrays of _core.pyi, in the same order.
+using FloatArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using DoubleArray = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+namespace {
+
+std::string shape_of(const py::array& array) { return py::str(array.attr("shape")); }
+
+/// Hand a vector of records of `n_fields` T each to NumPy without copying.
+template <class T, class Record>
+py::array_t<T> to_numpy(std::vector<Record>&& records) {
+    static_assert(sizeof(Record) % sizeof(T) == 0);
+    constexpr auto n_fields = static_cast<py::ssize_t>(sizeof(Record) / sizeof(T));
+    auto owner = std::make_unique<std::vector<Record>>(std::move(records));
+    const auto n = static_cast<py::ssize_t>(owner->size());
+    const T* data = reinterpret_cast<const T*>(owner->data());
+    py::capsule base(owner.get(), [](void* p) { delete static_cast<std::vector<Record>*>(p); });
+    owner.release();
+    if constexpr (n_fields == 1) return py::array_t<T>({n}, data, base);
+    return py::array_t<T>({n, n_fields}, data, base);
+}
+
+py::tuple decode(const FloatArray& grid, double cell_size, double origin, double threshold,
+                 double merge_distance) {
+    const bool batch = grid.ndim() == 4;
+    if (!(grid.ndim() == 3 || batch) || grid.shape(batch ? 1 : 0) != 3)
+        throw py::value_error("grid must have shape (3, rows, cols) or (N, 3, rows, cols), got " +
+                              shape_of(grid));
+    if (!(cell_size > 0.0) || !std::isfinite(cell_size))
+        throw py::value_error("cell_size must be positive, got " + std::to_string(cell_size));
+    if (!(threshold >= 0.0))
+        throw py::value_error("threshold must not be negative, got " + std::to_string(threshold));
+    const blinkcore::DecodeOptions options{cell_size, origin, threshold, merge_distance};
+    const float* data = grid.data();
+    const py::ssize_t n_grids = batch ? grid.shape(0) : 1;
+    const auto n_rows = static_cast<std::size_t>(grid.shape(grid.ndim() - 2));
+    const auto n_cols = static_cast<std::size_t>(grid.shape(grid.ndim() - 1));
+    std::vector<std::int64_t> index;
+    std::vector<blinkcore::Spot> spots;
+    {
+        py::gil_scoped_release release;
+        for (py::ssize_t i = 0; i < n_grids; ++i) {
+            auto found = blinkcore::decode(data + static_cast<std::size_t>(i) * 3 * n_rows * n_cols,
+                                           n_rows, n_cols, options);
+            index.insert(index.end(), found.size(), i);
+            spots.insert(spots.end(), found.begin(), found.end());
+        }
+    }
+    return py::make_tuple(to_numpy<std::int64_t>(std::move(index)),
+                          to_numpy<double>(std::move(spots)));
+}
+
+std::vector<blinkcore::Point> to_points(const DoubleArray& array, const char* name) {
+    if (array.ndim() != 2 || (array.shape(1) != 2 && array.shape(1) != 3))
+        throw py::value_error(std::string(name) + " must have shape (n, 2) or (n, 3), got " +
+                              shape_of(array));
+    const auto points = array.unchecked<2>();
+    const bool has_z = array.shape(1) == 3;
+    std::vector<blinkcore::Point> result;
+    result.reserve(static_cast<std::size_t>(array.shape(0)));
+    for (py::ssize_t i = 0; i < array.shape(0); ++i) {
+        const blinkcore::Point point{has_z ? points(i, 0) : 0.0, points(i, has_z ? 1 : 0),
+                                     points(i, has_z ? 2 : 1)};
+        if (!std::isfinite(point.z) || !std::isfinite(point.y) || !std::isfinite(point.x))
+            throw py::value_error(std::string(name) + " must be finite, got row " +
+                                  std::to_string(i) + " with NaN or infinity");
+        result.push_back(point);
+    }
+    return result;
+}
+
+void check_same_width(const DoubleArray& truth, const DoubleArray& detected) {
+    if (truth.shape(1) != detected.shape(1))
+        throw py::value_error("truth and detected must have as many coordinates, got " +
+                              shape_of(truth) + " and " + shape_of(detected));
+}
+
+void check_cutoff(double cutoff) {
+    if (!(cutoff >= 0.0) || !std::isfinite(cutoff))
+        throw py::value_error("cutoff must be a distance in px, got " + std::to_string(cutoff));
+}
+
+py::array match(const DoubleArray& truth, const DoubleArray& detected, double cutoff) {
+    const auto from = to_points(truth, "truth");
+    const auto to = to_points(detected, "detected");
+    check_same_width(truth, detected);
+    check_cutoff(cutoff);
+    std::vector<blinkcore::Pair> pairs;
+    {
+        py::gil_scoped_release release;
+        pairs = blinkcore::match(from, to, cutoff);
+    }
+    return to_numpy<std::int64_t>(std::move(pairs));
+}
+
+py::array count_matches(const DoubleArray& truth, const DoubleArray& detected,
+                        const DoubleArray& cutoffs) {
+    const auto from = to_points(truth, "truth");
+    const auto to = to_points(detected, "detected");
+    check_same_width(truth, detected);
+    if (cutoffs.ndim() != 1)
+        throw py::value_error("cutoffs must have shape (n,), got " + shape_of(cutoffs));
+    const std::vector<double> values(cutoffs.data(), cutoffs.data() + cutoffs.size());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        check_cutoff(values[i]);
+        if (i > 0 && values[i] < values[i - 1])
+            throw py::value_error("cutoffs must ascend, got " + std::to_string(values[i - 1]) +
+                                  " before " + std::to_string(values[i]));
+    }
+    std::vector<std::int64_t> counts;
+    {
+        py::gil_scoped_release release;
+        counts = blinkcore::count_matches(from, to, values);
+    }
+    return to_numpy<std::int64_t>(std::move(counts));
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+    m.attr("__version__") = BLINKCORE_VERSION;
+    m.def("decode", &decode, py::arg("grid"), py::kw_only(), py::arg("cell_size"),
+          py::arg("origin"), py::arg("threshold"), py::arg("merge_distance"),
+          "Grids to (index of grid (n,), spots (n, 3): y, x, probability).");
+    m.def("match", &match, py::arg("truth"), py::arg("detected"), py::kw_only(),
+          py::arg("cutoff"), "Optimal pairs (k, 2) of two point sets.");
+    m.def("count_matches", &count_matches, py::arg("truth"), py::arg("detected"), py::kw_only(),
+          py::arg("cutoffs"), "Number of optimal pairs at each cutoff.");
+}

@@ -1,0 +1,23 @@
+"""Typed face of the C++ extension; the array types match csrc/module.cpp."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float32]
+DoubleArray = NDArray[np.float64]
+IndexArray = NDArray[np.int64]
+
+__version__: str
+
+def decode(
+    grid: ArrayLike,
+    *,
+    cell_size: float,
+    origin: float,
+    threshold: float,
+    merge_distance: float,
+) -> tuple[IndexArray, DoubleArray]: ...
+def match(truth: ArrayLike, detected: ArrayLike, *, cutoff: float) -> IndexArray: ...
+def count_matches(
+    truth: ArrayLike, detected: ArrayLike, *, cutoffs: ArrayLike
+) -> IndexArray: ...
