@@ -1,0 +1,141 @@
+"""An image: an array, what its axes mean, how large its pixels are. Nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+AXES = "TCZYX"
+
+
+class PixelSize(NamedTuple):
+    """Size of a pixel in µm; `z` (distance of planes) may be unknown."""
+
+    z: float | None
+    y: float
+    x: float
+
+
+class ArrayLike(Protocol):
+    """What `Image` needs of its data: a NumPy array or something read on demand."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel."""
+
+    def __getitem__(self, index: tuple[int, ...], /) -> Any:
+        """Read one plane (Y, X), given an index for each axis before them."""
+
+
+class Plane(NamedTuple):
+    """One 2D array (Y, X) of an image and where it lies in it."""
+
+    frame: int
+    channel: int
+    z: int
+    data: np.ndarray
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of up to five dimensions.
+
+    Attributes
+    ----------
+    data : array-like
+        The pixels; read plane by plane, so it may be larger than the memory.
+    axes : str
+        One letter a dimension out of `TCZYX`, in this order, `Y` and `X` included.
+    pixel_size : PixelSize or None
+        In µm; None if the file does not tell.
+
+    Raises
+    ------
+    ValueError
+        If `axes` does not describe `data`.
+    TypeError
+        If pixels are not numbers.
+    """
+
+    data: ArrayLike
+    axes: str
+    pixel_size: PixelSize | None = None
+
+    def __post_init__(self) -> None:
+        """Check the fields against each other."""
+        check_axes(self.axes, self.data.shape)
+        if self.axes != "".join(a for a in AXES if a in self.axes):
+            raise ValueError(f"axes must be in the order {AXES}, got {self.axes!r}")
+        if self.data.dtype.kind not in "buif":
+            raise TypeError(f"pixels must be real numbers, got {self.data.dtype}")
+
+    def size(self, axis: str) -> int:
+        """Length of an axis, 1 if the image has none of it."""
+        return self.data.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+    def n_planes(self, channel: int | None = None) -> int:
+        """Count the planes that `planes` walks through."""
+        n_channels = self.size("C") if channel is None else 1
+        return self.size("T") * n_channels * self.size("Z")
+
+    def planes(self, channel: int | None = None) -> Iterator[Plane]:
+        """Walk through frames, channels and z, in this order.
+
+        Parameters
+        ----------
+        channel : int, optional
+            Only this channel, from 0.
+
+        Yields
+        ------
+        Plane
+            Its data may be a view of a file: copy before you write to it.
+
+        Raises
+        ------
+        ValueError
+            If there is no such channel.
+        """
+        n_channels = self.size("C")
+        if channel is not None and not 0 <= channel < n_channels:
+            raise ValueError(
+                f"channel must be 0 to {n_channels - 1} (counted from 0), got {channel}"
+            )
+        channels = range(n_channels) if channel is None else [channel]
+        for frame in range(self.size("T")):
+            for c in channels:
+                for z in range(self.size("Z")):
+                    at = {"T": frame, "C": c, "Z": z}
+                    index = tuple(at[a] for a in self.axes if a not in "YX")
+                    yield Plane(frame, c, z, np.asarray(self.data[index]))
+
+
+def check_axes(axes: str, shape: tuple[int, ...]) -> None:
+    """Check that axes (any order) can describe an array of this shape.
+
+    Raises
+    ------
+    ValueError
+        If a letter is unknown or doubled, `Y` or `X` is missing, the number of letters
+        is not that of the dimensions, or a dimension is empty.
+    """
+    wrong = [a for a in axes if a not in AXES]
+    if wrong or len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
+        raise ValueError(
+            f"axes must be different letters out of {AXES} with Y and X, got {axes!r}"
+        )
+    if len(axes) != len(shape):
+        raise ValueError(
+            f"axes must have one letter per dimension, got {axes!r} for shape {shape}"
+        )
+    if 0 in shape:
+        raise ValueError(f"image must have at least one pixel, got shape {shape}")

@@ -1,0 +1,306 @@
+"""A model: one TorchScript file with its metadata inside. Load, save, list.
+
+The only module that says `torch.jit`. The file needs no blinkcore: `forward` takes
+normalized float32 images (N, 1, H, W), sides multiples of `stride`, and gives grids
+(N, 3, H / cell, W / cell); `extra_files["blinkcore.json"]` tells the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from blinkcore import grid, normalize
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from blinkcore.networks import Blink, DeepBlink
+
+FORMAT_VERSION = 1
+DEFAULT = "general"
+_METADATA = "blinkcore.json"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a model says about itself.
+
+    Attributes
+    ----------
+    architecture : str
+        Name of the network.
+    arguments : dict
+        Sizes of the network.
+    cell_size : int
+        Side of a cell in px.
+    cell_map : {"center", "deepblink"}
+        Where the first cell begins, see `blinkcore.grid`.
+    stride : int
+        Sides of an input are multiples of it, in px.
+    receptive_field : int or None
+        Largest distance in px at which a pixel can change a cell; None: no limit.
+    normalization : {"noise", "standard"}
+        See `blinkcore.normalize`.
+    threshold : float
+        Default for the probability of a spot.
+    merge_distance : float
+        Claims of neighbouring cells closer than this (px) are one spot.
+    spot_sigma : tuple of float
+        Least and largest width of spots it was trained on, in px.
+    provenance : dict
+        Data, command, seed, steps, version, revision.
+    scores : dict
+        Measured on the validation scenes of the training.
+    format_version : int
+        Of this record.
+    """
+
+    architecture: str
+    arguments: dict[str, Any]
+    cell_size: int
+    cell_map: str
+    stride: int
+    receptive_field: int | None
+    normalization: str
+    threshold: float
+    merge_distance: float
+    spot_sigma: tuple[float, float]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def from_json(cls, text: str) -> Metadata:
+        """Read and check a record.
+
+        Raises
+        ------
+        ValueError
+            Names what is missing or out of range.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict) or "format_version" not in values:
+            raise ValueError(f"{_METADATA} has no format_version")
+        if values["format_version"] > FORMAT_VERSION:
+            raise ValueError(
+                f"its format is version {values['format_version']}, this blinkcore "
+                f"reads up to {FORMAT_VERSION}; please upgrade blinkcore"
+            )
+        names = [f.name for f in fields(cls)]
+        missing = [n for n in names if n not in values]
+        if missing:
+            raise ValueError(f"{_METADATA} lacks {', '.join(missing)}")
+        metadata = cls(**{name: values[name] for name in names})
+        metadata._check()
+        return metadata
+
+    def _check(self) -> None:
+        for name in ("cell_size", "stride"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if self.stride % self.cell_size:
+            raise ValueError(f"stride must be a multiple of cell_size, got {self.stride}")
+        if self.cell_map not in grid.ORIGINS:
+            raise ValueError(f"cell_map is unknown: {self.cell_map!r}")
+        if self.normalization not in normalize.METHODS:
+            raise ValueError(f"normalization is unknown: {self.normalization!r}")
+        if not 0.0 <= self.threshold < 1.0:
+            raise ValueError(f"threshold must be in [0, 1), got {self.threshold!r}")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model, ready to run.
+
+    Attributes
+    ----------
+    name : str
+        As it was asked for: a bundled name, or the file's name without suffix.
+    metadata : Metadata
+        See there.
+    sha256 : str
+        Of the file.
+    device : str
+        Where it runs.
+    """
+
+    name: str
+    metadata: Metadata
+    sha256: str
+    device: str
+    network: Any = field(repr=False)
+
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the network.
+
+        Parameters
+        ----------
+        tiles : ndarray of float32, shape (N, 1, H, W)
+            Normalized; sides are multiples of `metadata.stride`.
+
+        Returns
+        -------
+        ndarray of float32, shape (N, 3, H / cell, W / cell)
+            Probability, row offset, column offset.
+        """
+        with torch.inference_mode():
+            result: torch.Tensor = self.network(torch.from_numpy(tiles).to(self.device))
+        grids: NDArray[np.float32] = result.cpu().numpy()
+        return grids
+
+
+def bundled_models() -> dict[str, Path]:
+    """Find the models that come with blinkcore: name to file."""
+    folder = Path(str(resources.files("blinkcore") / "models"))
+    return {path.stem: path for path in sorted(folder.glob("*.pt"))}
+
+
+def load_model(model: str | os.PathLike[str] = DEFAULT, *, device: str = "auto") -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    model : str or path
+        Name of a bundled model or path of a `.pt` file.
+    device : {"auto", "cpu", "cuda", "mps"}
+        "auto" takes a CUDA device if there is one.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such model.
+    ValueError
+        If the file is not a model of blinkcore, or the device is not there.
+    """
+    name, path = _find(model)
+    where = _device(device)
+    network, metadata = _read(path, where)
+    network = _optimized(network, where)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Model(name, metadata, digest, where, network)
+
+
+def read_metadata(model: str | os.PathLike[str]) -> Metadata:
+    """Read what a model says about itself; arguments and errors as of `load_model`."""
+    return _read(_find(model)[1], "cpu")[1]
+
+
+def save_model(
+    network: Blink | DeepBlink, metadata: Metadata, path: str | os.PathLike[str]
+) -> None:
+    """Write a network and its metadata as one TorchScript file, whole or not at all.
+
+    Parameters
+    ----------
+    network : Blink or DeepBlink
+        With trained weights.
+    metadata : Metadata
+        What to say about it.
+    path : str or path
+        Where to.
+    """
+    with _quiet():
+        script = torch.jit.script(_Exported(network).eval())
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    extra = {_METADATA: json.dumps(asdict(metadata), indent=1, allow_nan=False)}
+    try:
+        with _quiet():
+            torch.jit.save(script, str(temporary), _extra_files=extra)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _Exported(torch.nn.Module):
+    """The network as others run it: images to grids."""
+
+    def __init__(self, network: Blink | DeepBlink) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network.activate(self.network(x))
+
+
+def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
+    bundled = bundled_models()
+    if isinstance(model, str) and model in bundled:
+        return model, bundled[model]
+    path = Path(model)
+    if path.is_file():
+        return path.stem, path
+    names = ", ".join(bundled) or "none"
+    raise FileNotFoundError(
+        f"there is no model {os.fspath(model)!r}: give the path of a .pt file or the name "
+        f"of a bundled model ({names})"
+    )
+
+
+def _read(path: Path, device: str) -> tuple[Any, Metadata]:
+    extra = {_METADATA: ""}
+    try:
+        with _quiet():
+            network = torch.jit.load(str(path), map_location=device, _extra_files=extra)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} is not a TorchScript file, or it is damaged; blinkcore's models are "
+            "written by 'blinkcore train'"
+        ) from error
+    text: str | bytes = extra[_METADATA]
+    if not text:
+        raise ValueError(
+            f"{path} is a TorchScript file but no model of blinkcore: it has no {_METADATA}"
+        )
+    try:
+        text = text.decode() if isinstance(text, bytes) else text
+        return network, Metadata.from_json(text)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is no valid model of blinkcore: {error}") from error
+
+
+def _device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    kind = device.partition(":")[0]
+    if kind not in there:
+        raise ValueError(f"device must be auto, cpu, cuda or mps, got {device!r}")
+    if not there[kind]:
+        raise ValueError(f"device {device!r} is not available here; use --device cpu")
+    return device
+
+
+def _optimized(network: Any, device: str) -> Any:
+    with _quiet():
+        network.eval()
+        if device == "cpu":
+            return torch.jit.optimize_for_inference(network)
+        return torch.jit.freeze(network)
+
+
+class _quiet(warnings.catch_warnings):  # noqa: N801
+    """Silence PyTorch's note that TorchScript is deprecated: we need it for Fiji."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=Warning)

@@ -1,0 +1,175 @@
+"""The networks: `DeepBlink`, the paper's and package's, and `Blink`, the fast default.
+
+Both map normalized images (N, 1, H, W) to raw values (N, 3, H / cell, W / cell);
+`activate` turns these into a grid: probability, row offset, column offset in [0, 1].
+The loss wants raw values, an exported model gives the grid.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SLOPE = 0.2  # of TensorFlow's leaky ReLU, which deepBlink uses throughout
+
+
+class Blink(nn.Module):
+    """Stride-first network: half resolution at once, one lower level, cells of 2 px.
+
+    Parameters
+    ----------
+    filters : int
+        Channels at half resolution; twice as many at quarter resolution.
+    depth : int
+        Residual convolutions at quarter resolution.
+    """
+
+    cell_size = 2
+    cell_map = "center"
+    stride = 4
+    normalization = "noise"
+    merge_distance = 1.5  # px
+
+    def __init__(self, filters: int = 24, depth: int = 3) -> None:
+        super().__init__()
+        self.arguments: dict[str, Any] = {"filters": filters, "depth": depth}
+        # Pixels that a cell sees on each side, counted from the head back.
+        self.receptive_field = 2 + 2 + 4 * depth + 4 + 2 + 2 + 2
+        low = 2 * filters
+        self.stem = _conv_norm(4, filters)
+        self.encoder = _conv_norm(filters, filters)
+        self.down = _conv_norm(filters, low, stride=2)
+        self.middle = nn.ModuleList(_conv_norm(low, low) for _ in range(depth))
+        self.reduce = nn.Conv2d(low, filters, 1)
+        self.decoder = _conv_norm(filters, filters)
+        self.head = nn.Conv2d(filters, 3, 1)
+        with torch.no_grad():
+            self.head.bias.copy_(torch.tensor([-4.0, 0.5, 0.5]))  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images to raw grids."""
+        x = torch.asinh(x)  # noise stays linear, nuclei a thousand times it do not blind
+        x = functional.pixel_unshuffle(x, 2)  # (N, 4, H/2, W/2)
+        x = functional.relu(self.stem(x))
+        high = functional.relu(self.encoder(x))  # (N, F, H/2, W/2)
+        x = functional.relu(self.down(high))  # (N, 2F, H/4, W/4)
+        for convolution in self.middle:
+            x = x + functional.relu(convolution(x))
+        x = functional.interpolate(self.reduce(x), scale_factor=2.0)  # (N, F, H/2, W/2)
+        x = functional.relu(self.decoder(high + x))
+        return self.head(x)  # (N, 3, H/2, W/2)
+
+    def activate(self, raw: Tensor) -> Tensor:
+        """Turn raw values into a grid."""
+        return torch.cat([torch.sigmoid(raw[:, :1]), raw[:, 1:].clamp(0.0, 1.0)], dim=1)
+
+    def offsets(self, raw: Tensor) -> Tensor:
+        """Offsets as the loss wants them: linear, with a gradient beyond the cell too."""
+        return raw[:, 1:]
+
+
+class DeepBlink(nn.Module):
+    """deepBlink's network (Eichenberger et al. 2021), layer by layer.
+
+    Encoder and decoder of conv blocks, a second encoder down to one value a cell, and
+    the pooled first encoder beside it at the bottom.
+
+    Parameters
+    ----------
+    filters : sequence of int
+        Channels of each level, one more than the halvings down to a cell. The paper has
+        (64, 64, 64), the package doubles from level to level.
+    dropout : float
+        Of whole channels, in training.
+    """
+
+    cell_map = "center"
+    normalization = "standard"
+    merge_distance = 1.5  # px
+    receptive_field = None  # squeeze-and-excitation sees the whole image
+
+    def __init__(
+        self, filters: Sequence[int] = (64, 64, 64), dropout: float = 0.3
+    ) -> None:
+        super().__init__()
+        self.arguments: dict[str, Any] = {"filters": list(filters), "dropout": dropout}
+        levels, bottom = list(filters[:-1]), filters[-1]
+        self.cell_size = self.stride = 2 ** len(levels)
+        self.encoder = nn.ModuleList(
+            _ConvBlock(a, b) for a, b in zip([1, *levels[:-1]], levels, strict=True)
+        )
+        self.bottleneck = _ConvBlock(levels[-1], bottom)
+        below = [bottom, *reversed(levels[1:])]
+        below = [bottom, *reversed(levels[1:])]
+        self.decoder = nn.ModuleList(
+            _ConvBlock(b + a, b) for a, b in zip(below, reversed(levels), strict=True)
+        )
+        self.second = nn.ModuleList(_ConvBlock(a, b) for a, b in pairwise(levels))
+        self.last = _ConvBlock(2 * levels[-1], bottom)
+        self.head = nn.Conv2d(bottom, 3, 1)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images to raw grids."""
+        skips: list[Tensor] = []
+        for block in self.encoder:
+            x = self.dropout(block(x))  # (N, F_i, H / 2^i, W / 2^i)
+            skips.append(x)
+            x = functional.max_pool2d(x, 2)
+        pooled = x
+        x = self.bottleneck(x)
+        for block in self.decoder:
+            x = functional.interpolate(x, scale_factor=2.0)
+            x = block(torch.cat([skips.pop(), x], dim=1))
+        x = functional.max_pool2d(self.dropout(x), 2)  # (N, F_0, H / 2, W / 2)
+        for block in self.second:
+            x = functional.max_pool2d(self.dropout(block(x)), 2)
+        x = self.last(torch.cat([pooled, x], dim=1))  # (N, F_n, H / cell, W / cell)
+        return self.head(x)
+
+    def activate(self, raw: Tensor) -> Tensor:
+        """Turn raw values into a grid."""
+        return torch.sigmoid(raw)
+
+    def offsets(self, raw: Tensor) -> Tensor:
+        """Offsets as the loss wants them."""
+        return torch.sigmoid(raw[:, 1:])
+
+
+NETWORKS: dict[str, type[Blink | DeepBlink]] = {"blink": Blink, "deepblink": DeepBlink}
+
+
+class _ConvBlock(nn.Module):
+    """Three convolutions 3 x 3, each with a leaky ReLU, and squeeze-and-excitation."""
+
+    def __init__(self, n_in: int, n_out: int, ratio: int = 8) -> None:
+        super().__init__()
+        sizes = [n_in, n_out, n_out]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(n, n_out, 3, padding=1) for n in sizes
+        )
+        squeezed = max(1, n_out // ratio)
+        self.squeeze = nn.Linear(n_out, squeezed)
+        self.excite = nn.Linear(squeezed, n_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for convolution in self.convolutions:
+            x = functional.leaky_relu(convolution(x), _SLOPE)
+        weight = functional.leaky_relu(self.squeeze(x.mean(dim=(2, 3))), _SLOPE)
+        weight = torch.sigmoid(self.excite(weight))  # (N, F)
+        return x * weight[:, :, None, None]
+
+
+def _conv_norm(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
+    """Convolution 3 x 3 and batch norm, which freezing folds into one."""
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(n_out),
+    )

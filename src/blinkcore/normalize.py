@@ -1,0 +1,97 @@
+"""Bring a plane to the scale that a model was trained on.
+
+Statistics are those of the whole plane, never of a tile: a spot's surroundings must not
+change with the way the plane is cut.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+METHODS = ("noise", "standard")
+_MAX_SAMPLES = 1 << 18  # pixels that the statistics look at: whole rows, evenly spaced
+
+
+class Scaling(NamedTuple):
+    """Subtract `center`, divide by `scale` (counts)."""
+
+    center: float
+    scale: float
+
+
+def plane_scaling(plane: NDArray[Any], method: str) -> Scaling:
+    """Measure the scaling of a plane.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (height, width)
+        Any real type. NaN and infinite pixels are left out.
+    method : {"noise", "standard"}
+        "noise": median, and the standard deviation of the noise from the median absolute
+        difference of neighbours in a row. "standard": mean and standard deviation.
+
+    Returns
+    -------
+    Scaling
+        A constant plane has scale 1.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown.
+    """
+    if method not in METHODS:
+        raise ValueError(f"normalization must be one of {METHODS}, got {method!r}")
+    step = 1 if method == "standard" else max(1, plane.size // _MAX_SAMPLES)
+    rows = plane[::step].astype(np.float32 if plane.dtype.itemsize < 4 else np.float64)
+    finite = rows[np.isfinite(rows)]
+    if finite.size == 0:
+        return Scaling(0.0, 1.0)
+    if method == "standard":
+        return Scaling(float(finite.mean()), float(finite.std()) or 1.0)
+    center = float(np.median(finite))
+    return Scaling(center, _noise(rows) or float(finite.std()) or 1.0)
+
+
+def _noise(rows: NDArray[np.floating[Any]]) -> float:
+    """Estimate the noise's standard deviation from differences along the rows."""
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(np.diff(rows, axis=1))
+    difference = difference[np.isfinite(difference)]
+    if difference.size == 0:
+        return 0.0
+    # The median of |a - b| is 0.6745 sqrt(2) standard deviations of a. Coarse 8-bit
+    # images may differ by nothing in most places: then the mean, 2 / sqrt(pi) of it.
+    typical = float(np.median(difference)) / 0.9539
+    return typical or float(difference.mean()) * np.sqrt(np.pi) / 2.0
+
+
+def normalized(pixels: NDArray[Any], scaling: Scaling) -> NDArray[np.float32]:
+    """Scale pixels; what is not a number becomes the centre.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (height, width)
+        A plane, or a tile of it.
+    scaling : Scaling
+        Of the whole plane.
+
+    Returns
+    -------
+    ndarray of float32, shape (height, width)
+    """
+    # float64 where a float32 could not hold the counts: 2^24 and beyond.
+    wide = pixels.dtype.itemsize >= 4
+    values = pixels.astype(np.float64 if wide else np.float32)
+    values -= scaling.center
+    values *= 1.0 / scaling.scale
+    if pixels.dtype.kind == "f":
+        limit = 1e6  # far beyond any spot, and finite in float32
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=limit, neginf=-limit)
+        np.clip(values, -limit, limit, out=values)
+    return values.astype(np.float32, copy=False)

@@ -1,0 +1,137 @@
+"""The spots table: its columns, their order, types and units.
+
+One row a spot, in a pandas DataFrame. Nobody else spells a column's name or type.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from blinkcore.image import PixelSize
+
+COLUMNS = {
+    "image": "str",  # path as the user gave it
+    "frame": "int64",  # from 0, as channel and z
+    "channel": "int64",
+    "z": "float64",  # px, as y and x: an integer is the centre of a pixel
+    "y": "float64",
+    "x": "float64",
+    "probability": "float64",
+    "sigma": "float64",  # px
+    "amplitude": "float64",  # counts
+    "background": "float64",  # counts
+    "localization_error": "float64",  # px
+    "intensity": "float64",  # counts
+    "snr": "float64",
+    "track": "int64",
+    "partner": "int64",
+    "partner_distance": "float64",  # px
+    "z_um": "float64",
+    "y_um": "float64",
+    "x_um": "float64",
+}
+
+
+def empty_spots(columns: Iterable[str]) -> pd.DataFrame:
+    """Make a spots table without a row.
+
+    Parameters
+    ----------
+    columns : iterable of str
+        Names out of `COLUMNS`, in any order.
+
+    Returns
+    -------
+    DataFrame
+        The columns in the order and with the types of `COLUMNS`.
+    """
+    return ordered(pd.DataFrame({name: [] for name in columns}))
+
+
+def ordered(spots: pd.DataFrame) -> pd.DataFrame:
+    """Bring known columns into their order and type; others follow unchanged.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        A spots table.
+
+    Returns
+    -------
+    DataFrame
+        A copy.
+    """
+    known = [name for name in COLUMNS if name in spots.columns]
+    others = [name for name in spots.columns if name not in COLUMNS]
+    types = {name: COLUMNS[name] for name in known if COLUMNS[name] != "str"}
+    table = spots[known + others].astype(types)
+    if "image" in known:
+        table["image"] = pd.Series(list(table["image"]), dtype=str, index=table.index)
+    return table
+
+
+def check_spots(spots: pd.DataFrame, *, source: str = "spots") -> pd.DataFrame:
+    """Check that a table has finite positions and hand it on.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        The table to check.
+    source : str
+        What to call it in an error, for example its file name.
+
+    Returns
+    -------
+    DataFrame
+        `spots` itself.
+
+    Raises
+    ------
+    ValueError
+        If `y` or `x` is missing, or a position is not a finite number.
+    """
+    for name in ("y", "x"):
+        if name not in spots.columns:
+            found = ", ".join(map(str, spots.columns)) or "none"
+            raise ValueError(f"{source} has no column '{name}'; found {found}")
+    for name in {"z", "y", "x"} & set(spots.columns):
+        values = pd.to_numeric(spots[name], errors="coerce")
+        bad = values.isna() | values.abs().eq(float("inf"))
+        if bad.any():
+            row = int(bad.to_numpy().argmax())
+            raise ValueError(
+                f"{source}: column '{name}' must hold finite numbers, "
+                f"got {spots[name].iloc[row]!r} in row {row}"
+            )
+    return spots
+
+
+def with_micrometers(spots: pd.DataFrame, pixel_size: PixelSize | None) -> pd.DataFrame:
+    """Add positions in µm.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        Uses `y`, `x` and, if present, `z` (px).
+    pixel_size : PixelSize or None
+        In µm. What it does not know gets no column.
+
+    Returns
+    -------
+    DataFrame
+        A copy with `z_um`, `y_um`, `x_um` (µm from the centre of the first pixel).
+    """
+    if pixel_size is None:
+        return spots.copy()
+    sizes = {"z": pixel_size.z, "y": pixel_size.y, "x": pixel_size.x}
+    added = {
+        f"{name}_um": spots[name] * size
+        for name, size in sizes.items()
+        if size is not None and name in spots.columns
+    }
+    return ordered(spots.assign(**added))
