@@ -1,25 +1,150 @@
-"""The command line: one thin function a command."""
+"""The command line: one thin function a command.
+
+torch and pandas take seconds to import, so commands import what they need themselves.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from blinkcore import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from blinkcore.batch import Event, Options
+    from blinkcore.image import PixelSize
+
+SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="blinkcore",
     help="Find fluorescent spots in microscopy images, threshold-free and sub-pixel.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
+models_app = typer.Typer(help="List and inspect models.", rich_markup_mode=None)
+app.add_typer(models_app, name="models", invoke_without_command=True)
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
 @app.callback()
-def _root() -> None:
-    pass
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"blinkcore {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def predict(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT...", help="Images, folders or patterns like 'day1/*.tif'."
+        ),
+    ] = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for one table an image; or one table of all, .csv or .parquet; "
+            "or - for standard output.",
+        ),
+    ] = "spots",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Bundled name or path of a .pt file.")
+    ] = "general",
+    threshold: Annotated[
+        float | None, typer.Option(help="Least probability of a spot, 0 to 1.")
+    ] = None,
+    channel: Annotated[
+        int | None,
+        typer.Option(help="Only this channel, from 0; of an RGB image its colour."),
+    ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="What the dimensions are, like TYX, if the file does not say."
+        ),
+    ] = None,
+    pixel_size: Annotated[
+        str | None,
+        typer.Option(help="µm: one number for y and x, or three for z,y,x."),
+    ] = None,
+    device: Device = "auto",
+    format_: Annotated[
+        str, typer.Option("--format", help="Of tables in a folder: csv or parquet.")
+    ] = "csv",
+    list_: Annotated[
+        Path | None,
+        typer.Option("--list", help="File with more inputs, one path a line."),
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look into folders of folders.")
+    ] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave finished images alone.")
+    ] = False,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Folder for pictures with the spots circled.")
+    ] = None,
+    status: Annotated[
+        Path | None, typer.Option(help="File for a JSON summary at the end.")
+    ] = None,
+    progress: Annotated[
+        str | None,
+        typer.Option(help="bar, json or none; if not given, bar on a terminal."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Find spots in images and write them as tables."""
+    report = _Report(progress, status)
+    with _one_sentence(debug, report):
+        names = [*(inputs or []), *_listed(list_)]
+        if not names:
+            raise ValueError("there is no input; give images, folders or --list FILE")
+        _check_usage(progress, format_, threshold, axes, channel)
+        size = _parse_pixel_size(pixel_size)
+        target = None if output == "-" else Path(output)
+        _check_writable(target, overlay, format_)
+
+        from blinkcore.batch import Options, find_inputs
+        from blinkcore.model import load_model
+
+        options = Options(
+            model=load_model(model, device=device),
+            output=target,
+            format=f".{format_}",
+            threshold=threshold,
+            channel=channel,
+            axes=axes.upper() if axes else None,
+            pixel_size=size,
+            overlay=overlay,
+            skip_existing=skip_existing,
+        )
+        found, errors = find_inputs(names, recursive=recursive)
+        report.start(len(found) + len(errors))
+        # Closed whatever happens, because closing writes what is done.
+        with closing(_events(found, errors, options)) as events:
+            for event in events:
+                report.add(event)
+    report.finish()
 
 
 @app.command()
@@ -29,22 +154,355 @@ def train(
     filters: Annotated[int, typer.Option(help="Channels of the first level.")] = 24,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Of weights and scenes.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on.")] = False,
-    device: Annotated[str, typer.Option(help="For PyTorch.")] = "cpu",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint.")
+    ] = False,
+    device: Device = "cpu",
     workers: Annotated[int, typer.Option(help="Processes that draw scenes.")] = 1,
+    debug: Debug = False,
 ) -> None:
     """Train a network on simulated scenes."""
-    import logging
+    with _one_sentence(debug):
+        if network not in ("blink", "deepblink"):
+            raise ValueError(f"--network must be blink or deepblink, got {network!r}")
+        from blinkcore.train import TrainConfig
+        from blinkcore.train import train as run
 
-    from blinkcore.train import TrainConfig
-    from blinkcore.train import train as run
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        sizes: Any = filters if network == "blink" else [filters] * 3
+        config = TrainConfig(
+            network=network, arguments={"filters": sizes}, steps=steps, seed=seed
+        )
+        run(config, output, resume=resume, device=device, workers=workers)
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    arguments = {"filters": filters} if network == "blink" else {"filters": [filters] * 3}
-    config = TrainConfig(network=network, arguments=arguments, steps=steps, seed=seed)
-    run(config, output, resume=resume, device=device, workers=workers)
+
+@app.command()
+def simulate(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for images and truth.")
+    ],
+    count: Annotated[int, typer.Option(help="Number of scenes.", min=1)] = 10,
+    size: Annotated[int, typer.Option(help="Height and width in px.", min=8)] = 256,
+    seed: Annotated[int, typer.Option(help="One seed, one set of scenes.")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Draw random scenes: TIFF images, each with a table of its true spots."""
+    with _one_sentence(debug):
+        import numpy as np
+        import pandas as pd
+
+        from blinkcore import io
+        from blinkcore.simulate import simulate as draw
+
+        for number in range(count):
+            scene = draw((size, size), np.random.default_rng([seed, number]))
+            base = output / f"scene{number:05d}"
+            io.write_image(scene.image, base.with_suffix(".tif"))
+            truth = pd.DataFrame(scene.points, columns=["y", "x"])
+            truth["sigma"], truth["snr"] = scene.sigma, scene.snr
+            io.write_spots(truth, base.with_suffix(".csv"))
+        typer.echo(f"Wrote {count} scenes to {output}", err=True)
+
+
+@models_app.callback()
+def models(context: typer.Context) -> None:
+    """List the bundled models."""
+    if context.invoked_subcommand is not None:
+        return
+    from blinkcore.model import bundled_models, read_metadata
+
+    typer.echo(f"{'name':<12}{'network':<11}{'cell':>5}{'spot sigma':>14}  F1 integral")
+    for name in bundled_models():
+        m = read_metadata(name)
+        sigma = "{}-{} px".format(*m.spot_sigma)
+        score = m.scores.get("f1_integral", float("nan"))
+        cell = f"{m.cell_size} px"
+        typer.echo(f"{name:<12}{m.architecture:<11}{cell:>5}{sigma:>14}  {score:.3f}")
+
+
+@models_app.command("show")
+def show(
+    model: Annotated[str, typer.Argument(help="Bundled name or path of a .pt file.")],
+    debug: Debug = False,
+) -> None:
+    """Show what a model says about itself, as JSON."""
+    with _one_sentence(debug):
+        import json
+        from dataclasses import asdict
+
+        from blinkcore.model import read_metadata
+
+        typer.echo(json.dumps(asdict(read_metadata(model)), indent=1))
 
 
 def main() -> None:
     """Run the command line."""
+    # A host that cancels sends SIGTERM; finished results are kept as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
+
+
+# What the commands share.
+
+
+class _Report:
+    """Tells the user, and `--status`, what became of each input."""
+
+    def __init__(self, progress: str | None, status: Path | None) -> None:
+        self.progress = progress or ("bar" if sys.stderr.isatty() else "none")
+        self.status = status
+        self.total = 0
+        self.events: list[Event] = []
+        self.bar: Any = None
+
+    def start(self, total: int) -> None:
+        self.total = total
+        if self.progress == "bar" and total > 1:
+            self.bar = typer.progressbar(length=total, file=sys.stderr)
+            self.bar.__enter__()
+
+    def add(self, event: Event) -> None:
+        self.events.append(event)
+        if self.progress == "json":
+            self._print_json(event)
+        elif event.kind == "error":
+            self._say(f"Error: {_located(event)}")
+        elif event.kind == "result" and event.output != "-":
+            self._say(f"{_one_line(event.image)}: {event.spots} spots")
+        if self.bar is not None:
+            self.bar.update(1)
+
+    def finish(self) -> NoReturn:
+        """Say the sum, write the status and end with the exit code."""
+        failed = [e for e in self.events if e.kind == "error"]
+        if self.bar is not None:
+            self.bar.__exit__(None, None, None)
+        if self.progress != "json":
+            self._say(self._summary())
+        self.end(
+            SOME_FAILED if failed else 0,
+            _located(failed[0]) if failed else None,
+        )
+
+    def end(self, code: int, error: str | None) -> NoReturn:
+        """Write the status and end with an exit code."""
+        if self.status is not None:
+            try:
+                self._write_status(code, error)
+            except OSError as problem:
+                self._say(f"Error: --status {self.status}: {problem.strerror}")
+                code = code or SOME_FAILED
+        raise typer.Exit(code)
+
+    def fail(self, code: int, message: str) -> NoReturn:
+        """End because of something that concerns all inputs."""
+        if self.bar is not None:
+            self.bar.__exit__(None, None, None)
+        if self.progress == "json":
+            self._print({"event": "error", "image": None, "message": message})
+        else:
+            self._say(f"Error: {message}")
+        self.end(code, message)
+
+    def interrupted(self) -> NoReturn:
+        """End because the user, or the host, said so."""
+        done = sum(e.kind != "error" for e in self.events)
+        self.fail(
+            INTERRUPTED,
+            f"interrupted after {done} of {self.total} images; what is done is written, "
+            "--skip-existing goes on from there",
+        )
+
+    def _summary(self) -> str:
+        results = [e for e in self.events if e.kind == "result"]
+        failed = sum(e.kind == "error" for e in self.events)
+        skipped = sum(e.kind == "skipped" for e in self.events)
+        spots = sum(e.spots for e in results)
+        text = f"{spots} spots in {len(results)} {_plural('image', len(results))}"
+        if skipped:
+            text += f", {skipped} skipped"
+        if failed:
+            text += f", {failed} failed"
+        outputs = {e.output for e in results if e.output != "-"}
+        if len(outputs) == 1:
+            text += f"; written to {outputs.pop()}"
+        elif outputs:
+            text += f"; written to {os.path.commonpath(outputs)}"
+        return _one_line(text)
+
+    def _print_json(self, event: Event) -> None:
+        if event.kind == "result":
+            what = {"output": event.output, "spots": event.spots}
+            self._print({"event": "result", "image": event.image, **what})
+        elif event.kind == "error":
+            what = {"image": event.image, "message": event.message}
+            self._print({"event": "error", **what})
+        done = len(self.events)
+        self._print(
+            {
+                "event": "progress",
+                "done": done,
+                "total": self.total,
+                "item": event.image,
+            }
+        )
+
+    def _write_status(self, code: int, error: str | None) -> None:
+        from blinkcore.files import write_json
+
+        results = [e for e in self.events if e.kind == "result"]
+        failed = [e for e in self.events if e.kind == "error"]
+        content = {
+            "ok": code == 0,
+            "exit_code": code,
+            "error": error,
+            "outputs": sorted({e.output for e in results}),
+            "images": {
+                "total": self.total,
+                "done": len(results),
+                "skipped": sum(e.kind == "skipped" for e in self.events),
+                "failed": len(failed),
+            },
+            "spots": sum(e.spots for e in results),
+            "failed": [{"image": e.image, "message": e.message} for e in failed],
+        }
+        if self.status is not None:
+            write_json(content, self.status)
+
+    def _print(self, event: dict[str, object]) -> None:
+        import json
+
+        sys.stderr.write(json.dumps(event) + "\n")
+        sys.stderr.flush()
+
+    def _say(self, text: str) -> None:
+        if self.bar is not None:
+            sys.stderr.write("\r\x1b[K")
+        typer.echo(text, err=True)
+
+
+class _one_sentence:  # noqa: N801
+    """Turn errors into one sentence and an exit code."""
+
+    def __init__(self, debug: bool, report: _Report | None = None) -> None:
+        self.debug, self.report = debug, report or _Report("none", None)
+
+    def __enter__(self) -> None:
+        logging.basicConfig(
+            level=logging.DEBUG if self.debug else logging.WARNING,
+            format="%(name)s: %(message)s",
+            stream=sys.stderr,
+        )
+        for name in ("tifffile", "PIL", "matplotlib"):  # they tell what we say better
+            level = logging.DEBUG if self.debug else logging.CRITICAL
+            logging.getLogger(name).setLevel(level)
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self.report.interrupted()
+        if isinstance(error, BrokenPipeError):  # the reader of our output has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.report.end(SOME_FAILED, "nobody reads the output")
+        if isinstance(error, (ValueError, OSError, ImportError)):
+            logging.getLogger(__name__).debug("", exc_info=error)
+            started = bool(self.report.events)
+            self.report.fail(SOME_FAILED if started else WRONG_USAGE, _sentence(error))
+
+
+def _events(
+    found: list[Any], errors: list[Event], options: Options
+) -> Generator[Event]:
+    from blinkcore.batch import predict_files
+
+    yield from errors
+    yield from predict_files(found, options)
+
+
+def _located(event: Event) -> str:
+    """Say an error with the input's name, once."""
+    name, message = _one_line(event.image), event.message
+    return message if name in message else f"{name}: {message}"
+
+
+def _sentence(error: BaseException) -> str:
+    from blinkcore.files import sentence
+
+    return sentence(error)
+
+
+def _one_line(text: str) -> str:
+    from blinkcore.files import one_line
+
+    return one_line(text)
+
+
+def _plural(word: str, n: int) -> str:
+    return word if n == 1 else word + "s"
+
+
+def _listed(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--list {path} is not a UTF-8 text file") from error
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _check_usage(
+    progress: str | None,
+    format_: str,
+    threshold: float | None,
+    axes: str | None,
+    channel: int | None,
+) -> None:
+    """Refuse before anything is read what no image could make right."""
+    if progress not in (None, "bar", "json", "none"):
+        raise ValueError(f"--progress must be bar, json or none, got {progress!r}")
+    if format_ not in ("csv", "parquet"):
+        raise ValueError(f"--format must be csv or parquet, got {format_!r}")
+    if threshold is not None and not 0.0 <= threshold < 1.0:
+        raise ValueError(f"--threshold must be in [0, 1), got {threshold}")
+    if channel is not None and channel < 0:
+        raise ValueError(f"--channel counts from 0, got {channel}")
+    if axes is not None:
+        from blinkcore.image import check_axes
+
+        try:
+            check_axes(axes.upper(), (1,) * len(axes))
+        except ValueError as error:
+            raise ValueError(f"--{error}") from error
+
+
+def _check_writable(target: Path | None, overlay: Path | None, format_: str) -> None:
+    """Refuse before anything is computed where nothing could be written."""
+    from blinkcore.io import tables
+
+    one_table = target is not None and target.suffix in tables.SUFFIXES
+    tables.check_format(target.suffix if target and one_table else f".{format_}")
+    folder = target.parent if target and one_table else target
+    for place in (folder, overlay):
+        if place is not None:
+            place.mkdir(parents=True, exist_ok=True)
+            if not os.access(place, os.W_OK):
+                raise PermissionError(
+                    13, "this folder cannot be written to", str(place)
+                )
+
+
+def _parse_pixel_size(text: str | None) -> PixelSize | None:
+    if text is None:
+        return None
+    from blinkcore.image import PixelSize
+
+    try:
+        sizes = [float(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if len(sizes) not in (1, 3) or not all(0 < size < float("inf") for size in sizes):
+        raise ValueError(
+            f"--pixel-size must be one number in µm, or three for z,y,x, got {text!r}"
+        )
+    z, y, x = sizes if len(sizes) == 3 else (None, sizes[0], sizes[0])
+    return PixelSize(z, y, x)

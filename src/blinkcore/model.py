@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from blinkcore import grid, normalize
+from blinkcore.files import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +111,9 @@ class Metadata:
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
         if self.stride % self.cell_size:
-            raise ValueError(f"stride must be a multiple of cell_size, got {self.stride}")
+            raise ValueError(
+                f"stride must be a multiple of cell_size, got {self.stride}"
+            )
         if self.cell_map not in grid.ORIGINS:
             raise ValueError(f"cell_map is unknown: {self.cell_map!r}")
         if self.normalization not in normalize.METHODS:
@@ -166,7 +169,9 @@ def bundled_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.pt"))}
 
 
-def load_model(model: str | os.PathLike[str] = DEFAULT, *, device: str = "auto") -> Model:
+def load_model(
+    model: str | os.PathLike[str] = DEFAULT, *, device: str = "auto"
+) -> Model:
     """Load a model.
 
     Parameters
@@ -216,15 +221,9 @@ def save_model(
     """
     with _quiet():
         script = torch.jit.script(_Exported(network).eval())
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     extra = {_METADATA: json.dumps(asdict(metadata), indent=1, allow_nan=False)}
-    try:
-        with _quiet():
-            torch.jit.save(script, str(temporary), _extra_files=extra)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(Path(path)) as temporary, _quiet():
+        torch.jit.save(script, str(temporary), _extra_files=extra)
 
 
 class _Exported(torch.nn.Module):

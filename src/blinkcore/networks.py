@@ -41,9 +41,10 @@ class Blink(nn.Module):
         super().__init__()
         self.arguments: dict[str, Any] = {"filters": filters, "depth": depth}
         # Pixels that a cell sees on each side, counted from the head back.
-        self.receptive_field = 2 + 2 + 4 * depth + 4 + 2 + 2 + 2
+        self.receptive_field = 2 + 2 + 4 * depth + 4 + 2 + 2 + 2 + 2
         low = 2 * filters
-        self.stem = _conv_norm(4, filters)
+        self.contrast = nn.Conv2d(4, 8, 3, padding=1)
+        self.stem = _conv_norm(8, filters)
         self.encoder = _conv_norm(filters, filters)
         self.down = _conv_norm(filters, low, stride=2)
         self.middle = nn.ModuleList(_conv_norm(low, low) for _ in range(depth))
@@ -55,8 +56,10 @@ class Blink(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images to raw grids."""
-        x = torch.asinh(x)  # noise stays linear, nuclei a thousand times it do not blind
         x = functional.pixel_unshuffle(x, 2)  # (N, 4, H/2, W/2)
+        # Linear filters take differences while a spot stands on its background as it was
+        # measured; only then is the range compressed, so that nothing bright blinds.
+        x = torch.asinh(self.contrast(x))  # (N, 8, H/2, W/2)
         x = functional.relu(self.stem(x))
         high = functional.relu(self.encoder(x))  # (N, F, H/2, W/2)
         x = functional.relu(self.down(high))  # (N, 2F, H/4, W/4)

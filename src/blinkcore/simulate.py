@@ -380,7 +380,9 @@ def _background(
     return photons, cells
 
 
-def _smooth_noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> Array:
+def _smooth_noise(
+    shape: tuple[int, int], scale: float, rng: np.random.Generator
+) -> Array:
     """Noise of mean 0 and standard deviation about 1 with structures of `scale` px."""
     coarse = tuple(max(3, int(np.ceil(n / scale)) + 3) for n in shape)
     noise = rng.standard_normal(coarse, dtype=np.float32)
@@ -422,7 +424,9 @@ def _add_distractors(
         n = int(rng.integers(1, 8))
         at = rng.uniform(0, shape, (n, 2))
         light = height * np.exp(rng.uniform(-1, 1.5, n))
-        _add_gaussians(photons, at, light, rng.uniform(4, 12, n) * max(1.0, sigma / 1.5))
+        _add_gaussians(
+            photons, at, light, rng.uniform(4, 12, n) * max(1.0, sigma / 1.5)
+        )
     if rng.random() < ranges.p_discs:
         for _ in range(int(_log_uniform(rng, (1, 40)))):
             _add_disc(photons, height * float(np.exp(rng.uniform(-1, 1.5))), rng)
@@ -436,9 +440,7 @@ def _add_disc(photons: Array, height: float, rng: np.random.Generator) -> None:
     major = _log_uniform(rng, (4.0, 20.0))
     minor = major * rng.uniform(0.6, 1.0)
     y0, x0 = rng.uniform(0, photons.shape)
-    y, x = (
-        slice(max(0, int(at - major - 8)), int(at + major + 8)) for at in (y0, x0)
-    )
+    y, x = (slice(max(0, int(at - major - 8)), int(at + major + 8)) for at in (y0, x0))
     rows, cols = np.ogrid[y, x]
     angle = rng.uniform(0, np.pi)
     along = (rows - y0) * np.sin(angle) + (cols - x0) * np.cos(angle)

@@ -11,6 +11,7 @@ import csv
 import logging
 import math
 import shlex
+import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ from torch.utils.data import Dataset as TorchDataset
 import blinkcore
 from blinkcore import grid, normalize
 from blinkcore.evaluate import evaluate
+from blinkcore.files import whole_file
 from blinkcore.losses import grid_loss
 from blinkcore.model import Metadata, read_metadata, save_model
 from blinkcore.networks import NETWORKS, Blink, DeepBlink
@@ -217,10 +219,14 @@ class _State:
     @classmethod
     def fresh(cls, config: TrainConfig, device: str) -> _State:
         network = NETWORKS[config.network](**config.arguments).to(device)
+
+        def average(old: Tensor, new: Tensor, n: Tensor | int) -> Tensor:
+            # Young averages forget faster: the first weights are noise.
+            keep = min(config.ema, (1.0 + float(n)) / (10.0 + float(n)))
+            return old + (1.0 - keep) * (new - old)
+
         averaged = torch.optim.swa_utils.AveragedModel(
-            network,
-            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema),
-            use_buffers=True,
+            network, avg_fn=average, use_buffers=True
         )
         optimizer = torch.optim.AdamW(
             network.parameters(), weight_decay=config.weight_decay
@@ -232,9 +238,8 @@ class _State:
         content = {name: getattr(self, name).state_dict() for name in _MODULES}
         content |= {"step": self.step, "best": self.best, "config": asdict(config)}
         content["random_state"] = torch.get_rng_state()
-        temporary = path.with_name(f".{path.name}.part")
-        torch.save(content, temporary)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            torch.save(content, temporary)
 
     def load(self, path: Path, config: TrainConfig) -> None:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -345,10 +350,22 @@ def _describe(
             "recipe": asdict(config),
             "best_step": step,
             "blinkcore": blinkcore.__version__,
+            "revision": _revision(),
             "torch": torch.__version__,
         },
         scores=scores,
     )
+
+
+def _revision() -> str | None:
+    """Commit of the source, if it is a git checkout."""
+    folder = Path(blinkcore.__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
 
 
 def _write_row(path: Path, mode: str, values: Sequence[object]) -> None:

@@ -1,0 +1,431 @@
+"""Many files through `predict`: what to read, where to write, what became of it.
+
+A failing file never stops the others, what is done stays done, and every table has a
+`.json` beside it that tells how it was made.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+import blinkcore
+from blinkcore import io, overlay
+from blinkcore.files import one_line, sentence, write_json
+from blinkcore.image import Image, PixelSize
+from blinkcore.io import tables, tiff
+from blinkcore.predict import predict
+from blinkcore.spots import ordered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from blinkcore.model import Model
+
+logger = logging.getLogger(__name__)
+
+COORDINATES = (
+    "y down and x right in px; an integer is the centre of a pixel, the first pixel's "
+    "centre is (0, 0); frame, channel and z count from 0"
+)
+_FAILURES = (OSError, ValueError, TypeError, RuntimeError, MemoryError, ImportError)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file to read.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    name : str
+        The path as the user gave it, for tables and messages.
+    relative : Path
+        The part of the path that its outputs keep: from the given folder on, or the
+        file's name.
+    """
+
+    path: Path
+    name: str
+    relative: Path
+
+
+@dataclass(frozen=True)
+class Event:
+    """What became of one input.
+
+    Attributes
+    ----------
+    kind : {"result", "error", "skipped"}
+        What happened.
+    image : str
+        The input as the user gave it.
+    output : str
+        Where its spots are.
+    spots : int
+        How many.
+    message : str
+        The sentence of an error.
+    """
+
+    kind: str
+    image: str
+    output: str = ""
+    spots: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to find spots and where to put them.
+
+    Attributes
+    ----------
+    model : Model
+        Loaded.
+    output : Path or None
+        A folder for one table an input; a `.csv` or `.parquet` file for one of all;
+        None: standard output.
+    format : str
+        Suffix of the tables in a folder or on standard output.
+    threshold, channel, axes, pixel_size
+        See `blinkcore.predict.predict`.
+    overlay : Path or None
+        Folder for pictures with the spots circled.
+    skip_existing : bool
+        Leave inputs alone whose result is there.
+    """
+
+    model: Model
+    output: Path | None
+    format: str = ".csv"
+    threshold: float | None = None
+    channel: int | None = None
+    axes: str | None = None
+    pixel_size: PixelSize | None = None
+    overlay: Path | None = None
+    skip_existing: bool = False
+
+    @property
+    def one_table(self) -> bool:
+        """Whether all inputs share one table."""
+        return self.output is None or self.output.suffix in tables.SUFFIXES
+
+
+def find_inputs(
+    names: Iterable[str], *, recursive: bool = False
+) -> tuple[list[Input], list[Event]]:
+    """Find the files that are meant by files, folders and glob patterns.
+
+    Parameters
+    ----------
+    names : iterable of str
+        As the user gave them.
+    recursive : bool
+        Look into the folders of folders too.
+
+    Returns
+    -------
+    inputs : list of Input
+        Each file once.
+    errors : list of Event
+        Names that mean nothing.
+    """
+    inputs: dict[Path, Input] = {}
+    errors = []
+    for name in names:
+        found = list(_expand(name, recursive=recursive))
+        if not found:
+            errors.append(Event("error", name, message=_nothing(name)))
+        for item in found:
+            inputs.setdefault(item.path.absolute(), item)
+    return list(inputs.values()), errors
+
+
+def output_names(inputs: list[Input]) -> dict[Path, Path]:
+    """Give each input a relative output name without suffix, no two the same.
+
+    A name is the file's without suffix; with it where another file of the folder would
+    have the same; and behind its folders' names where files come from several.
+    """
+    chosen = {item.path: item.relative.with_suffix("") for item in inputs}
+    for longer in (_with_suffix, _with_folders):
+        taken: dict[str, list[Input]] = {}
+        for item in inputs:
+            taken.setdefault(str(chosen[item.path]).casefold(), []).append(item)
+        for same in taken.values():
+            if len(same) > 1:
+                chosen.update({item.path: longer(item, same) for item in same})
+    return chosen
+
+
+def predict_files(inputs: list[Input], options: Options) -> Iterator[Event]:
+    """Find spots in many files; yields what became of each as soon as it is known.
+
+    Parameters
+    ----------
+    inputs : list of Input
+        Of `find_inputs`.
+    options : Options
+        See there.
+
+    Yields
+    ------
+    Event
+        One an input. Files of one OME-TIFF set count as one input.
+
+    Raises
+    ------
+    ValueError
+        If a table to go on with does not fit.
+    OSError
+        If the one table of all cannot be written; the message names where it was saved
+        instead.
+    """
+    names = output_names(inputs)
+    collected = _Collected.start(options) if options.one_table else None
+    covered: set[str] = set()
+    try:
+        for item in inputs:
+            if str(item.path.absolute()) in covered:
+                yield Event("skipped", item.name, message="part of an earlier image")
+                continue
+            covered.update(tiff.files_of_set(item.path.absolute()))
+            yield _one(item, names[item.path], options, collected)
+    finally:
+        if collected is not None:
+            collected.write(last=True)
+
+
+def sidecar(options: Options, images: list[dict[str, Any]]) -> dict[str, Any]:
+    """Describe how a table was made, so that it explains itself years later."""
+    metadata = options.model.metadata
+    threshold = options.threshold
+    return {
+        "blinkcore": blinkcore.__version__,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "model": {
+            "name": options.model.name,
+            "sha256": options.model.sha256,
+            "architecture": metadata.architecture,
+        },
+        "threshold": metadata.threshold if threshold is None else threshold,
+        "channel": options.channel,
+        "coordinates": COORDINATES,
+        "images": images,
+    }
+
+
+def _one(
+    item: Input, name: Path, options: Options, collected: _Collected | None
+) -> Event:
+    """Find spots in one file and write them; errors become events."""
+    target = (
+        None if collected else (options.output or Path()) / f"{name}{options.format}"
+    )
+    output = str(target or options.output or "-")
+    try:
+        if options.skip_existing and (
+            collected.has(item) if collected else target is not None and target.exists()
+        ):
+            return Event("skipped", item.name, output, message="its result is there")
+        spots, record = _predict(item, name, options)
+        if collected is not None:
+            collected.add(spots, record)
+        elif target is not None:
+            write_json(sidecar(options, [record]), target.with_suffix(".json"))
+            io.write_spots(spots, target)
+    except _FAILURES as error:
+        logger.debug("%s", item.name, exc_info=True)
+        return Event("error", item.name, message=sentence(error))
+    return Event("result", item.name, output, len(spots))
+
+
+def _predict(
+    item: Input, name: Path, options: Options
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    image = io.read_image(
+        item.path,
+        axes=options.axes,
+        pixel_size=options.pixel_size,
+        rgb=options.channel is not None,
+    )
+    spots = predict(
+        image, options.model, threshold=options.threshold, channel=options.channel
+    )
+    spots.insert(0, "image", pd.Series([item.name] * len(spots), dtype=str))
+    if options.overlay is not None:
+        _write_overlays(image, spots, options.overlay / name, options.channel)
+    size = image.pixel_size
+    record = {
+        "image": item.name,
+        "axes": image.axes,
+        "shape": list(image.data.shape),
+        "pixel_size_um": None if size is None else size._asdict(),
+        "spots": len(spots),
+    }
+    return spots, record
+
+
+def _write_overlays(
+    image: Image, spots: pd.DataFrame, base: Path, channel: int | None
+) -> None:
+    """Write one picture a plane; planes of a stack go to a folder."""
+    several = image.n_planes(channel) > 1
+    for plane in image.planes(channel):
+        at = {"frame": plane.frame, "channel": plane.channel, "z": plane.z}
+        here = spots
+        for column, value in at.items():
+            if column in here.columns:
+                here = here[here[column] == value]
+        place = "_".join(
+            f"{column}{value:04d}" for column, value in at.items() if column in spots
+        )
+        path = base / f"{place}.png" if several else base.parent / f"{base.name}.png"
+        overlay.write_overlay(plane.data, here[["y", "x"]].to_numpy(), path)
+
+
+@dataclass
+class _Collected:
+    """The one table of all inputs, and what it already holds."""
+
+    options: Options
+    parts: list[pd.DataFrame] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    written: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def start(cls, options: Options) -> _Collected:
+        """Go on with the table that is there, if asked for."""
+        table = options.output
+        collected = cls(options)
+        if table is None or not options.skip_existing or not table.exists():
+            return collected
+        try:
+            before = json.loads(table.with_suffix(".json").read_text("utf-8"))
+            same = before["model"]["sha256"] == options.model.sha256
+            same &= before["threshold"] == sidecar(options, [])["threshold"]
+            records = list(before["images"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{table} has no readable {table.with_suffix('.json').name} beside it; "
+                "without --skip-existing the table is made anew"
+            ) from error
+        if not same:
+            raise ValueError(
+                f"{table} was made with another model or threshold; choose another output"
+            )
+        collected.parts, collected.records = [tables.read(table)], records
+        return collected
+
+    def has(self, item: Input) -> bool:
+        return any(record["image"] == item.name for record in self.records)
+
+    def add(self, spots: pd.DataFrame, record: dict[str, Any]) -> None:
+        """Take in an image's spots; every half minute write what is there."""
+        self.parts.append(spots)
+        self.records.append(record)
+        if time.monotonic() - self.written > 30:
+            self.write()
+
+    def write(self, *, last: bool = False) -> None:
+        path = self.options.output
+        if not self.parts:
+            return
+        table = self._table()
+        if path is None:
+            if last:
+                tables.write_to(table, sys.stdout.buffer, self.options.format)
+                sys.stdout.buffer.flush()
+            return
+        try:
+            write_json(sidecar(self.options, self.records), path.with_suffix(".json"))
+            io.write_spots(table, path)
+        except OSError as error:
+            if last:
+                raise OSError(_rescued(table, path, error)) from error
+        self.written = time.monotonic()
+
+    def _table(self) -> pd.DataFrame:
+        """Join the parts; an image without an axis lies at 0 of it."""
+        parts = [part for part in self.parts if len(part)] or self.parts[:1]
+        columns = {name for part in self.parts for name in part.columns}
+        table = pd.concat(parts, ignore_index=True)
+        for name in columns - set(table.columns):
+            table[name] = 0.0
+        axes = [n for n in ("frame", "channel", "z") if n in table.columns]
+        return ordered(table.fillna(dict.fromkeys(axes, 0)))
+
+
+def _rescued(table: pd.DataFrame, path: Path, error: OSError) -> str:
+    """Save a table elsewhere that could not be written where it should be."""
+    reason = error.strerror or str(error)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="blinkcore-"))
+        io.write_spots(table, folder / path.name)
+    except OSError:
+        return f"{path} could not be written ({reason}), nor a copy of it elsewhere"
+    return (
+        f"{path} could not be written ({reason}); it is saved as {folder / path.name}"
+    )
+
+
+# Inputs and their names.
+
+
+def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
+    path = Path(name)
+    if path.is_dir():
+        for file in _in_folder(path, recursive=recursive):
+            yield Input(file, str(file), file.relative_to(path))
+    elif path.exists():
+        yield Input(path, name, Path(path.name))
+    elif glob.has_magic(name):
+        for match in sorted(glob.glob(name, recursive=True)):
+            if Path(match).is_file():
+                yield Input(Path(match), match, Path(Path(match).name))
+
+
+def _in_folder(folder: Path, *, recursive: bool) -> list[Path]:
+    walk = folder.rglob("*") if recursive else folder.glob("*")
+    return sorted(
+        path
+        for path in walk
+        if path.suffix.lower() in io.IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+    )
+
+
+def _nothing(name: str) -> str:
+    if Path(name).is_dir():
+        kinds = " ".join(io.IMAGE_SUFFIXES)
+        return one_line(
+            f"{name} has no image in it ({kinds}); --recursive looks deeper"
+        )
+    if glob.has_magic(name):
+        return one_line(f"{name} matches no file")
+    return one_line(f"{name}: there is no such file or folder")
+
+
+def _with_suffix(item: Input, _: list[Input]) -> Path:
+    return item.relative
+
+
+def _with_folders(item: Input, same: list[Input]) -> Path:
+    parents = [other.path.absolute().parent for other in same]
+    common = Path(os.path.commonpath(parents))
+    return item.path.absolute().parent.relative_to(common) / item.relative.name

@@ -1,0 +1,77 @@
+"""PNG and JPEG. An integer coordinate is the centre of a pixel, as everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import imagecodecs
+import numpy as np
+
+from blinkcore.image import AXES, Image, PixelSize, check_axes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+
+def recognizes(head: bytes) -> bool:
+    """Tell by a file's first bytes whether it is a PNG or JPEG."""
+    return head.startswith((_PNG, _JPEG))
+
+
+def read(
+    path: Path, *, axes: str | None, pixel_size: PixelSize | None, rgb: bool
+) -> Image:
+    """Read a picture; see `blinkcore.io.read_image`."""
+    content = path.read_bytes()
+    decode = (
+        imagecodecs.png_decode if content.startswith(_PNG) else imagecodecs.jpeg8_decode
+    )
+    try:
+        pixels: NDArray[Any] = decode(content)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if axes is None:
+        return from_samples(path, pixels, pixel_size=pixel_size, rgb=rgb)
+    try:
+        check_axes(axes, pixels.shape)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return in_order(pixels, axes, pixel_size)
+
+
+def from_samples(
+    path: Path, pixels: NDArray[Any], *, pixel_size: PixelSize | None, rgb: bool
+) -> Image:
+    """Make an image of pixels (Y, X) or (Y, X, samples) where only grey is meant.
+
+    Grey saved as RGB and an alpha channel say nothing; colours are refused.
+    """
+    if pixels.ndim == 2:
+        return Image(pixels, "YX", pixel_size)
+    colors = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1]
+    if (colors == colors[..., :1]).all():
+        return Image(np.ascontiguousarray(colors[..., 0]), "YX", pixel_size)
+    if rgb:
+        return in_order(colors, "YXC", pixel_size)
+    raise ValueError(color_refusal(path))
+
+
+def color_refusal(path: Path) -> str:
+    """Say why a colour picture is not taken, and the ways out."""
+    return (
+        f"{path} is a colour (RGB) picture, and spots are found in one channel; use "
+        "--channel 0, 1 or 2 for red, green or blue, or save the channels as grey images"
+    )
+
+
+def in_order(pixels: NDArray[Any], axes: str, pixel_size: PixelSize | None) -> Image:
+    """Bring an array's axes into the order of `Image`."""
+    letters = "".join(a for a in AXES if a in axes)
+    return Image(
+        pixels.transpose([axes.index(a) for a in letters]), letters, pixel_size
+    )

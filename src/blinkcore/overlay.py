@@ -1,0 +1,76 @@
+"""Pictures of a plane with its spots circled, fit for a slide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+
+from blinkcore.files import whole_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+_COLOR = (255, 196, 0)
+_TARGET = 1200  # px, least length of the longer side: small images are magnified
+_LARGEST = 4096  # px, longer side: large ones are reduced
+
+
+def draw_overlay(
+    plane: NDArray[Any], points: ArrayLike, *, radius: float = 4.0
+) -> PIL.Image.Image:
+    """Draw a circle around each spot of a plane.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (height, width)
+        Any real type. Shown in grey from its 0.5th to its 99.8th percentile.
+    points : array-like, shape (n, 2)
+        y, x in px.
+    radius : float
+        Of the circles, in px of the plane.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB; small planes are magnified by a whole number, large ones reduced.
+    """
+    longest = max(plane.shape)
+    step = -(-longest // _LARGEST)
+    grey = PIL.Image.fromarray(_stretched(plane[::step, ::step]))
+    zoom = max(1, _TARGET // max(grey.size))
+    size = (grey.width * zoom, grey.height * zoom)
+    # Circles are drawn at twice the size and reduced: smooth edges. The image is not.
+    mask = PIL.Image.new("L", (2 * size[0], 2 * size[1]))
+    pen = PIL.ImageDraw.Draw(mask)
+    scale = 2 * zoom / step
+    r = max(radius * scale, 8.0)
+    for y, x in np.asarray(points, float).reshape(-1, 2):
+        cy, cx = (y + 0.5) * scale, (x + 0.5) * scale
+        pen.ellipse((cx - r, cy - r, cx + r, cy + r), outline=255, width=3)
+    picture = grey.resize(size, PIL.Image.Resampling.NEAREST).convert("RGB")
+    picture.paste(_COLOR, mask=mask.resize(size, PIL.Image.Resampling.BOX))
+    return picture
+
+
+def write_overlay(plane: NDArray[Any], points: ArrayLike, path: Path) -> None:
+    """Draw spots and write the picture as PNG, whole or not at all."""
+    picture = draw_overlay(plane, points)
+    with whole_file(path) as temporary:
+        picture.save(temporary, "PNG")
+
+
+def _stretched(plane: NDArray[Any]) -> NDArray[np.uint8]:
+    pixels = plane.astype(np.float64)
+    finite = pixels[np.isfinite(pixels)]
+    if finite.size == 0:
+        return np.zeros(plane.shape, np.uint8)
+    low, high = np.percentile(finite, [0.5, 99.8])
+    if high <= low:
+        high = max(float(finite.max()), low + 1)
+    pixels = np.nan_to_num((pixels - low) / (high - low), nan=0.0)
+    return np.rint(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8)

@@ -1,0 +1,231 @@
+"""Find spots: planes → tiles → network → grid → spots table."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from blinkcore import grid, io
+from blinkcore.image import AXES, Image, PixelSize
+from blinkcore.model import DEFAULT, Model, load_model
+from blinkcore.normalize import Scaling, normalized, plane_scaling
+from blinkcore.spots import ordered, with_micrometers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+TILE = 1024  # px, side of a tile without its margin
+# Without a receptive field (squeeze-and-excitation sees everything) a plane is run in one
+# piece; beyond this many pixels it would not fit a computer's memory.
+_MAX_WHOLE = 4096 * 4096
+
+
+def predict(
+    image: str | os.PathLike[str] | NDArray[Any] | Image,
+    model: str | os.PathLike[str] | Model = DEFAULT,
+    *,
+    threshold: float | None = None,
+    channel: int | None = None,
+    axes: str | None = None,
+    pixel_size: PixelSize | None = None,
+    device: str = "auto",
+    tile: int = TILE,
+) -> pd.DataFrame:
+    """Find the spots in an image.
+
+    Parameters
+    ----------
+    image : path, ndarray or Image
+        A file, or an array of any real type with up to five dimensions.
+    model : str, path or Model
+        Name of a bundled model, path of a `.pt` file, or a loaded model.
+    threshold : float, optional
+        Probability above which a spot counts, in [0, 1); the model's own if not given.
+    channel : int, optional
+        Only this channel, from 0; of a colour picture red, green or blue.
+    axes : str, optional
+        One letter a dimension out of `TCZYX`, in the array's or file's order. Needed for
+        an array of more than two dimensions and for a file that does not tell.
+    pixel_size : PixelSize, optional
+        In µm, instead of what the file says.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where a model runs that is not loaded yet.
+    tile : int
+        Side in px of the tiles that a plane is cut into. It bounds the memory and does
+        not change the spots.
+
+    Returns
+    -------
+    DataFrame
+        The spots table: `frame`, `channel`, `z` where the image has these axes, `y`, `x`
+        (px, an integer is the centre of a pixel), `probability`, and `z_um`, `y_um`,
+        `x_um` where the pixel size is known.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    ValueError
+        If the image or an option is not usable; the message says why.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        image = io.read_image(
+            image, axes=axes, pixel_size=pixel_size, rgb=channel is not None
+        )
+    elif not isinstance(image, Image):
+        image = _from_array(np.asarray(image), axes, pixel_size)
+    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    if threshold is None:
+        threshold = loaded.metadata.threshold
+    check_threshold(threshold)
+
+    rows, places = [], []
+    for plane in image.planes(channel):
+        found = find_spots(plane.data, loaded, threshold=threshold, tile=tile)
+        rows.append(found)
+        places.append(np.tile([plane.frame, plane.channel, plane.z], (len(found), 1)))
+    table = np.concatenate([np.concatenate(places), np.concatenate(rows)], axis=1)
+    names = ["frame", "channel", "z", "y", "x", "probability"]
+    spots = pd.DataFrame(table, columns=names)
+    absent = [n for n, a in zip(names, "TCZ", strict=False) if a not in image.axes]
+    return with_micrometers(ordered(spots.drop(columns=absent)), image.pixel_size)
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise ValueError if a threshold is no probability below 1."""
+    if not 0.0 <= threshold < 1.0:
+        raise ValueError(f"threshold must be in [0, 1), got {threshold}")
+
+
+def find_spots(
+    plane: NDArray[Any], model: Model, *, threshold: float, tile: int = TILE
+) -> NDArray[np.float64]:
+    """Find the spots in one plane.
+
+    A tile is read with a margin of the model's receptive field and gives the spots of its
+    core; cores partition the plane. So the spots do not depend on the tiles.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (height, width)
+        Any real type; may be a view of a file. NaN and infinite pixels count as
+        background.
+    model : Model
+        To run.
+    threshold : float
+        Probability above which a spot counts.
+    tile : int
+        Side of a core in px; rounded up to the model's stride.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 3)
+        y, x (px) and probability, from top to bottom of each tile.
+    """
+    metadata = model.metadata
+    scaling = plane_scaling(plane, metadata.normalization)
+    found = [np.empty((0, 3))]
+    for core, window in _tiles(plane.shape, model, tile):
+        cells = model(_network_input(plane, window, scaling, metadata.stride))[0]
+        spots = grid.decode(
+            cells,
+            cell_size=metadata.cell_size,
+            cell_map=metadata.cell_map,
+            threshold=threshold,
+            merge_distance=metadata.merge_distance,
+        )
+        spots[:, :2] += [window[0].start, window[1].start]
+        found.append(spots[_inside(spots, core, plane.shape)])
+    spots = np.concatenate(found)
+    # A centre a little outside the outermost pixels is put on their edge.
+    least, most = -0.5, np.nextafter(np.array(plane.shape) - 0.5, 0)
+    spots[:, :2] = np.clip(spots[:, :2], least, most)
+    return spots
+
+
+def _from_array(
+    pixels: NDArray[Any], axes: str | None, pixel_size: PixelSize | None
+) -> Image:
+    if axes is None:
+        if pixels.ndim != 2:
+            raise ValueError(
+                f"axes must be given for an array of shape {pixels.shape}, "
+                "for example axes='TYX'"
+            )
+        axes = "YX"
+    letters = "".join(a for a in AXES if a in axes)
+    if len(letters) != len(axes) or len(axes) != pixels.ndim:
+        raise ValueError(
+            f"axes must have one letter out of {AXES} per dimension, got {axes!r} for "
+            f"shape {pixels.shape}"
+        )
+    order = [axes.index(a) for a in letters]
+    return Image(pixels.transpose(order), letters, pixel_size)
+
+
+Window = tuple[slice, slice]
+
+
+def _tiles(
+    shape: tuple[int, ...], model: Model, tile: int
+) -> Iterator[tuple[Window, Window]]:
+    """Cores that partition a plane, and the windows to read for them."""
+    metadata = model.metadata
+    height, width = shape
+    if metadata.receptive_field is None:
+        if height * width > _MAX_WHOLE:
+            raise ValueError(
+                f"a {metadata.architecture} model takes planes of up to {_MAX_WHOLE} px "
+                f"(its squeeze-and-excitation needs the plane in one piece), got "
+                f"{height} x {width}; use a blink model or crop the image"
+            )
+        yield (slice(0, height), slice(0, width)), (slice(0, height), slice(0, width))
+        return
+    stride = metadata.stride
+    side = max(1, math.ceil(tile / stride)) * stride
+    # Four cells more, because claims of neighbouring cells are merged.
+    reach = metadata.receptive_field + 4 * metadata.cell_size
+    margin = math.ceil(reach / stride) * stride
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            core = (
+                slice(top, min(top + side, height)),
+                slice(left, min(left + side, width)),
+            )
+            window = (
+                slice(max(0, top - margin), min(core[0].stop + margin, height)),
+                slice(max(0, left - margin), min(core[1].stop + margin, width)),
+            )
+            yield core, window
+
+
+def _network_input(
+    plane: NDArray[Any], window: Window, scaling: Scaling, stride: int
+) -> NDArray[np.float32]:
+    """Normalize a window and fill it up to multiples of the stride with background."""
+    pixels = normalized(plane[window], scaling)
+    height, width = (math.ceil(n / stride) * stride for n in pixels.shape)
+    if pixels.shape == (height, width):
+        return pixels[None, None]
+    filled = np.zeros((1, 1, height, width), np.float32)
+    filled[0, 0, : pixels.shape[0], : pixels.shape[1]] = pixels
+    return filled
+
+
+def _inside(
+    spots: NDArray[np.float64], core: Window, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Whether each spot lies in the core; those at the plane's edges reach 0.5 px out."""
+    kept = np.ones(len(spots), bool)
+    for axis in (0, 1):
+        first, last = core[axis].start, core[axis].stop
+        low = first - (1.0 if first == 0 else 0.5)
+        high = last - (0.0 if last == shape[axis] else 0.5)
+        kept &= (spots[:, axis] >= low) & (spots[:, axis] < high)
+    return kept
