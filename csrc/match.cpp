@@ -1,6 +1,7 @@
 #include "match.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -25,7 +26,7 @@ double distance(const Point& a, const Point& b) {
 class Hash {
    public:
     Hash(const std::vector<Point>& points, double cutoff)
-        : points_(points), cutoff_(cutoff), side_(cutoff > 0.0 ? cutoff * (1.0 + 1e-9) : 1.0) {
+        : cutoff_(cutoff), side_(cutoff > 0.0 ? cutoff * (1.0 + 1e-9) : 1.0) {
         std::size_t size = 16;
         while (size < 2 * points.size()) size *= 2;
         mask_ = size - 1;
@@ -34,8 +35,13 @@ class Hash {
         std::partial_sum(start_.begin(), start_.end(), start_.begin());
         std::vector<Index> next(start_.begin(), start_.end() - 1);
         order_.resize(points.size());
-        for (Index i = 0; i < points.size(); ++i) order_[next[slot(cube(points[i]))]++] = i;
-        for (const Point& point : points) flat_ = flat_ && point.z == 0.0;
+        sorted_.resize(points.size());
+        for (Index i = 0; i < points.size(); ++i) {
+            const Index place = next[slot(cube(points[i]))]++;
+            order_[place] = i;
+            sorted_[place] = points[i];
+            flat_ = flat_ && points[i].z == 0.0;
+        }
     }
 
     /// Call visit(index, distance) for each point within the cutoff of `centre`, until it
@@ -44,11 +50,17 @@ class Hash {
     bool any_near(const Point& centre, Visit&& visit) const {
         const Cube middle = cube(centre);
         const std::int64_t depth = flat_ && middle.z == 0 ? 0 : 1;
+        std::array<std::size_t, 27> slots{};
+        auto end = slots.begin();
         for (std::int64_t z = -depth; z <= depth; ++z)
             for (std::int64_t y = -1; y <= 1; ++y)
-                for (std::int64_t x = -1; x <= 1; ++x)
-                    if (any_in({middle.z + z, middle.y + y, middle.x + x}, centre, visit))
-                        return true;
+                for (std::int64_t x = -1; x <= 1; ++x) {
+                    const std::size_t s = slot({middle.z + z, middle.y + y, middle.x + x});
+                    // Two cubes may share a slot, whose points must be seen once.
+                    if (std::find(slots.begin(), end, s) == end) *end++ = s;
+                }
+        for (auto s = slots.begin(); s != end; ++s)
+            if (any_in(*s, centre, visit)) return true;
         return false;
     }
 
@@ -63,7 +75,6 @@ class Hash {
    private:
     struct Cube {
         std::int64_t z, y, x;
-        bool operator==(const Cube& o) const { return z == o.z && y == o.y && x == o.x; }
     };
 
     std::int64_t coordinate(double value) const {
@@ -81,23 +92,19 @@ class Hash {
         return static_cast<std::size_t>(h ^ (h >> 32)) & mask_;
     }
     template <class Visit>
-    bool any_in(const Cube& wanted, const Point& centre, Visit& visit) const {
-        const std::size_t s = slot(wanted);
+    bool any_in(std::size_t s, const Point& centre, Visit& visit) const {
         for (Index k = start_[s]; k < start_[s + 1]; ++k) {
-            const Index i = order_[k];
-            const double d = distance(points_[i], centre);
-            // Another cube may share the slot: without the last test a point near two
-            // visited cubes of one slot would be seen twice.
-            if (d <= cutoff_ && cube(points_[i]) == wanted && visit(i, d)) return true;
+            const double d = distance(sorted_[k], centre);
+            if (d <= cutoff_ && visit(order_[k], d)) return true;
         }
         return false;
     }
 
-    const std::vector<Point>& points_;
     double cutoff_, side_;
     std::size_t mask_ = 0;
     bool flat_ = true;
     std::vector<Index> start_, order_;
+    std::vector<Point> sorted_;
 };
 
 /// Union-find over truth (0 .. n - 1) and detected (n ..).
@@ -136,10 +143,45 @@ class Assignment {
           from_(columns.size(), kNone),
           done_(columns.size(), 0) {}
 
+    /// Augmenting row reduction: a row takes the column that is best for it, at a price
+    /// that leaves it just as well off as with its second best. Whoever had the column
+    /// before goes on looking. Cheap, and few rows are left for `add`.
+    void bid(Index row, double unmatched) {
+        for (int n_turns = 0; row != kNone && n_turns < 64; ++n_turns) {
+            double best = unmatched;
+            double second = unmatched;
+            Index column = kNone;
+            hash_.each_near(rows_[row], [&](Index j, double d) {
+                const double cost = d - column_price_[j];
+                if (cost < best) {
+                    second = best;
+                    best = cost;
+                    column = j;
+                } else {
+                    second = std::min(second, cost);
+                }
+            });
+            if (column == kNone) return;
+            const Index loser = row_of_[column];
+            if (loser != kNone && !(best < second)) return;
+            column_price_[column] -= second - best;
+            row_price_[row] = second;
+            column_of_[row] = column;
+            row_of_[column] = row;
+            if (loser != kNone) {
+                column_of_[loser] = kNone;
+                row_price_[loser] = 0.0;
+            }
+            row = loser;
+        }
+    }
+
     void add(Index row, double unmatched) {
+        if (column_of_[row] != kNone) return;
         queue_ = {};
         reached_.clear();
         scanned_.clear();
+        bound_ = kInfinity;
         double length = 0.0;
         double give_up = kInfinity;
         Index loser = kNone;
@@ -149,6 +191,7 @@ class Assignment {
             if (length + unmatched - row_price_[i] < give_up) {
                 give_up = length + unmatched - row_price_[i];
                 loser = i;
+                bound_ = std::min(bound_, give_up);
             }
             relax(i, length);
             const Index column = next_column();
@@ -179,7 +222,8 @@ class Assignment {
         hash_.each_near(rows_[row], [&](Index column, double d) {
             if (done_[column]) return;
             const double candidate = length + d - row_price_[row] - column_price_[column];
-            if (!(candidate < length_[column])) return;
+            if (!(candidate < length_[column]) || !(candidate < bound_)) return;
+            if (row_of_[column] == kNone) bound_ = candidate;  // no longer path can win
             if (length_[column] == kInfinity) reached_.push_back(column);
             length_[column] = candidate;
             from_[column] = row;
@@ -221,14 +265,14 @@ class Assignment {
     std::vector<double> row_price_, column_price_, length_;
     std::vector<Index> column_of_, row_of_, from_;
     std::vector<char> done_;
+    double bound_ = kInfinity;
     std::vector<Index> reached_;
     std::vector<std::pair<Index, double>> scanned_;
     using Entry = std::pair<double, Index>;
     std::priority_queue<Entry, std::vector<Entry>, std::greater<>> queue_;
 };
 
-/// Group the members of `side` by component: fewer rows than columns means that few rows
-/// stay without a partner, which is when a search must walk the whole component.
+/// Number of points on each side of a component, by its root.
 struct Sizes {
     std::vector<Index> truth, detected;
 };
@@ -307,28 +351,33 @@ std::vector<Pair> match(const std::vector<Point>& truth, const std::vector<Point
     const auto unmatched = [&](Index root) {
         return cutoff * (1.0 + std::min(sizes.truth[root], sizes.detected[root])) + 1.0;
     };
-    const auto rows_are_truth = [&](Index root) {
-        return sizes.truth[root] <= sizes.detected[root];
+    // The smaller side of a component are the rows: few stay without a partner then,
+    // which is when a search must walk the whole component.
+    std::vector<Index> truth_rows, detected_rows;
+    for (Index i = 0; i < n_truth; ++i) {
+        const Index root = components.root(i);
+        if (sizes.detected[root] > 0 && sizes.truth[root] <= sizes.detected[root])
+            truth_rows.push_back(i);
+    }
+    for (Index j = 0; j < detected.size(); ++j) {
+        const Index root = components.root(n_truth + j);
+        if (sizes.truth[root] > sizes.detected[root]) detected_rows.push_back(j);
+    }
+    const auto assign = [&](const std::vector<Point>& rows, const std::vector<Point>& columns,
+                            const std::vector<Index>& chosen, Index first) {
+        Assignment assignment(rows, columns, cutoff);
+        for (const Index row : chosen) assignment.bid(row, unmatched(components.root(first + row)));
+        for (const Index row : chosen) assignment.add(row, unmatched(components.root(first + row)));
+        return assignment.column_of();
     };
 
     std::vector<Pair> pairs;
-    {
-        Assignment assignment(truth, detected, cutoff);
-        for (Index i = 0; i < n_truth; ++i) {
-            const Index root = components.root(i);
-            if (sizes.detected[root] > 0 && rows_are_truth(root))
-                assignment.add(i, unmatched(root));
-        }
-        for (Index i = 0; i < n_truth; ++i)
-            if (const Index j = assignment.column_of()[i]; j != kNone) pairs.push_back({i, j});
-    }
-    Assignment assignment(detected, truth, cutoff);
-    for (Index j = 0; j < detected.size(); ++j) {
-        const Index root = components.root(n_truth + j);
-        if (!rows_are_truth(root)) assignment.add(j, unmatched(root));
-    }
-    for (Index j = 0; j < detected.size(); ++j)
-        if (const Index i = assignment.column_of()[j]; i != kNone) pairs.push_back({i, j});
+    const auto of_truth = assign(truth, detected, truth_rows, 0);
+    for (const Index i : truth_rows)
+        if (of_truth[i] != kNone) pairs.push_back({i, of_truth[i]});
+    const auto of_detected = assign(detected, truth, detected_rows, n_truth);
+    for (const Index j : detected_rows)
+        if (of_detected[j] != kNone) pairs.push_back({of_detected[j], j});
     std::sort(pairs.begin(), pairs.end(),
               [](const Pair& a, const Pair& b) { return a.truth < b.truth; });
     return pairs;

@@ -1,11 +1,13 @@
 """Typed face of the C++ extension; the array types match csrc/module.cpp."""
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FloatArray = NDArray[np.float32]
-DoubleArray = NDArray[np.float64]
-IndexArray = NDArray[np.int64]
+FloatArray: TypeAlias = NDArray[np.float32]
+DoubleArray: TypeAlias = NDArray[np.float64]
+IndexArray: TypeAlias = NDArray[np.int64]
 
 __version__: str
 

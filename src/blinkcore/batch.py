@@ -23,7 +23,6 @@ import pandas as pd
 import blinkcore
 from blinkcore import io, overlay
 from blinkcore.files import one_line, sentence, write_json
-from blinkcore.image import Image, PixelSize
 from blinkcore.io import tables, tiff
 from blinkcore.predict import predict
 from blinkcore.spots import ordered
@@ -31,6 +30,7 @@ from blinkcore.spots import ordered
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from blinkcore.image import Image, PixelSize
     from blinkcore.model import Model
 
 logger = logging.getLogger(__name__)
@@ -394,7 +394,8 @@ def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
     elif path.exists():
         yield Input(path, name, Path(path.name))
     elif glob.has_magic(name):
-        for match in sorted(glob.glob(name, recursive=True)):
+        matches = glob.glob(name, recursive=True)  # noqa: PTH207 (also absolute ones)
+        for match in sorted(matches):
             if Path(match).is_file():
                 yield Input(Path(match), match, Path(Path(match).name))
 

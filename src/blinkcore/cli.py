@@ -168,7 +168,7 @@ def train(
         from blinkcore.train import TrainConfig
         from blinkcore.train import train as run
 
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        logging.getLogger("blinkcore").setLevel(logging.INFO)
         sizes: Any = filters if network == "blink" else [filters] * 3
         config = TrainConfig(
             network=network, arguments={"filters": sizes}, steps=steps, seed=seed
@@ -381,7 +381,7 @@ class _Report:
         typer.echo(text, err=True)
 
 
-class _one_sentence:  # noqa: N801
+class _one_sentence:
     """Turn errors into one sentence and an exit code."""
 
     def __init__(self, debug: bool, report: _Report | None = None) -> None:
@@ -397,7 +397,9 @@ class _one_sentence:  # noqa: N801
             level = logging.DEBUG if self.debug else logging.CRITICAL
             logging.getLogger(name).setLevel(level)
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> None:
         if isinstance(error, KeyboardInterrupt):
             self.report.interrupted()
         if isinstance(error, BrokenPipeError):  # the reader of our output has enough

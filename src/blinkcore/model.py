@@ -255,7 +255,9 @@ def _read(path: Path, device: str) -> tuple[Any, Metadata]:
     extra = {_METADATA: ""}
     try:
         with _quiet():
-            network = torch.jit.load(str(path), map_location=device, _extra_files=extra)
+            network = torch.jit.load(  # type: ignore[no-untyped-call]
+                str(path), map_location=device, _extra_files=extra
+            )
     except RuntimeError as error:
         raise ValueError(
             f"{path} is not a TorchScript file, or it is damaged; blinkcore's models are "
@@ -297,7 +299,7 @@ def _optimized(network: Any, device: str) -> Any:
         return torch.jit.freeze(network)
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801
+class _quiet(warnings.catch_warnings):
     """Silence PyTorch's note that TorchScript is deprecated: we need it for Fiji."""
 
     def __enter__(self) -> None:

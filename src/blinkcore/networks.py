@@ -67,7 +67,8 @@ class Blink(nn.Module):
             x = x + functional.relu(convolution(x))
         x = functional.interpolate(self.reduce(x), scale_factor=2.0)  # (N, F, H/2, W/2)
         x = functional.relu(self.decoder(high + x))
-        return self.head(x)  # (N, 3, H/2, W/2)
+        raw: Tensor = self.head(x)  # (N, 3, H/2, W/2)
+        return raw
 
     def activate(self, raw: Tensor) -> Tensor:
         """Turn raw values into a grid."""
@@ -135,7 +136,8 @@ class DeepBlink(nn.Module):
         for block in self.second:
             x = functional.max_pool2d(self.dropout(block(x)), 2)
         x = self.last(torch.cat([pooled, x], dim=1))  # (N, F_n, H / cell, W / cell)
-        return self.head(x)
+        raw: Tensor = self.head(x)
+        return raw
 
     def activate(self, raw: Tensor) -> Tensor:
         """Turn raw values into a grid."""

@@ -73,4 +73,5 @@ def _stretched(plane: NDArray[Any]) -> NDArray[np.uint8]:
     if high <= low:
         high = max(float(finite.max()), low + 1)
     pixels = np.nan_to_num((pixels - low) / (high - low), nan=0.0)
-    return np.rint(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8)
+    grey: NDArray[np.uint8] = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return grey

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -281,7 +281,8 @@ def _add_gaussians(
     def profile(at: NDArray[np.float64]) -> NDArray[np.float64]:
         edges = np.concatenate([at - 0.5, at[:, -1:] + 0.5], axis=1) / width
         part: NDArray[np.float64] = np.diff(special.erf(edges), axis=1)
-        return part * (width * np.sqrt(np.pi) / 2.0)
+        part *= width * np.sqrt(np.pi) / 2.0
+        return part
 
     y = profile(rows - points[:, :1])
     x = profile(cols - points[:, 1:])
@@ -385,13 +386,14 @@ def _smooth_noise(
 ) -> Array:
     """Noise of mean 0 and standard deviation about 1 with structures of `scale` px."""
     coarse = tuple(max(3, int(np.ceil(n / scale)) + 3) for n in shape)
-    noise = rng.standard_normal(coarse, dtype=np.float32)
+    values = rng.standard_normal(coarse, dtype=np.float32)
     fine = (round(coarse[1] * scale), round(coarse[0] * scale))
-    picture = PIL.Image.fromarray(noise).resize(fine, PIL.Image.Resampling.BICUBIC)
+    picture = PIL.Image.fromarray(values).resize(fine, PIL.Image.Resampling.BICUBIC)
     pixels = np.asarray(picture)
     if pixels.shape[0] < shape[0] or pixels.shape[1] < shape[1]:
         pixels = np.asarray(picture.resize((shape[1], shape[0])))
-    return 1.4 * pixels[: shape[0], : shape[1]]
+    noise = 1.4 * pixels[: shape[0], : shape[1]]
+    return noise.astype(np.float32, copy=False)
 
 
 def _cells(shape: tuple[int, int], rng: np.random.Generator) -> Array:
@@ -503,7 +505,9 @@ def _expose(photons: Array, rng: np.random.Generator, ranges: SceneRanges) -> Ar
         electrons *= 1 + 0.01 * maps[::-1]
         noise += 0.5 * maps[:, ::-1]
     gain = _log_uniform(rng, (0.5, 8.0))
-    return gain * (electrons + noise) + rng.choice([0.0, 100.0, 400.0])
+    offset = float(rng.choice([0.0, 100.0, 400.0]))
+    counts: Array = gain * (electrons + noise) + np.float32(offset)
+    return counts
 
 
 def _to_8bit(
@@ -521,8 +525,11 @@ def _to_8bit(
     return image
 
 
-def _to_integer(pixels: NDArray[np.floating], dtype: np.dtype) -> NDArray:  # type: ignore[type-arg]
-    return np.clip(np.rint(pixels), 0, np.iinfo(dtype).max).astype(dtype)
+def _to_integer(
+    pixels: NDArray[np.floating[Any]], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    counts: NDArray[Any] = np.clip(np.rint(pixels), 0, np.iinfo(dtype).max)
+    return counts.astype(dtype)
 
 
 def _log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:

@@ -69,7 +69,7 @@ def ordered(spots: pd.DataFrame) -> pd.DataFrame:
     known = [name for name in COLUMNS if name in spots.columns]
     others = [name for name in spots.columns if name not in COLUMNS]
     types = {name: COLUMNS[name] for name in known if COLUMNS[name] != "str"}
-    table = spots[known + others].astype(types)
+    table: pd.DataFrame = spots[known + others].astype(types)
     if "image" in known:
         table["image"] = pd.Series(list(table["image"]), dtype=str, index=table.index)
     return table
@@ -129,9 +129,8 @@ def with_micrometers(spots: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
     if pixel_size is None:
         return spots.copy()
     sizes = {"z": pixel_size.z, "y": pixel_size.y, "x": pixel_size.x}
-    added = {
-        f"{name}_um": spots[name] * size
-        for name, size in sizes.items()
-        if size is not None and name in spots.columns
-    }
-    return ordered(spots.assign(**added))
+    table = spots.copy()
+    for name, size in sizes.items():
+        if size is not None and name in spots.columns:
+            table[f"{name}_um"] = spots[name] * size
+    return ordered(table)

@@ -16,7 +16,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -143,7 +143,7 @@ def train(
         state.step += 1
         if state.step % config.validate_every and state.step < config.steps:
             continue
-        network = state.averaged.module
+        network = state.averaged_network
         scores = validate(network, valid)
         loss, seconds = float(np.mean(losses)), time.monotonic() - started
         _write_row(log, "a", [state.step, loss, rate, seconds, *scores.values()])
@@ -234,6 +234,10 @@ class _State:
         scaler = torch.amp.GradScaler(enabled=device.startswith("cuda"))
         return cls(network, averaged, optimizer, scaler)
 
+    @property
+    def averaged_network(self) -> Blink | DeepBlink:
+        return cast("Blink | DeepBlink", self.averaged.module)
+
     def save(self, path: Path, config: TrainConfig) -> None:
         content = {name: getattr(self, name).state_dict() for name in _MODULES}
         content |= {"step": self.step, "best": self.best, "config": asdict(config)}
@@ -267,7 +271,7 @@ def _step(state: _State, images: Tensor, grids: Tensor, rate: float) -> float:
         offsets = network.offsets(raw)
         loss = grid_loss(raw, grids, offsets, cell_size=network.cell_size)
     state.optimizer.zero_grad(set_to_none=True)
-    state.scaler.scale(loss).backward()
+    state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     state.scaler.unscale_(state.optimizer)
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     state.scaler.step(state.optimizer)

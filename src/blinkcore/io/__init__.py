@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blinkcore.io import picture, tables, tiff
 
 if TYPE_CHECKING:
+    import os
+
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
@@ -56,9 +57,10 @@ def read_image(
         head = file.read(16)
     if not head:
         raise ValueError(f"{path} is empty")
-    for format_ in (tiff, picture):
-        if format_.recognizes(head):
-            return format_.read(path, axes=axes, pixel_size=pixel_size, rgb=rgb)
+    if tiff.recognizes(head):
+        return tiff.read(path, axes=axes, pixel_size=pixel_size, rgb=rgb)
+    if picture.recognizes(head):
+        return picture.read(path, axes=axes, pixel_size=pixel_size, rgb=rgb)
     raise ValueError(f"{path} is not a TIFF, PNG or JPEG file, whatever its name says")
 
 
