@@ -25,10 +25,9 @@ std::vector<Claim> collect_claims(const float* grid, std::size_t n_rows, std::si
         for (std::size_t col = 0; col < n_cols; ++col) {
             const std::size_t cell = row * n_cols + col;
             if (!(grid[cell] > bound)) continue;
-            const double y =
-                (static_cast<double>(row) + static_cast<double>(grid[plane + cell])) *
-                    options.cell_size +
-                options.origin;
+            const double y = (static_cast<double>(row) + static_cast<double>(grid[plane + cell])) *
+                                 options.cell_size +
+                             options.origin;
             const double x =
                 (static_cast<double>(col) + static_cast<double>(grid[2 * plane + cell])) *
                     options.cell_size +
@@ -42,17 +41,17 @@ std::vector<Claim> collect_claims(const float* grid, std::size_t n_rows, std::si
 
 /// Claims are in row-major order: the first of a row is found by bisection.
 std::size_t first_claim_at(const std::vector<Claim>& claims, std::size_t row, std::size_t col) {
-    const auto it = std::lower_bound(
-        claims.begin(), claims.end(), std::make_pair(row, col),
-        [](const Claim& claim, const std::pair<std::size_t, std::size_t>& at) {
-            return std::make_pair(claim.row, claim.col) < at;
-        });
+    const auto it =
+        std::lower_bound(claims.begin(), claims.end(), std::make_pair(row, col),
+                         [](const Claim& claim, const std::pair<std::size_t, std::size_t>& at) {
+                             return std::make_pair(claim.row, claim.col) < at;
+                         });
     return static_cast<std::size_t>(it - claims.begin());
 }
 
 /// Add to `seed` every free claim of the eight cells around it that is close enough.
-Spot absorb_neighbours(const std::vector<Claim>& claims, std::size_t seed,
-                       std::vector<char>& taken, double merge_distance) {
+Spot absorb_neighbours(const std::vector<Claim>& claims, std::size_t seed, std::vector<char>& taken,
+                       double merge_distance) {
     const Claim& centre = claims[seed];
     double weight = centre.spot.probability;
     double y = weight * centre.spot.y;

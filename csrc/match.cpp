@@ -79,12 +79,9 @@ class Hash {
 
     std::int64_t coordinate(double value) const {
         constexpr double kLimit = 1e17;  // exact in int64, neighbours included
-        return static_cast<std::int64_t>(
-            std::clamp(std::floor(value / side_), -kLimit, kLimit));
+        return static_cast<std::int64_t>(std::clamp(std::floor(value / side_), -kLimit, kLimit));
     }
-    Cube cube(const Point& p) const {
-        return {coordinate(p.z), coordinate(p.y), coordinate(p.x)};
-    }
+    Cube cube(const Point& p) const { return {coordinate(p.z), coordinate(p.y), coordinate(p.x)}; }
     std::size_t slot(const Cube& c) const {
         auto h = static_cast<std::uint64_t>(c.z) * 0x9E3779B97F4A7C15u;
         h = (h ^ static_cast<std::uint64_t>(c.y)) * 0xC2B2AE3D27D4EB4Fu;

@@ -136,8 +136,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("decode", &decode, py::arg("grid"), py::kw_only(), py::arg("cell_size"),
           py::arg("origin"), py::arg("threshold"), py::arg("merge_distance"),
           "Grids to (index of grid (n,), spots (n, 3): y, x, probability).");
-    m.def("match", &match, py::arg("truth"), py::arg("detected"), py::kw_only(),
-          py::arg("cutoff"), "Optimal pairs (k, 2) of two point sets.");
+    m.def("match", &match, py::arg("truth"), py::arg("detected"), py::kw_only(), py::arg("cutoff"),
+          "Optimal pairs (k, 2) of two point sets.");
     m.def("count_matches", &count_matches, py::arg("truth"), py::arg("detected"), py::kw_only(),
           py::arg("cutoffs"), "Number of optimal pairs at each cutoff.");
 }

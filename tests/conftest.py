@@ -1,11 +1,13 @@
-"""What several test files share."""
+"""What several test files share.
+
+PyTorch is imported only by what needs it: `make sanitize` runs without.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from blinkcore.model import load_model
 from blinkcore.simulate import SceneRanges, simulate
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -16,17 +18,22 @@ EASY = SceneRanges(
     snr=(12.0, 14.0),
     background=(50.0, 60.0),
     intensity_spread=(0.0, 0.01),
-    **{
-        name: 0.0
-        for name in SceneRanges.__dataclass_fields__
-        if name.startswith("p_")
-    },
+    **{name: 0.0 for name in SceneRanges.__dataclass_fields__ if name.startswith("p_")},
 )
 
 
 @pytest.fixture(scope="session")
 def general():
+    """The bundled model, on the CPU."""
+    from blinkcore.model import load_model
+
     return load_model("general", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def easy():
+    """Ranges of clean scenes: one width, bright spots, an even background."""
+    return EASY
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +48,25 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip("the real images are not beside the project")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def describe():
+    """Function that makes the metadata of a network."""
+    from blinkcore.model import Metadata
+
+    def metadata_of(network):
+        return Metadata(
+            architecture=type(network).__name__.lower(),
+            arguments=network.arguments,
+            cell_size=network.cell_size,
+            cell_map=network.cell_map,
+            stride=network.stride,
+            receptive_field=network.receptive_field,
+            normalization=network.normalization,
+            threshold=0.5,
+            merge_distance=network.merge_distance,
+            spot_sigma=(0.8, 2.5),
+        )
+
+    return metadata_of

@@ -16,7 +16,9 @@ def reference(truth, detected, cutoff):
     if len(truth) == 0 or len(detected) == 0:
         return 0, 0.0
     distance = cdist(truth, detected)
-    far = cutoff * (len(truth) + len(detected)) + 1.0  # worth more than any set of pairs
+    far = (
+        cutoff * (len(truth) + len(detected)) + 1.0
+    )  # worth more than any set of pairs
     cost = np.where(distance <= cutoff, distance, far)
     row, col = linear_sum_assignment(cost)
     pairs = distance[row, col] <= cutoff
@@ -162,7 +164,7 @@ def test_perfect_detection_scores_one():
 def test_f1_integral_of_a_known_distance():
     # All spots found 1.5 px off: F1 is 0 below and 1 from 1.5 px on.
     truth = np.arange(10)[:, None] * [20.0, 0.0]
-    scores = evaluate(truth, truth + [0.0, 1.5])
+    scores = evaluate(truth, truth + np.array([0.0, 1.5]))
     step = CUTOFFS[1] / 3  # the trapezoid is that coarse
     assert scores.f1_integral == pytest.approx(0.5, abs=step)
     assert scores.f1 == 1.0
@@ -170,7 +172,9 @@ def test_f1_integral_of_a_known_distance():
 
 
 def test_misses_and_false_spots_are_counted():
-    scores = evaluate([[0.0, 0.0], [50.0, 50.0]], [[0.0, 1.0], [90.0, 9.0], [9.0, 90.0]])
+    scores = evaluate(
+        [[0.0, 0.0], [50.0, 50.0]], [[0.0, 1.0], [90.0, 9.0], [9.0, 90.0]]
+    )
     assert (scores.n_truth, scores.n_detected, scores.n_matched) == (2, 3, 1)
     assert scores.recall == 0.5
     assert scores.precision == pytest.approx(1 / 3)
@@ -183,7 +187,9 @@ def test_nothing_in_nothing_is_right():
     assert math.isnan(scores.rmse)
 
 
-@pytest.mark.parametrize(("truth", "detected"), [([], [[1.0, 1.0]]), ([[1.0, 1.0]], [])])
+@pytest.mark.parametrize(
+    ("truth", "detected"), [([], [[1.0, 1.0]]), ([[1.0, 1.0]], [])]
+)
 def test_one_sided_sets_score_zero(truth, detected):
     scores = evaluate(truth, detected)
     assert (scores.f1_integral, scores.f1) == (0.0, 0.0)

@@ -157,7 +157,9 @@ def test_decode_refuses_senseless_options(option):
 def test_other_types_and_strides_give_the_same():
     cells = np.random.default_rng(0).random((3, 8, 8), np.float32)
     expected = grid.decode(cells, cell_size=4)
-    np.testing.assert_array_equal(grid.decode(cells.astype(float), cell_size=4), expected)
+    np.testing.assert_array_equal(
+        grid.decode(cells.astype(float), cell_size=4), expected
+    )
     strided = np.asfortranarray(cells)
     np.testing.assert_array_equal(grid.decode(strided, cell_size=4), expected)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 LAYERS = [
+    {"__main__"},
     {"cli"},
     {"batch"},
     {"train", "predict"},

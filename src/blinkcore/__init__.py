@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ __all__ = [
     "write_spots",
 ]
 
-# A command name is a function of the package (blinkcore.predict) and a module
-# (src/blinkcore/predict.py): the function is what users mean.
 _HOMES = {
     "Image": "image",
     "Model": "model",
@@ -40,3 +40,19 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'blinkcore' has no attribute {name!r}")
     return getattr(import_module(f"blinkcore.{_HOMES[name]}"), name)
+
+
+class _Package(ModuleType):
+    """One word names a command, its module and its function; users mean the function.
+
+    So when Python imports the module `blinkcore.predict` and puts it into the package,
+    that is ignored: `blinkcore.predict` stays what `__getattr__` gives.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _HOMES and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

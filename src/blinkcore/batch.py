@@ -428,5 +428,7 @@ def _with_suffix(item: Input, _: list[Input]) -> Path:
 
 def _with_folders(item: Input, same: list[Input]) -> Path:
     parents = [other.path.absolute().parent for other in same]
-    common = Path(os.path.commonpath(parents))
-    return item.path.absolute().parent.relative_to(common) / item.relative.name
+    own = item.path.absolute().parent
+    if len({parent.anchor for parent in parents}) > 1:  # drives of Windows
+        return Path(*own.parts[1:], item.relative.name)
+    return own.relative_to(os.path.commonpath(parents)) / item.relative.name

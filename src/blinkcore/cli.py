@@ -39,15 +39,20 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"blinkcore {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", is_eager=True)
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version),
     ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"blinkcore {__version__}")
-        raise typer.Exit
+    pass
 
 
 @app.command()

@@ -17,8 +17,6 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SLOPE = 0.2  # of TensorFlow's leaky ReLU, which deepBlink uses throughout
-
 
 class Blink(nn.Module):
     """Stride-first network: half resolution at once, one lower level, cells of 2 px.
@@ -161,13 +159,16 @@ class _ConvBlock(nn.Module):
             nn.Conv2d(n, n_out, 3, padding=1) for n in sizes
         )
         squeezed = max(1, n_out // ratio)
+        self.activation = nn.LeakyReLU(
+            0.2
+        )  # TensorFlow's slope; deepBlink's throughout
         self.squeeze = nn.Linear(n_out, squeezed)
         self.excite = nn.Linear(squeezed, n_out)
 
     def forward(self, x: Tensor) -> Tensor:
         for convolution in self.convolutions:
-            x = functional.leaky_relu(convolution(x), _SLOPE)
-        weight = functional.leaky_relu(self.squeeze(x.mean(dim=(2, 3))), _SLOPE)
+            x = self.activation(convolution(x))
+        weight = self.activation(self.squeeze(x.mean(dim=(2, 3))))
         weight = torch.sigmoid(self.excite(weight))  # (N, F)
         return x * weight[:, :, None, None]
 

@@ -126,10 +126,8 @@ def with_micrometers(spots: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
     DataFrame
         A copy with `z_um`, `y_um`, `x_um` (µm from the centre of the first pixel).
     """
-    if pixel_size is None:
-        return spots.copy()
-    sizes = {"z": pixel_size.z, "y": pixel_size.y, "x": pixel_size.x}
-    table = spots.copy()
+    table: pd.DataFrame = spots.copy()
+    sizes = {} if pixel_size is None else pixel_size._asdict()
     for name, size in sizes.items():
         if size is not None and name in spots.columns:
             table[f"{name}_um"] = spots[name] * size

@@ -139,6 +139,7 @@ def train(
     losses: list[float] = []
     for images, grids in _batches(config, state.step, workers):
         rate = learning_rate(state.step, config)
+        torch.manual_seed(config.seed + state.step)  # of the dropout
         losses.append(_step(state, images.to(device), grids.to(device), rate))
         state.step += 1
         if state.step % config.validate_every and state.step < config.steps:
@@ -241,7 +242,6 @@ class _State:
     def save(self, path: Path, config: TrainConfig) -> None:
         content = {name: getattr(self, name).state_dict() for name in _MODULES}
         content |= {"step": self.step, "best": self.best, "config": asdict(config)}
-        content["random_state"] = torch.get_rng_state()
         with whole_file(path) as temporary:
             torch.save(content, temporary)
 
@@ -255,7 +255,6 @@ class _State:
         for name in _MODULES:
             getattr(self, name).load_state_dict(content[name])
         self.step, self.best = content["step"], content["best"]
-        torch.set_rng_state(content["random_state"])
 
 
 _MODULES = ("network", "averaged", "optimizer", "scaler")

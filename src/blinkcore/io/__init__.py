@@ -53,6 +53,8 @@ def read_image(
         a colour picture; the message says what to do.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a pipe would keep us waiting
+        raise ValueError(f"{path} is not a file")
     with path.open("rb") as file:
         head = file.read(16)
     if not head:

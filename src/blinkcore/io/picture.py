@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"  # JPEG markers; pixel data cannot hold them
 
 
 def recognizes(head: bytes) -> bool:
@@ -31,6 +32,8 @@ def read(
     decode = (
         imagecodecs.png_decode if content.startswith(_PNG) else imagecodecs.jpeg8_decode
     )
+    if content.startswith(_JPEG) and content.rfind(_END) < content.rfind(_SCAN):
+        raise ValueError(f"{path} is damaged: it is cut off")  # decoders fill it up
     try:
         pixels: NDArray[Any] = decode(content)
     except (RuntimeError, ValueError) as error:

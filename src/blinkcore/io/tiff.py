@@ -6,7 +6,9 @@ for, never guessed. An integer coordinate is the centre of a pixel.
 
 from __future__ import annotations
 
+import logging
 import math
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
 _MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -51,15 +55,13 @@ def read(
     """Read a TIFF; see `blinkcore.io.read_image`."""
     with _readable(path):
         file = tifffile.TiffFile(path)
-        series = _first_series(path, file)
-        size = pixel_size or _pixel_size(file)
-    if axes is None and set(series.axes) <= set("YXS") and "S" in series.axes:
-        with _readable(path):
-            pixels = series.asarray()
-        samples_last = np.moveaxis(pixels, series.axes.index("S"), -1)
-        return from_samples(path, samples_last, pixel_size=size, rgb=rgb)
-    shape, letters = _layout(path, series, axes, rgb=rgb)
-    return _lazy(path, file, series, shape, letters, size)
+    image = None
+    try:
+        image = _image(path, file, axes, pixel_size, rgb=rgb)
+        return image
+    finally:
+        if image is None or not isinstance(image.data, _Pages):
+            file.close()
 
 
 def write(pixels: NDArray[Any], path: Path) -> None:
@@ -69,7 +71,9 @@ def write(pixels: NDArray[Any], path: Path) -> None:
 
 
 def files_of_set(path: Path) -> list[str]:
-    """Names of the files that an OME-TIFF says its image is spread over, else none."""
+    """Paths of the files that an OME-TIFF says its image is spread over, else none."""
+    if not path.is_file():  # a pipe would keep us waiting
+        return []
     try:
         with path.open("rb") as file:
             if not recognizes(file.read(4)):
@@ -79,7 +83,7 @@ def files_of_set(path: Path) -> list[str]:
             if not tif.is_ome or "FileName" not in (tif.ome_metadata or ""):
                 return []
             pages = tif.series[0].pages
-            return sorted({p.parent.filename for p in pages if p is not None})
+            return sorted({p.parent.filehandle.path for p in pages if p is not None})
     except Exception:  # noqa: BLE001 (reading it will say what is wrong)
         return []
 
@@ -100,6 +104,12 @@ def _first_series(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSerie
     if not file.series:
         raise ValueError("it has no image in it")
     series = file.series[0]
+    if len(file.series) > 1:
+        logger.warning(
+            "%s holds %d images of different shapes; the first is used",
+            path,
+            len(file.series),
+        )
     missing = sum(page is None for page in series.pages)
     if missing:
         raise ValueError(
@@ -107,6 +117,26 @@ def _first_series(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSerie
             f"beside {path.name}"
         )
     return series
+
+
+def _image(
+    path: Path,
+    file: tifffile.TiffFile,
+    axes: str | None,
+    pixel_size: PixelSize | None,
+    *,
+    rgb: bool,
+) -> Image:
+    with _readable(path):
+        series = _first_series(path, file)
+        size = pixel_size or _pixel_size(file)
+    if axes is None and set(series.axes) <= set("YXS") and "S" in series.axes:
+        with _readable(path):
+            pixels = series.asarray()
+        samples_last = np.moveaxis(pixels, series.axes.index("S"), -1)
+        return from_samples(path, samples_last, pixel_size=size, rgb=rgb)
+    shape, letters = _layout(path, series, axes, rgb=rgb)
+    return _lazy(path, file, series, shape, letters, size)
 
 
 def _layout(
@@ -172,7 +202,9 @@ def _lazy(
             pixels = series.asarray().reshape(shape)
         return in_order(pixels, axes, pixel_size)
     letters = "".join(a for a in AXES if a in axes)
-    return Image(_Pages(path, series, shape, axes, letters), letters, pixel_size)
+    pages = _Pages(path, series, shape, axes, letters)
+    weakref.finalize(pages, file.close)
+    return Image(pages, letters, pixel_size)
 
 
 def _check_length(path: Path, series: tifffile.TiffPageSeries) -> None:
@@ -194,16 +226,31 @@ class _Pages:
     ) -> None:
         self.shape = tuple(shape[file_axes.index(a)] for a in axes)
         self.dtype = np.dtype(series.dtype)
-        self._path, self._series = path, series
+        self._path = path
+        self._pages = [page for page in series.pages if page is not None]
         self._leading = [axes.index(a) for a in file_axes[:-2]]
         self._file_shape = shape[:-2]
 
     def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
         at = tuple(index[i] for i in self._leading)
-        page = int(np.ravel_multi_index(at, self._file_shape)) if at else 0
+        number = int(np.ravel_multi_index(at, self._file_shape)) if at else 0
         with _readable(self._path):
-            pixels: NDArray[Any] = self._series.pages[page].asarray()  # type: ignore[union-attr]
-            return pixels.reshape(self.shape[-2:])
+            page = self._pages[number]
+            with _opened(page.parent.filehandle):
+                return page.asarray().reshape(self.shape[-2:])
+
+
+@contextmanager
+def _opened(handle: tifffile.FileHandle) -> Iterator[None]:
+    """Open a file of a set for a moment; tifffile leaves all but the first closed."""
+    was_closed = handle.closed
+    if was_closed:
+        handle.open()
+    try:
+        yield
+    finally:
+        if was_closed:
+            handle.close()
 
 
 # Pixel size.

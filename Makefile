@@ -1,0 +1,49 @@
+# make demo   install, find spots in an example image, say where the result is
+# make test   install and run all tests
+# make check  lint and types
+# make sanitize   the extension's tests under address and undefined-behaviour sanitizers
+PYTHON ?= python3
+WERROR ?= OFF
+BIN := .venv/bin
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard csrc/*)
+
+.PHONY: demo test check sanitize wheel clean
+
+demo: .venv/installed
+	$(BIN)/blinkcore predict examples/cells.tif -o demo --overlay demo
+	@echo "Spots:   demo/cells.csv"
+	@echo "Picture: demo/cells.png"
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror csrc/*.cpp csrc/*.hpp
+	$(BIN)/mypy
+
+# Without -S the editable install would be found before the sanitized one.
+sanitize: .venv/dev
+	$(BIN)/pip install -q --no-deps --upgrade --target build/sanitized \
+	  -C build-dir=build/sanitize -C cmake.define.BLINKCORE_SANITIZE=ON .
+	ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	PYTHONPATH="build/sanitized:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+	$(BIN)/python -S -m pytest -p no:cacheprovider -m "not slow" tests/test_grid.py tests/test_evaluate.py
+
+wheel: .venv/dev
+	$(BIN)/python -m build
+
+clean:
+	rm -rf .venv build dist demo
+
+.venv/installed: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --upgrade "pip>=25.1"
+	$(BIN)/pip install -q -C cmake.define.BLINKCORE_WERROR=$(WERROR) -e .
+	touch $@
+
+.venv/dev: .venv/installed
+	$(BIN)/pip install -q --group dev
+	touch $@

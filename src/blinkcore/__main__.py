@@ -1,0 +1,5 @@
+"""`python -m blinkcore` is the command line."""
+
+from blinkcore.cli import main
+
+main()

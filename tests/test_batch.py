@@ -1,0 +1,229 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from blinkcore import batch
+from blinkcore.batch import Input, Options, find_inputs, output_names, predict_files
+from blinkcore.io import tables
+
+
+def write(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, image, photometric="minisblack")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, scene):
+    """Two good images of one name in two folders, an empty one and a broken one."""
+    write(tmp_path / "in" / "one" / "a.tif", scene.image)
+    write(tmp_path / "in" / "two" / "a.tif", scene.image[:100])
+    write(tmp_path / "in" / "flat.tif", np.full((40, 50), 7, np.uint16))
+    (tmp_path / "in" / "broken.tif").write_text("hello")
+    (tmp_path / "in" / "notes.txt").write_text("hello")
+    return tmp_path / "in"
+
+
+def run(names, options, *, recursive=True):
+    inputs, errors = find_inputs([str(n) for n in names], recursive=recursive)
+    return [*errors, *predict_files(inputs, options)]
+
+
+def test_a_folder_gives_one_table_an_image_and_names_the_broken_one(
+    general, folder, tmp_path
+):
+    events = run([folder], Options(general, tmp_path / "out"))
+    kinds = {Path(e.image).relative_to(folder).as_posix(): e.kind for e in events}
+    assert kinds == {
+        "broken.tif": "error",
+        "flat.tif": "result",
+        "one/a.tif": "result",
+        "two/a.tif": "result",
+    }
+    found = sorted(p.relative_to(tmp_path / "out").as_posix() for p in _files(tmp_path))
+    assert found == [
+        f"{name}{suffix}"
+        for name in ("flat", "one/a", "two/a")
+        for suffix in (".csv", ".json")
+    ]
+    (error,) = (e for e in events if e.kind == "error")
+    assert "broken.tif is not a TIFF, PNG or JPEG file" in error.message
+
+
+def _files(tmp_path):
+    return [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+
+
+def test_zero_spots_are_a_table_with_columns(general, folder, tmp_path):
+    run([folder / "flat.tif"], Options(general, tmp_path / "out"))
+    assert (tmp_path / "out" / "flat.csv").read_text() == "image,y,x,probability\n"
+
+
+def test_the_sidecar_explains_the_result(general, folder, tmp_path):
+    run([folder / "flat.tif"], Options(general, tmp_path / "out", threshold=0.25))
+    content = json.loads((tmp_path / "out" / "flat.json").read_text("utf-8"))
+    assert content["model"]["sha256"] == general.sha256
+    assert content["threshold"] == 0.25
+    assert "centre of a pixel" in content["coordinates"]
+    assert content["images"] == [
+        {
+            "image": str(folder / "flat.tif"),
+            "axes": "YX",
+            "shape": [40, 50],
+            "pixel_size_um": None,
+            "spots": 0,
+        }
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_one_table_of_all_holds_what_single_ones_hold(
+    general, folder, tmp_path, suffix
+):
+    path = tmp_path / f"all{suffix}"
+    run([folder], Options(general, path))
+    run([folder], Options(general, tmp_path / "out"))
+    together = tables.read(path)
+    parts = [tables.read(p) for p in sorted((tmp_path / "out").rglob("*.csv"))]
+    alone = pd.concat([p for p in parts if len(p)], ignore_index=True)
+    assert len(together) == len(alone) > 0
+    np.testing.assert_allclose(together["y"], alone["y"], atol=6e-5)
+    images = json.loads(path.with_suffix(".json").read_text("utf-8"))["images"]
+    assert len(images) == 3  # the flat one without a row too
+
+
+def test_stacks_and_planes_share_a_table(general, scene, tmp_path):
+    write(tmp_path / "plane.tif", scene.image)
+    stack = np.stack([scene.image, scene.image])
+    tifffile.imwrite(
+        tmp_path / "movie.tif", stack, imagej=True, metadata={"axes": "TYX"}
+    )
+    run(
+        [tmp_path / "plane.tif", tmp_path / "movie.tif"],
+        Options(general, tmp_path / "a.csv"),
+    )
+    table = tables.read(tmp_path / "a.csv")
+    frames = table.groupby("image")["frame"].agg(lambda f: sorted(set(f)))
+    assert frames[str(tmp_path / "plane.tif")] == [0]
+    assert frames[str(tmp_path / "movie.tif")] == [0, 1]
+
+
+def test_skip_existing_leaves_finished_images_alone(general, folder, tmp_path):
+    options = Options(general, tmp_path / "out", skip_existing=True)
+    run([folder / "one"], options)
+    before = (tmp_path / "out" / "a.csv").stat().st_mtime_ns
+    events = run([folder / "one", folder / "flat.tif"], options)
+    assert [e.kind for e in events] == ["skipped", "result"]
+    assert (tmp_path / "out" / "a.csv").stat().st_mtime_ns == before
+
+
+def test_skip_existing_goes_on_with_one_table(general, folder, tmp_path):
+    options = Options(general, tmp_path / "all.csv", skip_existing=True)
+    run([folder / "flat.tif", folder / "one"], options)
+    events = run([folder], options)
+    kinds = [e.kind for e in events if e.kind != "error"]
+    assert sorted(kinds) == ["result", "skipped", "skipped"]
+    run([folder], Options(general, tmp_path / "fresh.csv"))
+    rows = [tables.read(tmp_path / n)[["image", "y"]] for n in ("all.csv", "fresh.csv")]
+    first, second = (r.sort_values(["image", "y"], ignore_index=True) for r in rows)
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_table_of_another_threshold_is_not_mixed_with(general, folder, tmp_path):
+    path = tmp_path / "all.csv"
+    run([folder], Options(general, path))
+    other = Options(general, path, threshold=0.1, skip_existing=True)
+    with pytest.raises(ValueError, match="another model or threshold"):
+        run([folder], other)
+
+
+def test_an_interrupt_keeps_what_is_done(general, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "_predict", _interrupted_after(batch._predict, 2))
+    inputs, _ = find_inputs([str(folder)], recursive=True)
+    for output, n in ((tmp_path / "out", 2), (tmp_path / "all.csv", None)):
+        monkeypatch.setattr(batch, "_predict", _interrupted_after(_PREDICT, 2))
+        with pytest.raises(KeyboardInterrupt):
+            list(predict_files(inputs, Options(general, output)))
+        if n:
+            assert len(list(output.rglob("*.csv"))) == n
+        else:
+            assert set(tables.read(output)["image"]) == {str(folder / "one" / "a.tif")}
+
+
+_PREDICT = batch._predict
+
+
+def _interrupted_after(function, n):
+    calls = []
+
+    def wrapped(*arguments):
+        if len(calls) == n:
+            raise KeyboardInterrupt
+        result = function(*arguments)
+        calls.append(1)
+        return result
+
+    return wrapped
+
+
+def test_overlays_are_one_picture_a_plane(general, scene, tmp_path):
+    write(tmp_path / "plane.tif", scene.image)
+    stack = np.stack([scene.image, scene.image])
+    tifffile.imwrite(
+        tmp_path / "movie.tif", stack, imagej=True, metadata={"axes": "TYX"}
+    )
+    options = Options(general, tmp_path / "out", overlay=tmp_path / "pictures")
+    run([tmp_path / "plane.tif", tmp_path / "movie.tif"], options)
+    found = sorted(
+        p.relative_to(tmp_path / "pictures").as_posix()
+        for p in (tmp_path / "pictures").rglob("*.png")
+    )
+    assert found == ["movie/frame0000.png", "movie/frame0001.png", "plane.png"]
+
+
+def names_of(*paths):
+    inputs = [Input(Path(p), p, Path(Path(p).name)) for p in paths]
+    return [output_names(inputs)[Path(p)].as_posix() for p in paths]
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["/d/a.tif"], ["a"]),
+        (["/d/a.tif", "/d/b.tif"], ["a", "b"]),
+        (["/d/a.tif", "/d/a.png"], ["a.tif", "a.png"]),
+        (["/d/1/a.tif", "/d/2/a.tif"], ["1/a.tif", "2/a.tif"]),
+        (["/d/1/a.tif", "/d/2/a.tif", "/d/b.tif"], ["1/a.tif", "2/a.tif", "b"]),
+        (["/d/A.tif", "/d/a.tif"], ["A.tif", "a.tif"]),
+    ],
+)
+def test_two_files_of_one_name_never_collide(paths, expected):
+    assert names_of(*paths) == expected
+
+
+def test_globs_lists_of_files_and_repeats_give_each_file_once(folder):
+    names = [str(folder / "one" / "*.tif"), str(folder / "one" / "a.tif"), str(folder)]
+    inputs, errors = find_inputs(names, recursive=True)
+    assert not errors
+    assert [i.path.name for i in inputs] == ["a.tif", "broken.tif", "flat.tif", "a.tif"]
+
+
+def test_folders_are_not_searched_deeper_unless_asked(folder):
+    inputs, _ = find_inputs([str(folder)])
+    assert [i.path.name for i in inputs] == ["broken.tif", "flat.tif"]
+
+
+def test_names_that_mean_nothing_are_errors(tmp_path):
+    (tmp_path / "empty").mkdir()
+    names = [str(tmp_path / n) for n in ("none.tif", "*.tif", "empty")]
+    inputs, errors = find_inputs(names)
+    assert not inputs
+    assert [e.message.partition(" ")[2].partition(" ")[0] for e in errors] == [
+        "there",
+        "matches",
+        "has",
+    ]

@@ -1,0 +1,223 @@
+"""The installed program, run as others run it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+import tifffile
+
+import blinkcore
+from blinkcore.io import tables
+
+PROGRAM = Path(sys.executable).with_name("blinkcore")
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [PROGRAM, *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=300,
+        **options,
+    )
+
+
+@pytest.fixture
+def image(tmp_path, scene):
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(
+        path, scene.image, imagej=True, resolution=(10, 10), metadata={"unit": "um"}
+    )
+    return path
+
+
+def test_help_names_the_commands_and_imports_no_torch():
+    code = (
+        "import sys; from blinkcore.cli import main; sys.argv = ['blinkcore', '--help']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'pandas', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "predict" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version_is_the_packages():
+    assert run("--version").stdout == f"blinkcore {blinkcore.__version__}\n"
+
+
+def test_predict_writes_table_sidecar_and_picture(image, tmp_path):
+    done = run("predict", image, "-o", tmp_path / "out", "--overlay", tmp_path / "out")
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert "spots in 1 image" in done.stderr
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "cells.csv",
+        "cells.json",
+        "cells.png",
+    }
+    table = tables.read(tmp_path / "out" / "cells.csv")
+    assert list(table.columns) == ["image", "y", "x", "probability", "y_um", "x_um"]
+    np.testing.assert_allclose(table["x_um"], table["x"] / 10, atol=1e-4)
+
+
+def test_standard_output_is_the_table_and_nothing_else(image):
+    done = run("predict", image, "-o", "-", "--pixel-size", "0.3,0.2,0.2")
+    table = pd.read_csv(StringIO(done.stdout))
+    assert len(table) > 50
+    np.testing.assert_allclose(table["y_um"], table["y"] * 0.2, atol=1e-4)
+
+
+def test_the_program_finds_what_the_function_finds(image, tmp_path):
+    run("predict", image, "-o", tmp_path / "all.parquet")
+    table = tables.read(tmp_path / "all.parquet")
+    expected = blinkcore.predict(image)
+    pd.testing.assert_frame_equal(table.drop(columns="image"), expected)
+
+
+def test_inputs_come_from_lists_patterns_and_folders(image, tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "x.tif").write_bytes(image.read_bytes())
+    list_ = tmp_path / "list.txt"
+    list_.write_text(f"{image}\n\n{tmp_path / 'deep'}\n", "utf-8")
+    done = run(
+        "predict", "--list", list_, f"{tmp_path}/*.tif", "--recursive",
+        "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert done.returncode == 0
+    found = {p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.csv")}
+    assert found == {Path("cells.csv"), Path("er/x.csv")}
+
+
+def test_json_progress_is_one_object_a_line(image, tmp_path):
+    done = run("predict", image, image.parent / "none.tif", "-o", tmp_path / "out",
+               "--progress", "json")  # fmt: skip
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {"event": "progress", "done": 2, "total": 2, "item": str(image)} in events
+    (result,) = (e for e in events if e["event"] == "result")
+    assert result["image"] == str(image)
+    assert result["output"] == str(tmp_path / "out" / "cells.csv")
+    assert result["spots"] == len(tables.read(tmp_path / "out" / "cells.csv"))
+    (error,) = (e for e in events if e["event"] == "error")
+    assert set(error) == {"event", "image", "message"}
+
+
+def test_the_status_file_says_ok(image, tmp_path):
+    status = tmp_path / "status.json"
+    run("predict", image, "-o", tmp_path / "out", "--status", status)
+    content = json.loads(status.read_text("utf-8"))
+    assert content["ok"] is True
+    assert content["error"] is None
+    assert content["outputs"] == [str(tmp_path / "out" / "cells.csv")]
+
+
+def test_a_colour_picture_goes_by_channel(tmp_path, scene):
+    grey = (scene.image / scene.image.max() * 255).astype(np.uint8)
+    path = tmp_path / "photo.png"
+    PIL.Image.fromarray(np.stack([grey * 0, grey, grey // 2], axis=-1)).save(path)
+    assert run("predict", path, "-o", "-").returncode == 1
+    done = run("predict", path, "-o", "-", "--channel", "1")
+    assert done.returncode == 0
+    table = pd.read_csv(StringIO(done.stdout))
+    assert set(table["channel"]) == {1}
+    assert len(table) > 50
+
+
+def test_a_stack_without_axes_goes_with_axes(tmp_path, scene):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.stack([scene.image] * 3), photometric="minisblack")
+    done = run("predict", path, "-o", "-")
+    assert done.returncode == 1
+    assert "--axes TYX or --axes ZYX" in done.stderr
+    done = run("predict", path, "-o", "-", "--axes", "zyx")
+    assert set(pd.read_csv(StringIO(done.stdout))["z"]) == {0, 1, 2}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_is_done_and_can_be_resumed(tmp_path, scene, number):
+    movie = np.stack([scene.image] * 40)
+    for i in range(6):
+        tifffile.imwrite(
+            tmp_path / f"m{i}.tif", movie, imagej=True, metadata={"axes": "TYX"}
+        )
+    command = [PROGRAM, "predict", str(tmp_path), "-o", str(tmp_path / "out"),
+               "--skip-existing", "--progress", "json"]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if '"result"' in line:
+            process.send_signal(number)
+            break
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "interrupted after" in rest
+    assert "Traceback" not in rest
+    done = sorted((tmp_path / "out").glob("*.csv"))
+    assert 1 <= len(done) < 6
+    assert all(len(tables.read(p)) for p in done)
+    times = {p: p.stat().st_mtime_ns for p in done}
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert again.stderr.count('"result"') == 6 - len(done)
+    assert len(list((tmp_path / "out").glob("*.csv"))) == 6
+    assert {p: p.stat().st_mtime_ns for p in done} == times
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_a_reader_that_has_enough_is_no_crash(image):
+    done = subprocess.run(
+        f"{PROGRAM} predict {image} {image} -o - | head -1",
+        shell=True, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("image,y,x")
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    (tmp_path / "a.tif").write_text("hello")
+    assert (
+        "Traceback" in run("predict", tmp_path / "a.tif", "-o", "-", "--debug").stderr
+    )
+
+
+def test_models_are_listed_and_shown():
+    listed = run("models")
+    assert "general" in listed.stdout
+    shown = json.loads(run("models", "show", "general").stdout)
+    assert shown["architecture"] == "blink"
+    missing = run("models", "show", "genral")
+    assert missing.returncode == 2
+    assert "there is no model 'genral'" in missing.stderr
+
+
+def test_simulated_scenes_come_with_their_truth(tmp_path):
+    done = run("simulate", "-o", tmp_path, "--count", 2, "--size", 64, "--seed", 3)
+    assert done.returncode == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "scene00000.csv",
+        "scene00000.tif",
+        "scene00001.csv",
+        "scene00001.tif",
+    ]
+    truth = tables.read(tmp_path / "scene00000.csv")
+    assert {"y", "x", "sigma", "snr"} <= set(truth.columns)
+
+
+def test_it_starts_in_a_folder_that_cannot_be_written_to(image, tmp_path):
+    started = time.time()
+    done = run("predict", image, "-o", tmp_path / "new" / "folder", cwd="/")
+    assert done.returncode == 0
+    table = tmp_path / "new" / "folder" / "cells.csv"
+    assert table.stat().st_mtime >= started - 1

@@ -1,0 +1,298 @@
+import warnings
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+import tifffile
+
+from blinkcore.image import PixelSize
+from blinkcore.io import read_image, write_image, write_spots
+from blinkcore.io.tiff import files_of_set
+
+OME = {"photometric": "minisblack", "ome": True}
+
+
+def stack(*shape, dtype=np.uint16):
+    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+
+
+def planes(image):
+    return [p.data for p in image.planes()]
+
+
+DTYPES = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8", "f2", "?"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_any_real_type_is_read(tmp_path, dtype, byteorder):
+    data = (np.arange(30).reshape(5, 6) % 2).astype(np.dtype(dtype))
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, data, photometric="minisblack", byteorder=byteorder)
+    image = read_image(path)
+    assert image.axes == "YX"
+    np.testing.assert_array_equal(planes(image)[0].astype(float), data.astype(float))
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib", "zstd", "packbits"])
+@pytest.mark.parametrize("layout", [{}, {"tile": (16, 32)}, {"rowsperstrip": 7}])
+def test_any_layout_is_read_plane_by_plane(tmp_path, compression, layout):
+    data = stack(3, 40, 50)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, data, imagej=False, metadata={"axes": "TYX"}, photometric="minisblack",
+        compression=compression, **layout,
+    )  # fmt: skip
+    image = read_image(path)
+    assert image.axes == "TYX"
+    np.testing.assert_array_equal(planes(image), data)
+
+
+def test_uncompressed_files_are_mapped_and_not_read(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack(64, 64), photometric="minisblack")
+    data = read_image(path).data
+    while not isinstance(data, np.memmap):
+        assert data.base is not None
+        data = data.base
+
+
+def test_imagej_hyperstacks_know_axes_and_pixel_size(tmp_path):
+    data = stack(2, 3, 4, 20, 30)  # T, Z, C: ImageJ's order
+    path = tmp_path / "hyper.tif"
+    tifffile.imwrite(
+        path, data, imagej=True, resolution=(1 / 0.1, 1 / 0.2),
+        metadata={"axes": "TZCYX", "unit": "um", "spacing": 0.5},
+    )  # fmt: skip
+    image = read_image(path)
+    assert image.axes == "TCZYX"
+    assert image.pixel_size == pytest.approx((0.5, 0.2, 0.1))
+    for plane in image.planes():
+        np.testing.assert_array_equal(
+            plane.data, data[plane.frame, plane.z, plane.channel]
+        )
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "expected"),
+    [
+        ("micron", 0.1, 0.1),
+        ("\\u00B5m", 0.1, 0.1),
+        ("nm", 100.0, 0.1),
+        ("mm", 0.0001, 0.1),
+        ("pixel", 1.0, None),
+        ("inch", 1.0, None),
+        ("", 1.0, None),
+    ],
+)
+def test_imagej_units_become_micrometers(tmp_path, unit, size, expected):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, stack(8, 8), imagej=True, resolution=(1 / size, 1 / size),
+        metadata={"unit": unit},
+    )  # fmt: skip
+    size = read_image(path).pixel_size
+    assert (size is None) == (expected is None)
+    if size is not None:
+        assert (size.z, size.y) == (None, pytest.approx(expected, rel=1e-4))
+
+
+def test_a_printers_resolution_is_no_pixel_size(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, stack(8, 8), photometric="minisblack", resolution=(72, 72),
+        resolutionunit="INCH", metadata=None,
+    )  # fmt: skip
+    assert read_image(path).pixel_size is None
+
+
+def test_ome_tiffs_know_axes_and_pixel_size(tmp_path):
+    data = stack(2, 3, 4, 20, 30)
+    path = tmp_path / "a.ome.tif"
+    metadata = {
+        "axes": "CTZYX",
+        "PhysicalSizeX": 108.0,
+        "PhysicalSizeXUnit": "nm",
+        "PhysicalSizeY": 0.109,
+        "PhysicalSizeZ": 0.3,
+    }
+    tifffile.imwrite(path, data, metadata=metadata, **OME)
+    image = read_image(path)
+    assert image.axes == "TCZYX"
+    assert image.pixel_size == pytest.approx((0.3, 0.109, 0.108))
+    for plane in image.planes():
+        np.testing.assert_array_equal(
+            plane.data, data[plane.channel, plane.frame, plane.z]
+        )
+
+
+def ome_set(folder):
+    """Two files, each with one channel; both describe the whole."""
+    data = stack(2, 16, 24)
+    names = ["set_c0.ome.tif", "set_c1.ome.tif"]
+    uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{i}" for i in (1, 2)]
+    tiffdata = "".join(
+        f'<TiffData IFD="0" FirstC="{i}" FirstT="0" FirstZ="0" PlaneCount="1">'
+        f'<UUID FileName="{names[i]}">{uuids[i]}</UUID></TiffData>'
+        for i in (0, 1)
+    )
+    for i, name in enumerate(names):
+        xml = (
+            '<?xml version="1.0" encoding="UTF-8"?><OME '
+            'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="{uuids[i]}"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+            'DimensionOrder="XYCZT" Type="uint16" SizeX="24" SizeY="16" SizeC="2" '
+            'SizeZ="1" SizeT="1" PhysicalSizeX="0.2" PhysicalSizeY="0.2">'
+            '<Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+            '<Channel ID="Channel:0:1" SamplesPerPixel="1"/>'
+            f"{tiffdata}</Pixels></Image></OME>"
+        )
+        tifffile.imwrite(
+            folder / name, data[i], photometric="minisblack", description=xml,
+            metadata=None,
+        )  # fmt: skip
+    return data, [folder / name for name in names]
+
+
+def test_ome_tiffs_of_several_files_are_one_image(tmp_path):
+    data, paths = ome_set(tmp_path)
+    for path in paths:
+        image = read_image(path)
+        assert image.axes == "CYX"
+        np.testing.assert_array_equal(planes(image), data)
+        assert files_of_set(path) == [str(p) for p in paths]
+
+
+def test_a_missing_part_of_a_set_is_named(tmp_path):
+    _, paths = ome_set(tmp_path)
+    paths[1].unlink()
+    with pytest.raises(ValueError, match=r"1 of its 2 planes lie in files.*set_c0"):
+        read_image(paths[0])
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 7])
+def test_pages_without_axes_are_asked_for_and_never_guessed_rgb(tmp_path, n):
+    path = tmp_path / "stack.tif"
+    with tifffile.TiffWriter(path) as file:
+        for page in stack(n, 16, 24, dtype=np.uint8):
+            file.write(page, photometric="minisblack", contiguous=False, metadata=None)
+    with pytest.raises(
+        ValueError, match=rf"shape {n} x 16 x 24 .*--axes TYX or --axes"
+    ):
+        read_image(path)
+    image = read_image(path, axes="ZYX")
+    assert (image.axes, image.size("Z")) == ("ZYX", n)
+
+
+def test_an_axis_of_length_one_needs_no_name(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack(1, 1, 16, 24), photometric="minisblack")
+    assert read_image(path).axes == "YX"
+
+
+def test_axes_may_come_in_any_order(tmp_path):
+    data = stack(16, 24, 5)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, data, photometric="minisblack", planarconfig="contig")
+    image = read_image(path, axes="YXC")
+    assert image.axes == "CYX"
+    np.testing.assert_array_equal(planes(image), data.transpose(2, 0, 1))
+
+
+def test_wrong_axes_say_what_the_shape_is(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack(3, 16, 24), photometric="minisblack")
+    with pytest.raises(ValueError, match=r"got 'TZYX' for shape \(3, 16, 24\)"):
+        read_image(path, axes="TZYX")
+
+
+def test_seven_dimensions_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack(2, 2, 2, 2, 2, 8, 9), photometric="minisblack")
+    with pytest.raises(ValueError, match=r"2 x 2 x 2 x 2 x 2 x 8 x 9.*TCZYX"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png", "jpg"])
+def test_colour_pictures_are_refused_with_the_way_out(tmp_path, suffix):
+    data = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
+    path = tmp_path / f"photo.{suffix}"
+    PIL.Image.fromarray(data).save(path)
+    with pytest.raises(ValueError, match=r"photo.*colour \(RGB\) picture.*--channel"):
+        read_image(path)
+    image = read_image(path, rgb=True)
+    assert (image.axes, image.data.shape) == ("CYX", (3, 32, 48))
+    if suffix != "jpg":
+        np.testing.assert_array_equal(planes(image), data.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_grey_saved_as_colour_is_grey(tmp_path, mode):
+    grey = np.random.default_rng(0).integers(0, 255, (8, 9), np.uint8)
+    path = tmp_path / "a.png"
+    PIL.Image.fromarray(grey).convert(mode).save(path)
+    np.testing.assert_array_equal(planes(read_image(path))[0], grey)
+
+
+def test_sixteen_bit_png_keeps_its_bits(tmp_path):
+    data = stack(20, 30) * 100
+    path = tmp_path / "a.png"
+    PIL.Image.fromarray(data).save(path)
+    image = read_image(path)
+    assert image.data.dtype == np.uint16
+    np.testing.assert_array_equal(planes(image)[0], data)
+
+
+def test_content_counts_and_not_the_name(tmp_path):
+    path = tmp_path / "really_a_png.tif"
+    PIL.Image.fromarray(stack(8, 9, dtype=np.uint8)).save(path, "PNG")
+    assert read_image(path).data.shape == (8, 9)
+
+
+def test_written_images_read_the_same(tmp_path):
+    data = stack(12, 13)
+    write_image(data, tmp_path / "new" / "a.tif")
+    np.testing.assert_array_equal(
+        planes(read_image(tmp_path / "new" / "a.tif"))[0], data
+    )
+
+
+def table(n=3):
+    return pd.DataFrame(
+        {
+            "image": pd.Series(['a, "b"\nc.tif'] * n, dtype=str),
+            "frame": np.arange(n),
+            "y": np.linspace(0, 9, n) / 7,
+            "x": np.linspace(0, 9, n),
+            "probability": np.full(n, 1 / 3),
+            "x_um": np.full(n, 1 / 3),
+        }
+    )
+
+
+@pytest.mark.parametrize("n", [0, 3])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_tables_survive_writing(tmp_path, suffix, n):
+    from blinkcore.io import tables
+
+    path = tmp_path / f"spots{suffix}"
+    write_spots(table(n), path)
+    found = tables.read(path)
+    atol = 0 if suffix == ".parquet" else 6e-5  # four decimals
+    pd.testing.assert_frame_equal(found, table(n), rtol=0, atol=atol, check_dtype=n > 0)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_table_suffixes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"\.csv or \.parquet, got '\.xlsx'"):
+        write_spots(table(), tmp_path / "spots.xlsx")
+
+
+def test_reading_warns_about_nothing(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack(16, 24), photometric="minisblack")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image = read_image(path, pixel_size=PixelSize(None, 0.1, 0.1))
+        del image

@@ -1,0 +1,135 @@
+import json
+import subprocess
+import sys
+import zipfile
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from blinkcore.model import (
+    bundled_models,
+    load_model,
+    read_metadata,
+    save_model,
+)
+from blinkcore.networks import Blink, DeepBlink
+
+
+@pytest.fixture(params=[Blink(8), DeepBlink((4, 6, 8))], ids=["blink", "deepblink"])
+def network(request):
+    return request.param.eval()
+
+
+def test_a_saved_model_computes_the_same(tmp_path, network, describe):
+    path = tmp_path / "m.pt"
+    save_model(network, describe(network), path)
+    model = load_model(path)
+    x = np.random.default_rng(0).normal(0, 5, (2, 1, 32, 48)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network.activate(network(torch.from_numpy(x))).numpy()
+    # Folding batch norm and other kernels change the last bits of float32.
+    np.testing.assert_allclose(model(x), expected, atol=2e-5)
+    assert model.name == "m"
+    assert model.metadata == replace(describe(network), spot_sigma=[0.8, 2.5])
+
+
+def test_a_model_file_needs_no_blinkcore(tmp_path, network, describe):
+    path = tmp_path / "m.pt"
+    save_model(network, describe(network), path)
+    code = (
+        "import sys, json, warnings; warnings.simplefilter('ignore'); import torch;"
+        "extra = {'blinkcore.json': ''};"
+        "m = torch.jit.load(sys.argv[1], _extra_files=extra).eval();"
+        "print(tuple(m(torch.zeros(2, 1, 16, 24)).shape),"
+        "json.loads(extra['blinkcore.json'])['cell_size'], 'blinkcore' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+    cell = network.cell_size
+    assert done.stdout.strip() == f"(2, 3, {16 // cell}, {24 // cell}) {cell} False"
+
+
+def test_bundled_models_describe_themselves():
+    assert "general" in bundled_models()
+    for name in bundled_models():
+        metadata = read_metadata(name)
+        assert metadata.provenance["command"].startswith("blinkcore train")
+        assert metadata.provenance["recipe"]["seed"] is not None
+        assert metadata.scores["f1_integral"] > 0
+
+
+def test_missing_models_are_named_with_those_that_exist():
+    with pytest.raises(FileNotFoundError, match=r"no model 'genral'.*general"):
+        load_model("genral")
+
+
+def test_a_text_file_is_no_model(tmp_path):
+    path = tmp_path / "m.pt"
+    path.write_text("hello")
+    with pytest.raises(ValueError, match="not a TorchScript file"):
+        load_model(path)
+
+
+def test_a_damaged_model_is_named(tmp_path, network, describe):
+    path = tmp_path / "m.pt"
+    save_model(network, describe(network), path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(ValueError, match="damaged"):
+        load_model(path)
+
+
+def torchscript(path, extra=None):
+    script = torch.jit.script(torch.nn.Conv2d(1, 3, 1))
+    torch.jit.save(script, str(path), _extra_files=extra or {})
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_foreign_torchscript_is_refused(tmp_path):
+    torchscript(tmp_path / "m.pt")
+    with pytest.raises(
+        ValueError, match=r"no model of blinkcore: it has no blinkcore.js"
+    ):
+        load_model(tmp_path / "m.pt")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m.pop("cell_size"), "lacks cell_size"),
+        (lambda m: m.pop("format_version"), "no format_version"),
+        (lambda m: m.update(format_version=99), "please upgrade"),
+        (lambda m: m.update(stride=3), "multiple of cell_size"),
+        (lambda m: m.update(stride=0), "stride must be a positive integer"),
+        (lambda m: m.update(threshold=7), "threshold must be in"),
+        (lambda m: m.update(normalization="magic"), "normalization is unknown"),
+        (lambda m: m.update(cell_map="corner"), "cell_map is unknown"),
+    ],
+)
+def test_metadata_must_be_complete_and_in_range(tmp_path, change, words, describe):
+    values = json.loads(json.dumps(asdict(describe(Blink(8)))))
+    change(values)
+    torchscript(tmp_path / "m.pt", {"blinkcore.json": json.dumps(values)})
+    with pytest.raises(ValueError, match=words):
+        load_model(tmp_path / "m.pt")
+
+
+def test_metadata_is_readable_without_torch(tmp_path, describe):
+    path = tmp_path / "m.pt"
+    save_model(Blink(8), describe(Blink(8)), path)
+    with zipfile.ZipFile(path) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith("blinkcore.json")]
+        assert json.loads(archive.read(name))["architecture"] == "blink"
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda", "mps"])
+def test_devices_that_are_not_there_are_named(device):
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("there is an MPS device")
+    with pytest.raises(ValueError, match=device):
+        load_model("general", device=device)

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+
+from blinkcore.networks import Blink, DeepBlink
+
+
+@pytest.mark.parametrize("network", [Blink(8), DeepBlink((4, 4, 4)), DeepBlink((4, 6))])
+def test_grids_have_one_cell_for_each_square_of_the_image(network):
+    raw = network.eval()(torch.zeros(2, 1, 48, 32))
+    grid = network.activate(raw)
+    assert grid.shape == (2, 3, 48 // network.cell_size, 32 // network.cell_size)
+    assert ((grid >= 0) & (grid <= 1)).all()
+
+
+def test_cell_sizes_follow_the_levels():
+    assert [DeepBlink((4,) * n).cell_size for n in (2, 3, 4)] == [2, 4, 8]
+    assert Blink().cell_size == 2
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_receptive_field_is_what_it_says(depth):
+    torch.manual_seed(0)
+    network = Blink(8, depth).eval()
+    x = torch.randn(1, 1, 128, 128, requires_grad=True)
+    reach = network.receptive_field
+    far = 0
+    for row, col in ((32, 32), (33, 32), (32, 33), (33, 33)):
+        (gradient,) = torch.autograd.grad(network(x)[0, :, row, col].sum(), x)
+        seen = gradient[0, 0].nonzero()
+        centre = torch.tensor([2 * row + 0.5, 2 * col + 0.5])
+        far = max(far, float((seen - centre).abs().max()))
+    assert far <= reach + 0.5
+    assert far > reach - 4.5  # not more than a stride too careful
+
+
+def test_deepblink_has_the_reference_models_parameters():
+    assert sum(p.numel() for p in DeepBlink((8, 16, 32)).parameters()) == 79195
+
+
+def keras_blocks(network):
+    return [
+        *network.encoder,
+        network.bottleneck,
+        *network.decoder,
+        *network.second,
+        network.last,
+    ]
+
+
+def load_keras(network, weights):
+    """Copy the layers of a deepBlink model, in the order that Keras counts them."""
+
+    def layers(kind):
+        names = [name for name in weights if name.startswith(kind)]
+        names.sort(key=lambda name: int(name.partition("_")[2] or 0))
+        return [weights[name][name] for name in names]
+
+    blocks = keras_blocks(network)
+    convolutions = [c for b in blocks for c in b.convolutions] + [network.head]
+    dense = [d for b in blocks for d in (b.squeeze, b.excite)]
+    with torch.no_grad():
+        for source, target in zip(layers("conv2d"), convolutions, strict=True):
+            kernel = torch.from_numpy(source["kernel:0"][()])  # (H, W, in, out)
+            target.weight.copy_(kernel.permute(3, 2, 0, 1))
+            target.bias.copy_(torch.from_numpy(source["bias:0"][()]))
+        for source, target in zip(layers("dense"), dense, strict=True):
+            target.weight.copy_(torch.from_numpy(source["kernel:0"][()]).T)
+            target.bias.copy_(torch.from_numpy(source["bias:0"][()]))
+
+
+def test_deepblink_computes_what_the_package_computes(shared):
+    h5py = pytest.importorskip("h5py")
+    network = DeepBlink((8, 16, 32)).eval()
+    with h5py.File(shared / "deepblink" / "model_small.h5") as file:
+        load_keras(network, file["model_weights"])
+    expected = np.load(shared / "deepblink" / "model_small_expected.npz")
+    for name in ("crop128", "scene256", "example512"):
+        image = expected[f"{name}_input"].astype(np.float32)
+        image = (image - image.mean()) / image.std()
+        with torch.inference_mode():
+            grid = network.activate(network(torch.from_numpy(image)[None, None]))[0]
+        # float32 sums in another order; TensorFlow's own grids differ by 1e-6
+        np.testing.assert_allclose(
+            grid.permute(1, 2, 0).numpy(), expected[f"{name}_grid"], atol=1e-5
+        )

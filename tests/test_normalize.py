@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from blinkcore.normalize import Scaling, normalized, plane_scaling
+
+
+def test_noise_scaling_finds_median_and_noise_under_spots():
+    rng = np.random.default_rng(0)
+    plane = rng.normal(1000, 12, (512, 512))
+    plane[::16, ::16] += 5000  # 1 pixel in 256
+    scaling = plane_scaling(plane, "noise")
+    assert scaling.center == pytest.approx(1000, abs=0.5)
+    # 131,000 differences: 0.5 % of error, spots add 1 %
+    assert scaling.scale == pytest.approx(12, rel=0.03)
+
+
+def test_noise_scaling_ignores_slow_background():
+    rng = np.random.default_rng(0)
+    slope = np.linspace(0, 3000, 512)
+    plane = rng.normal(0, 12, (512, 512)) + slope
+    assert plane_scaling(plane, "noise").scale == pytest.approx(12, rel=0.15)
+
+
+def test_standard_scaling_is_mean_and_deviation():
+    plane = np.random.default_rng(0).normal(7, 3, (64, 64))
+    result = normalized(plane, plane_scaling(plane, "standard"))
+    assert result.mean() == pytest.approx(0, abs=1e-5)
+    assert result.std() == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["noise", "standard"])
+@pytest.mark.parametrize("value", [0, 7, 65535])
+def test_constant_planes_become_zero(method, value):
+    plane = np.full((5, 4), value, np.uint16)
+    assert (normalized(plane, plane_scaling(plane, method)) == 0).all()
+
+
+@pytest.mark.parametrize("method", ["noise", "standard"])
+def test_nan_and_infinity_are_left_out_and_become_finite(method):
+    plane = np.random.default_rng(0).normal(100, 5, (64, 64))
+    clean = plane_scaling(plane, method)
+    plane[3, 5], plane[8, 9], plane[20, 20] = np.nan, np.inf, -np.inf
+    scaling = plane_scaling(plane, method)
+    assert scaling.scale == pytest.approx(clean.scale, rel=0.01)
+    result = normalized(plane, scaling)
+    assert np.isfinite(result).all()
+    assert result[3, 5] == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1)])
+def test_tiny_planes_have_a_scale(shape):
+    plane = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    assert plane_scaling(plane, "noise").scale > 0
+
+
+def test_all_nan_is_background():
+    plane = np.full((4, 4), np.nan)
+    assert (normalized(plane, plane_scaling(plane, "noise")) == 0).all()
+
+
+def test_gain_and_offset_do_not_matter():
+    plane = np.random.default_rng(0).poisson(100, (64, 64)).astype(float)
+    one = normalized(plane, plane_scaling(plane, "noise"))
+    other = normalized(plane * 3 + 400, plane_scaling(plane * 3 + 400, "noise"))
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_large_integers_keep_their_differences():
+    plane = np.array([[2**31, 2**31 + 1]], np.uint32)
+    assert normalized(plane, Scaling(2.0**31, 1.0)).tolist() == [[0.0, 1.0]]
+
+
+def test_unknown_method_is_named():
+    with pytest.raises(ValueError, match="got 'fancy'"):
+        plane_scaling(np.zeros((2, 2)), "fancy")

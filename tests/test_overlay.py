@@ -1,0 +1,47 @@
+import numpy as np
+import PIL.Image
+import pytest
+
+from blinkcore.overlay import draw_overlay, write_overlay
+
+
+def yellow(picture):
+    pixels = np.asarray(picture).astype(int)
+    return (pixels[..., 0] - pixels[..., 2]) > 60
+
+
+@pytest.mark.parametrize("shape", [(100, 150), (300, 2000), (1500, 800)])
+def test_circles_lie_around_the_spots(shape):
+    y, x = shape[0] * 0.3, shape[1] * 0.7
+    picture = draw_overlay(np.zeros(shape), [(y, x)])
+    rows, cols = yellow(picture).nonzero()
+    zoom = picture.width / shape[1]
+    assert rows.mean() == pytest.approx((y + 0.5) * zoom - 0.5, abs=0.6)
+    assert cols.mean() == pytest.approx((x + 0.5) * zoom - 0.5, abs=0.6)
+    assert rows.max() - rows.min() == pytest.approx(8 * zoom, abs=4)
+
+
+def test_small_images_are_magnified_and_large_ones_reduced():
+    assert draw_overlay(np.zeros((30, 40)), []).size == (1200, 900)
+    assert max(draw_overlay(np.zeros((9000, 500)), []).size) <= 4096
+
+
+def test_contrast_is_stretched_and_outliers_do_not_matter():
+    plane = np.random.default_rng(0).uniform(1000, 1100, (200, 200))
+    plane[5, 5] = 60000
+    grey = np.asarray(draw_overlay(plane, []))[..., 0]
+    assert grey.min() == 0
+    assert 110 < np.median(grey) < 145
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, np.nan, np.inf])
+def test_flat_planes_are_drawn_without_warnings(value):
+    picture = draw_overlay(np.full((10, 10), value), [(5, 5)])
+    assert yellow(picture).any()
+
+
+def test_a_written_picture_is_a_png(tmp_path):
+    path = tmp_path / "new" / "a.png"
+    write_overlay(np.eye(20), np.empty((0, 2)), path)
+    with PIL.Image.open(path) as picture:
+        assert picture.format == "PNG"

@@ -1,0 +1,69 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from blinkcore.simulate import GENERAL, SceneRanges, simulate
+
+
+def test_one_seed_gives_one_scene():
+    one, same = (simulate((64, 80), np.random.default_rng(5)) for _ in range(2))
+    other = simulate((64, 80), np.random.default_rng(6))
+    np.testing.assert_array_equal(one.image, same.image)
+    np.testing.assert_array_equal(one.points, same.points)
+    assert not np.array_equal(one.image, other.image)
+
+
+def test_truth_lies_in_the_image_and_images_are_integers():
+    for seed in range(40):
+        scene = simulate((70, 50), np.random.default_rng(seed))
+        assert scene.image.shape == (70, 50)
+        assert scene.image.dtype in (np.uint8, np.uint16)
+        assert (scene.points >= -0.5).all()
+        assert (scene.points < [69.5, 49.5]).all()
+        assert len(scene.snr) == len(scene.points)
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "p_airy", "p_elliptical", "p_defocused", "p_resampled"]
+)
+def test_light_lies_where_the_truth_says(easy, kind):
+    ranges = easy if kind is None else dataclasses.replace(easy, **{kind: 1.0})
+    ranges = dataclasses.replace(ranges, density=(5e-4, 5.1e-4))
+    errors = []
+    for seed in range(15):
+        scene = simulate((128, 128), np.random.default_rng(seed), ranges=ranges)
+        pixels = scene.image.astype(float) - np.median(scene.image)
+        for y, x in scene.points:
+            near = np.hypot(*(scene.points - (y, x)).T) < 16
+            if near.sum() > 1 or not (8 < y < 119 and 8 < x < 119):
+                continue
+            row, col = round(y), round(x)
+            window = pixels[row - 5 : row + 6, col - 5 : col + 6]
+            cy, cx = ndimage.center_of_mass(np.maximum(window, 0))
+            errors.append((row - 5 + cy - y, col - 5 + cx - x))
+    # A centroid among noise: 0.3 px each, so 0.06 px for the mean of 30 and more.
+    assert len(errors) > 20
+    assert np.abs(np.mean(errors, axis=0)).max() < 0.15
+
+
+def test_empty_scenes_are_empty():
+    ranges = dataclasses.replace(GENERAL, p_empty=1.0)
+    assert simulate((64, 64), np.random.default_rng(0), ranges=ranges).points.shape == (
+        0,
+        2,
+    )
+
+
+def test_snr_is_what_is_asked_for(easy):
+    ranges = dataclasses.replace(easy, snr=(7.0, 7.0001), intensity_spread=(0.0, 1e-9))
+    scene = simulate((128, 128), np.random.default_rng(0), ranges=ranges)
+    np.testing.assert_allclose(scene.snr, 7.0, rtol=1e-3)
+
+
+def test_every_probability_can_be_one():
+    names = [f.name for f in dataclasses.fields(SceneRanges) if f.name.startswith("p_")]
+    everything = SceneRanges(**dict.fromkeys(set(names) - {"p_empty"}, 1.0))
+    scene = simulate((96, 96), np.random.default_rng(1), ranges=everything)
+    assert scene.image.shape == (96, 96)

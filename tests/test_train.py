@@ -1,0 +1,145 @@
+import csv
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from blinkcore.model import load_model, read_metadata
+from blinkcore.train import SCORES, TrainConfig, learning_rate, train, validate
+
+TINY = TrainConfig(
+    arguments={"filters": 4, "depth": 1},
+    steps=6,
+    batch_size=2,
+    crop=32,
+    validate_every=2,
+    n_valid=2,
+    seed=3,
+)
+
+
+def weights(path):
+    content = torch.load(path, weights_only=True)
+    return {**content["network"], **content["averaged"]}, content["optimizer"]
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+@pytest.mark.parametrize("network", ["blink", "deepblink"])
+def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(tmp_path, network):
+    sizes = TINY.arguments if network == "blink" else {"filters": [4, 4, 4]}
+    config = replace(TINY, network=network, arguments=sizes)
+    for folder in ("whole", "cut"):
+        (tmp_path / folder).mkdir()
+    train(config, tmp_path / "whole" / "m.pt", workers=0)
+
+    class Cut(Exception):
+        pass
+
+    import blinkcore.train as module
+
+    original, calls = module._step, []
+
+    def cut(*arguments):
+        if len(calls) == 5:  # after the checkpoint of step 4
+            raise Cut
+        calls.append(1)
+        return original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blinkcore.train._step", cut)
+        with pytest.raises(Cut):
+            train(config, tmp_path / "cut" / "m.pt", workers=0)
+    train(config, tmp_path / "cut" / "m.pt", resume=True, workers=0)
+    one, other = (weights(tmp_path / f / "m.checkpoint") for f in ("whole", "cut"))
+    assert_same(one[0], other[0])
+    for index, state in one[1]["state"].items():
+        assert_same(state, other[1]["state"][index])
+
+
+def test_worker_processes_draw_the_same_scenes(tmp_path):
+    for name, workers in (("none", 0), ("two", 2)):
+        train(replace(TINY, steps=2), tmp_path / f"{name}.pt", workers=workers)
+    one, other = (weights(tmp_path / f"{n}.checkpoint")[0] for n in ("none", "two"))
+    assert_same(one, other)
+
+
+def test_the_log_has_one_row_a_validation(tmp_path):
+    metadata = train(TINY, tmp_path / "m.pt", workers=0)
+    with (tmp_path / "m.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [2, 4, 6]
+    assert set(SCORES) < set(rows[0])
+    best = max(float(row["f1_integral"]) for row in rows)
+    assert metadata.scores["f1_integral"] == pytest.approx(best)
+
+
+def test_the_model_tells_how_it_was_made(tmp_path):
+    train(TINY, tmp_path / "m.pt", workers=0)
+    metadata = read_metadata(tmp_path / "m.pt")
+    assert metadata.provenance["recipe"]["seed"] == 3
+    assert metadata.provenance["recipe"]["ranges"]["sigma"] == [0.8, 2.5]
+    assert metadata.arguments == {"filters": 4, "depth": 1}
+    assert load_model(tmp_path / "m.pt").metadata == metadata
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    train(replace(TINY, steps=2), tmp_path / "m.pt", workers=0)
+    with pytest.raises(ValueError, match="another recipe"):
+        train(TINY, tmp_path / "m.pt", resume=True, workers=0)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero():
+    config = TrainConfig(steps=1000, learning_rate=0.5)
+    rates = [learning_rate(step, config) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.025)
+    assert max(rates) == pytest.approx(0.5, rel=1e-3)
+    assert rates[510] == pytest.approx(0.25, rel=0.01)
+    assert rates[1000] == pytest.approx(0.0, abs=1e-9)
+    assert all(math.isfinite(rate) for rate in rates)
+
+
+@pytest.mark.slow
+def test_a_few_minutes_of_training_learn_something(tmp_path, easy):
+    config = TrainConfig(
+        arguments={"filters": 8, "depth": 1},
+        steps=120,
+        batch_size=4,
+        crop=64,
+        learning_rate=5e-3,
+        validate_every=60,
+        n_valid=4,
+        ema=0.9,
+        ranges=easy,
+    )
+    metadata = train(config, tmp_path / "m.pt", workers=1)
+    assert metadata.scores["f1"] > 0.8
+
+
+def test_validation_scores_a_perfect_network_with_one(scene):
+    from blinkcore import grid
+
+    class Oracle(torch.nn.Module):
+        cell_size, cell_map, normalization, merge_distance = 2, "center", "noise", 0.0
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            shape = (x.shape[2] // 2, x.shape[3] // 2)
+            return torch.from_numpy(grid.encode(scene.points, shape, cell_size=2))[None]
+
+        def activate(self, raw):
+            return raw
+
+    scores = validate(Oracle(), [scene])
+    # Of two spots in one cell of 2 px one is lost, whatever the network.
+    assert scores["precision"] == 1.0
+    assert scores["recall"] > 0.98
+    assert scores["rmse"] < 0.05
