@@ -7,9 +7,8 @@
 namespace blinkcore {
 namespace {
 
-/// At most four cells meet in a point, so a spot above the threshold has a cell above
-/// a quarter of it.
-constexpr double kCellsPerSpot = 4.0;
+/// Smaller parts of a spot than this share of the threshold are not looked at.
+constexpr double kSmallestPart = 0.04;
 
 struct Claim {
     std::size_t row, col;
@@ -79,7 +78,7 @@ Spot absorb_neighbours(const std::vector<Claim>& claims, std::size_t seed, std::
 std::vector<Spot> decode(const float* grid, std::size_t n_rows, std::size_t n_cols,
                          const DecodeOptions& options) {
     const bool merges = options.merge_distance > 0.0;
-    const double least = merges ? options.threshold / kCellsPerSpot : options.threshold;
+    const double least = merges ? options.threshold * kSmallestPart : options.threshold;
     const std::vector<Claim> claims = collect_claims(grid, n_rows, n_cols, options, least);
 
     std::vector<std::size_t> order(claims.size());

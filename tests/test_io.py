@@ -235,6 +235,15 @@ def test_grey_saved_as_colour_is_grey(tmp_path, mode):
     np.testing.assert_array_equal(planes(read_image(path))[0], grey)
 
 
+def test_pictures_have_no_frames_or_planes(tmp_path):
+    path = tmp_path / "a.png"
+    PIL.Image.fromarray(np.zeros((8, 9, 4), np.uint8)).save(path)
+    with pytest.raises(ValueError, match="axes YX or YXC, got 'ZYX'"):
+        read_image(path, axes="ZYX")
+    assert read_image(path, axes="YXC").axes == "CYX"
+    assert read_image(path, axes="YX").axes == "YX"
+
+
 def test_sixteen_bit_png_keeps_its_bits(tmp_path):
     data = stack(20, 30) * 100
     path = tmp_path / "a.png"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 
-from blinkcore.image import AXES, Image, PixelSize, check_axes
+from blinkcore.image import AXES, Image, PixelSize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,13 +38,11 @@ def read(
         pixels: NDArray[Any] = decode(content)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if axes is None:
-        return from_samples(path, pixels, pixel_size=pixel_size, rgb=rgb)
-    try:
-        check_axes(axes, pixels.shape)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return in_order(pixels, axes, pixel_size)
+    if axes == "YXC":
+        return in_order(np.atleast_3d(pixels), axes, pixel_size)
+    if axes not in (None, "YX"):
+        raise ValueError(f"{path} is a picture with axes YX or YXC, got {axes!r}")
+    return from_samples(path, pixels, pixel_size=pixel_size, rgb=rgb)
 
 
 def from_samples(

@@ -1,0 +1,118 @@
+"""Time and memory of `predict`: warm API, cold program, and a plane of 10,000 x 10,000.
+
+python benchmarks/predict.py
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+from log_detector import detect
+from timing import machine, seconds, table
+
+from blinkcore.model import Model, load_model, save_model
+from blinkcore.networks import DeepBlink
+from blinkcore.predict import find_spots, predict
+from blinkcore.simulate import simulate
+from blinkcore.train import TrainConfig, _describe
+
+LARGE = 10_000
+READ_AND_FIND = """
+import resource, sys, time
+import numpy as np
+from blinkcore import load_model, predict, read_image
+model = load_model("general", device="cpu")
+small = read_image(sys.argv[1])
+predict(small, model); predict(small, model)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+started = time.perf_counter()
+spots = predict(read_image(sys.argv[2]), model)
+took = time.perf_counter() - started
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(took, (after - before) / 2**20, after / 2**20, len(spots))
+"""
+
+
+def warm(image: np.ndarray, general: Model) -> list[list[object]]:
+    config = TrainConfig(network="deepblink", arguments={"filters": [64, 64, 64]})
+    network = DeepBlink((64, 64, 64)).eval()
+    rows: list[list[object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.pt"
+        save_model(network, _describe(network, config, 0, {}), path)
+        deepblink = load_model(path, device="cpu")
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        times = [
+            seconds(find_spots, image, general, threshold=0.5),
+            seconds(detect, image, 1.5, 10.0),
+            seconds(find_spots, image, deepblink, threshold=0.5),
+        ]
+        size = f"{image.shape[0]} x {image.shape[1]}"
+        rows.append([size, threads, *(f"{1000 * t:.1f}" for t in times)])
+    return rows
+
+
+def cold(path: Path) -> list[list[object]]:
+    commands = {
+        "blinkcore --help": [sys.executable, "-m", "blinkcore", "--help"],
+        "python -c 'import torch, pandas'": [
+            sys.executable,
+            "-c",
+            "import torch, pandas",
+        ],
+        "blinkcore predict, 512 x 512": [
+            *(sys.executable, "-m", "blinkcore", "predict", str(path), "-o", "-"),
+        ],
+    }
+
+    def run(command):
+        subprocess.run(command, check=True, capture_output=True)
+
+    return [
+        [name, f"{seconds(run, command):.2f}"] for name, command in commands.items()
+    ]
+
+
+def main():
+    machine()
+    general = load_model("general", device="cpu")
+    rows = []
+    for side in (512, 2048):
+        image = simulate((side, side), np.random.default_rng(12)).image
+        rows += warm(image, general)
+    print(
+        "Warm, normalize + network + decode, ms (LoG: scipy, one scale, always 1 thread):\n"
+    )
+    table(["image", "threads", "blink (general)", "LoG", "deepblink, 64 filters"], rows)
+
+    with tempfile.TemporaryDirectory() as folder:
+        small, large = Path(folder) / "small.tif", Path(folder) / "large.tif"
+        tile = simulate((500, 500), np.random.default_rng(12)).image
+        tifffile.imwrite(small, np.tile(tile, (2, 2))[:512, :512])
+        print("Cold, s:\n")
+        table(["command", "s"], cold(small))
+        torch.set_num_threads(2)
+        per_px = seconds(predict, small, general)
+        per_px /= 512 * 512
+        repeats = LARGE // 500
+        tifffile.imwrite(large, np.tile(tile, (repeats, repeats)), bigtiff=True)
+        done = subprocess.run(
+            [sys.executable, "-c", READ_AND_FIND, str(small), str(large)],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        took, more, peak, n = map(float, done.stdout.split())
+        ratio = took / LARGE**2 / per_px
+        print(
+            f"{LARGE} x {LARGE} uint16 ({LARGE**2 * 2 / 2**30:.2f} GiB): {took:.1f} s, "
+            f"{ratio:.2f} x the time per px of 512 x 512; {more:.2f} GiB above the loaded "
+            f"program (peak {peak:.2f} GiB, mapped file pages included), {n:.0f} spots\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
