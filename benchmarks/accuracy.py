@@ -1,0 +1,199 @@
+"""Scores on simulated scenes by SNR and density, beside LoG; localization beside theory.
+
+    python benchmarks/accuracy.py [MODEL ...]
+
+The scenes have seeds and kinds that no training saw: one width, one intensity and one
+density each, on three kinds of background. LoG follows the deepBlink paper's protocol for
+TrackMate: its width and threshold are chosen by grid on validation scenes of the same kind
+(other seeds). The models are used as they are, with their own threshold.
+"""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+from log_detector import log_maxima
+from timing import machine, table
+
+from blinkcore import load_model
+from blinkcore.evaluate import evaluate, match
+from blinkcore.predict import find_spots
+from blinkcore.simulate import GENERAL, simulate
+
+NOTHING = {name: 0.0 for name in GENERAL.__dataclass_fields__ if name.startswith("p_")}
+BACKGROUNDS = {
+    "even": {},
+    "cells": {"p_cells": 1.0, "p_texture": 0.5, "structure": (0.3, 1.0)},
+    "haze": {"p_haze": 1.0, "p_gradient": 1.0, "p_out_of_focus": 1.0},
+}
+SNRS = (1, 2, 4, 7, 12)
+DENSITIES = {"low": 4e-4, "mid": 2e-3, "high": 6e-3}  # spots per px²
+SIGMAS = (0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.6)
+N_VALID, N_TEST, SIDE = 6, 12, 256
+SEED = 987_654_321
+
+
+def scenes(snr, density, background, part, n):
+    ranges = replace(
+        GENERAL,
+        **NOTHING
+        | {
+            "sigma": (1.0, 2.0),
+            "snr": (snr, snr * 1.0001),
+            "density": (density, density * 1.0001),
+            "intensity_spread": (0.15, 0.151),
+            "background": (20.0, 400.0),
+        }
+        | BACKGROUNDS[background],
+    )
+    code = [SEED, part, snr, int(density * 1e6), list(BACKGROUNDS).index(background)]
+    return [
+        simulate((SIDE, SIDE), np.random.default_rng([*code, i]), ranges=ranges)
+        for i in range(n)
+    ]
+
+
+def tuned_log(valid):
+    """Width and threshold with the best mean F1 integral; quality in units of its spread."""
+    best = (-1.0, 0.0, 0.0)
+    for sigma in SIGMAS:
+        candidates = [scaled_log(s.image, sigma) for s in valid]
+        for threshold in np.geomspace(2, 40, 25):
+            score = np.mean(
+                [
+                    evaluate(s.points, c[c[:, 2] > threshold, :2]).f1_integral
+                    for s, c in zip(valid, candidates, strict=True)
+                ]
+            )
+            best = max(best, (float(score), sigma, float(threshold)))
+    return best[1:]
+
+
+def scaled_log(image, sigma):
+    """LoG maxima, quality divided by its median: exposures of one kind differ."""
+    spots = log_maxima(image, sigma)
+    spots[:, 2] /= max(float(np.median(spots[:, 2])), 1e-9)
+    return spots
+
+
+def mean_scores(test, detections):
+    scores = [evaluate(s.points, d) for s, d in zip(test, detections, strict=True)]
+    return [
+        float(np.nanmean([getattr(score, name) for score in scores]))
+        for name in ("f1_integral", "f1", "rmse")
+    ]
+
+
+def accuracy(models):
+    rows, totals = [], []
+    for snr in SNRS:
+        for density_name, density in DENSITIES.items():
+            for background in BACKGROUNDS:
+                valid = scenes(snr, density, background, 1, N_VALID)
+                test = scenes(snr, density, background, 2, N_TEST)
+                sigma, threshold = tuned_log(valid)
+                found = [scaled_log(s.image, sigma) for s in test]
+                results = [
+                    mean_scores(test, [c[c[:, 2] > threshold, :2] for c in found])
+                ]
+                for model in models:
+                    t = model.metadata.threshold
+                    spots = [
+                        find_spots(s.image, model, threshold=t)[:, :2] for s in test
+                    ]
+                    results.append(mean_scores(test, spots))
+                totals.append(results)
+                cells = [f"{r[0]:.3f} / {r[1]:.3f} / {r[2]:.2f}" for r in results]
+                rows.append([snr, density_name, background, *cells])
+    means = np.nanmean(np.array(totals), axis=0)
+    cells = [f"**{r[0]:.3f}** / {r[1]:.3f} / {r[2]:.2f}" for r in means]
+    rows.append(["mean", "", "", *cells])
+    print("F1 integral / F1 at 3 px / RMSE px:\n")
+    names = ["LoG, tuned for each row", *(m.name for m in models)]
+    table(["SNR", "density", "background", *names], rows)
+
+
+def localization(models):
+    """RMSE of isolated spots beside the Cramér-Rao bound (Mortensen et al. 2010, eq. 5).
+
+    The bound is for a known width and background and holds for each coordinate.
+    """
+    rows = []
+    background, sigma = 100.0, 1.3
+    for snr in (4, 7, 12, 20):
+        ranges = replace(
+            GENERAL,
+            **NOTHING
+            | {
+                "sigma": (sigma, sigma * 1.0001),
+                "snr": (snr, snr * 1.0001),
+                "density": (2e-4, 2.0001e-4),
+                "intensity_spread": (0.0, 1e-9),
+                "background": (background, background * 1.0001),
+            },
+        )
+        test = [
+            simulate(
+                (SIDE, SIDE), np.random.default_rng([SEED, 3, snr, i]), ranges=ranges
+            )
+            for i in range(40)
+        ]
+        root = (snr + np.sqrt(snr**2 + 4 * background)) / 2
+        photons = (root**2 - background) * 2 * np.pi * sigma**2
+        variance = sigma**2 + 1 / 12
+        tau = 2 * np.pi * variance * background / photons
+        t = (np.arange(200_000) + 0.5) / 200_000
+        integral = np.mean(np.log(t) / (1 + t / tau))
+        bound = np.sqrt(variance / photons / (1 + integral))
+        found = [f"{isolated_rmse(test, model):.3f}" for model in models]
+        rows.append([snr, f"{photons:.0f}", f"{bound:.3f}", *found])
+    print("RMSE of isolated spots for each coordinate, px:\n")
+    table(["SNR", "photons", "Cramér–Rao", *(m.name for m in models)], rows)
+
+
+def isolated_rmse(test, model):
+    squares = []
+    for scene in test:
+        spots = find_spots(scene.image, model, threshold=0.5)[:, :2]
+        pairs = match(scene.points, spots, cutoff=3.0)
+        for i, j in pairs:
+            nearest = np.sort(np.hypot(*(scene.points - scene.points[i]).T))[1:2]
+            inside = (scene.points[i] > 8).all() and (scene.points[i] < SIDE - 9).all()
+            if inside and (nearest > 12).all():
+                squares += list((scene.points[i] - spots[j]) ** 2)
+    return float(np.sqrt(np.mean(squares)))
+
+
+def false_spots(models):
+    """Spots found where there are none, per megapixel."""
+    rng = np.random.default_rng(SEED)
+    rows, cols = np.ogrid[:1024, :1024]
+    line = np.exp(-0.5 * ((rows - 0.7 * cols - 100) / 1.2) ** 2)
+    hot = np.zeros((1024, 1024))
+    hot[rng.integers(0, 1024, 300), rng.integers(0, 1024, 300)] = 300
+    empty = rng.normal(100, 2, (1024, 1024))
+    pictures = {
+        "Poisson noise, 100 photons": rng.poisson(100, (1024, 1024)),
+        "camera frame, read noise only": empty.clip(0),
+        "a scratch": rng.poisson(100 + 200 * line),
+        "300 hot pixels": rng.poisson(100, (1024, 1024)) + hot,
+    }
+    table_rows = []
+    for name, picture in pictures.items():
+        image = np.rint(picture).astype(np.uint16)
+        counts = [len(find_spots(image, m, threshold=0.5)) for m in models]
+        table_rows.append([name, *counts])
+    print("False spots per megapixel:\n")
+    table(["image", *(m.name for m in models)], table_rows)
+
+
+def main():
+    machine()
+    models = [load_model(name, device="cpu") for name in sys.argv[1:] or ["general"]]
+    accuracy(models)
+    localization(models)
+    false_spots(models)
+
+
+if __name__ == "__main__":
+    main()
