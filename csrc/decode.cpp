@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 namespace blinkcore {
 namespace {
 
-/// Smaller parts of a spot than this share of the threshold are not looked at.
-constexpr double kSmallestPart = 0.04;
+/// Smaller parts of a spot are not looked at. Not a share of the threshold: a spot's
+/// position and probability must not depend on it.
+constexpr double kSmallestPart = 0.02;
 
 struct Claim {
     std::size_t row, col;
@@ -78,7 +80,7 @@ Spot absorb_neighbours(const std::vector<Claim>& claims, std::size_t seed, std::
 std::vector<Spot> decode(const float* grid, std::size_t n_rows, std::size_t n_cols,
                          const DecodeOptions& options) {
     const bool merges = options.merge_distance > 0.0;
-    const double least = merges ? options.threshold * kSmallestPart : options.threshold;
+    const double least = merges ? std::min(options.threshold, kSmallestPart) : options.threshold;
     const std::vector<Claim> claims = collect_claims(grid, n_rows, n_cols, options, least);
 
     std::vector<std::size_t> order(claims.size());

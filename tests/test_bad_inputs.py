@@ -15,11 +15,21 @@ import PIL.Image
 import pytest
 import tifffile
 
+from blinkcore.evaluate import evaluate
 from blinkcore.io import read_image, tables
 
 BLINKCORE = [sys.executable, "-m", "blinkcore"]
 RNG = np.random.default_rng(0)
 GREY = RNG.poisson(100, (64, 80)).astype(np.uint16)
+for row, col in ((20, 25), (20, 60), (45, 40)):  # three spots in every odd image
+    GREY[row - 1 : row + 2, col - 1 : col + 2] += np.uint16(
+        [[150, 250, 150], [250, 400, 250], [150, 250, 150]]
+    )
+SPOTS = {"some_nan.tif": 3, "half.tif": 3, "uint64.tif": 3, "big_endian.tif": 3,
+         "big_tiff.tif": 3, "two_sizes.tif": 3, "singletons.tif": 3, "-dash.tif": 3,
+         "ümläut β.tif": 3, "comma, semicolon;.tif": 3, "png_named.tif": 3,
+         "infinite.tif": 3, "huge_values.tif": 3, "constant.tif": 0, "zeros.tif": 0,
+         "saturated.tif": 0, "all_nan.tif": 0, "one_pixel.tif": 0, "int64.tif": 0}  # fmt: skip
 COLOUR = RNG.integers(0, 255, (64, 80, 3), np.uint8)
 
 
@@ -116,7 +126,7 @@ CORPUS = [
     ("grey_as_rgb.png", pil((GREY % 256).astype(np.uint8), "PNG", "RGB"), None),
     ("png_named.tif", pil(GREY, "PNG"), None),
     ("ümläut β.tif", tif(GREY), None),
-    ("comma, \"quote\".tif", tif(GREY), None),
+    ("comma, semicolon;.tif", tif(GREY), None),
     ("-dash.tif", tif(GREY), None),
 ]  # fmt: skip
 
@@ -164,7 +174,7 @@ def ran(tmp_path_factory, scene):
     for line in done.stderr.splitlines():
         if line.startswith("{"):
             event = json.loads(line)
-            if event["event"] != "progress":
+            if event["event"] in ("result", "error"):
                 events[Path(event["image"]).name] = event
     return folder, done, events
 
@@ -211,12 +221,13 @@ def test_each_odd_image_gets_a_table(ran, name):
         assert set(table["image"]) == {str(folder / "in" / name)}
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["constant.tif", "zeros.tif", "saturated.tif", "all_nan.tif", "one_pixel.tif"],
-)
-def test_nothing_is_found_in_nothing(ran, name):
-    assert ran[2][name]["spots"] == 0
+@pytest.mark.parametrize("name", SPOTS)
+def test_the_spots_are_found_and_nothing_in_nothing(ran, name):
+    event = ran[2][name]
+    assert event["spots"] == SPOTS[name]
+    if SPOTS[name]:
+        found = tables.read(Path(event["output"]))[["y", "x"]].to_numpy()
+        assert evaluate([(20, 25), (20, 60), (45, 40)], found).rmse < 0.5
 
 
 def test_good_images_before_and_after_have_the_same_spots(ran):
@@ -319,8 +330,8 @@ def test_unusable_models_end_with_2_before_anything_is_read(
     ("arguments", "words"),
     [
         ([], "there is no input"),
-        (["a.tif", "--threshold", "1.5"], "--threshold must be in [0, 1)"),
-        (["a.tif", "--threshold", "nan"], "--threshold must be in [0, 1)"),
+        (["a.tif", "--threshold", "1.5"], "threshold must be in [0, 1)"),
+        (["a.tif", "--threshold", "nan"], "threshold must be in [0, 1)"),
         (["a.tif", "--axes", "QYX"], "--axes must be"),
         (["a.tif", "--axes", "T"], "--axes must be"),
         (["a.tif", "--channel", "-1"], "--channel counts from 0"),
@@ -350,17 +361,51 @@ def test_an_output_that_cannot_be_made_ends_with_2(tmp_path, scene, output):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("output", ["", "spots.csv"])
+def test_a_read_only_output_ends_with_2_before_anything_is_computed(
+    tmp_path, scene, read_only, output
+):
+    done = predict(*good(tmp_path, scene), "-o", read_only / output)
+    assert done.returncode == 2
+    assert "cannot be written to" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_named_like_a_table_is_refused(tmp_path, scene):
+    (tmp_path / "out.csv").mkdir()
+    done = predict(*good(tmp_path, scene), "-o", tmp_path / "out.csv")
+    assert done.returncode == 2
+    assert "is a folder" in done.stderr
+
+
+def test_an_old_status_does_not_survive_wrong_usage(tmp_path):
+    status = tmp_path / "status.json"
+    for words in (["--status", str(status)], [f"--status={status}"]):
+        status.write_text('{"ok": true}')
+        done = predict("a.tif", *words, "--threshold", "abc")
+        assert done.returncode == 2
+        assert not status.exists()
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder that not even root may write to."""
+    yield from mounted(tmp_path / "read_only", "ro")
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 64 KiB."""
-    place = tmp_path / "small"
+    yield from mounted(tmp_path / "small", "size=64k")
+
+
+def mounted(place, options):
     place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)],
-        capture_output=True, check=False,
-    ) if sys.platform == "linux" else None  # fmt: skip
-    if mounted is None or mounted.returncode:
-        pytest.skip("a small file system cannot be mounted here")
+    if sys.platform != "linux":
+        pytest.skip("mounts are of Linux")
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a file system cannot be mounted here")
     yield place
     subprocess.run(["umount", str(place)], check=True)
 

@@ -1,4 +1,6 @@
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import tifffile
 
 from blinkcore import batch
 from blinkcore.batch import Input, Options, find_inputs, output_names, predict_files
+from blinkcore.image import PixelSize
 from blinkcore.io import tables
 
 
@@ -72,6 +75,7 @@ def test_the_sidecar_explains_the_result(general, folder, tmp_path):
     assert content["images"] == [
         {
             "image": str(folder / "flat.tif"),
+            "path": os.path.realpath(folder / "flat.tif"),
             "axes": "YX",
             "shape": [40, 50],
             "pixel_size_um": None,
@@ -137,7 +141,7 @@ def test_a_table_of_another_threshold_is_not_mixed_with(general, folder, tmp_pat
     path = tmp_path / "all.csv"
     run([folder], Options(general, path))
     other = Options(general, path, threshold=0.1, skip_existing=True)
-    with pytest.raises(ValueError, match="another model or threshold"):
+    with pytest.raises(ValueError, match="made with another model, threshold"):
         run([folder], other)
 
 
@@ -182,7 +186,91 @@ def test_overlays_are_one_picture_a_plane(general, scene, tmp_path):
         p.relative_to(tmp_path / "pictures").as_posix()
         for p in (tmp_path / "pictures").rglob("*.png")
     )
-    assert found == ["movie/frame0000.png", "movie/frame0001.png", "plane.png"]
+    assert found == [
+        "movie/frame0000.overlay.png",
+        "movie/frame0001.overlay.png",
+        "plane.overlay.png",
+    ]
+
+
+def test_overlays_among_the_images_are_no_inputs(general, folder, tmp_path):
+    options = Options(general, folder, overlay=folder, skip_existing=True)
+    run([folder], options)
+    events = run([folder], options)
+    assert {Path(e.image).name for e in events} == {"broken.tif", "flat.tif", "a.tif"}
+    assert {e.kind for e in events} == {"error", "skipped"}
+
+
+def test_a_picture_that_cannot_be_written_costs_no_table(general, folder, tmp_path):
+    (tmp_path / "pictures" / "flat.overlay.png").mkdir(parents=True)
+    options = Options(general, tmp_path / "out", overlay=tmp_path / "pictures")
+    (event,) = run([folder / "flat.tif"], options)
+    assert event.kind == "error"
+    assert event.message.startswith("its 0 spots are written, but not the picture: ")
+    assert "flat.overlay.png" in event.message
+    assert (tmp_path / "out" / "flat.csv").exists()
+
+
+def test_a_table_of_another_image_is_not_overwritten(general, folder, tmp_path):
+    options = Options(general, tmp_path / "out")
+    run([folder / "one" / "a.tif"], options)
+    before = (tmp_path / "out" / "a.csv").read_bytes()
+    for skip in (False, True):
+        (event,) = run([folder / "two" / "a.tif"], replace(options, skip_existing=skip))
+        assert event.kind == "error"
+        assert "holds the spots of" in event.message
+    assert (tmp_path / "out" / "a.csv").read_bytes() == before
+
+
+def test_other_options_are_no_reason_to_skip(general, folder, tmp_path):
+    options = Options(general, tmp_path / "out", skip_existing=True)
+    image = folder / "one" / "a.tif"
+    assert run([image], options)[0].kind == "result"
+    assert run([image], options)[0].kind == "skipped"
+    for other in ({"threshold": 0.9}, {"pixel_size": PixelSize(None, 0.1, 0.1)}):
+        assert run([image], replace(options, **other))[0].kind == "result"
+    assert "y_um" in tables.read(tmp_path / "out" / "a.csv")
+
+
+def test_unknown_pixel_sizes_stay_empty_beside_known_ones(general, scene, tmp_path):
+    write(tmp_path / "unknown.tif", scene.image)
+    tifffile.imwrite(
+        tmp_path / "known.tif", np.full((40, 50), 7, np.uint16), imagej=True,
+        resolution=(10, 10), metadata={"unit": "um"},
+    )  # fmt: skip
+    run(
+        [tmp_path / "unknown.tif", tmp_path / "known.tif"],
+        Options(general, tmp_path / "a.csv"),
+    )
+    assert tables.read(tmp_path / "a.csv")["y_um"].isna().all()
+
+
+def test_rows_of_a_run_that_was_cut_are_not_doubled(general, folder, tmp_path):
+    options = Options(general, tmp_path / "all.csv", skip_existing=True)
+    run([folder], options)
+    whole = tables.read(tmp_path / "all.csv")
+    path = tmp_path / "all.json"
+    content = json.loads(path.read_text("utf-8"))
+    content["images"] = content["images"][:1]
+    path.write_text(json.dumps(content), "utf-8")
+    run([folder], options)
+    again = tables.read(tmp_path / "all.csv")
+    assert len(again) == len(whole)
+
+
+def test_a_file_named_in_two_ways_is_read_once(folder):
+    other = folder / "two" / ".." / "one" / "a.tif"
+    inputs, _ = find_inputs([str(folder / "one" / "a.tif"), str(other)])
+    assert len(inputs) == 1
+    pair = [folder / "one" / "a.tif", folder / "one" / ".." / "two" / "a.tif"]
+    names = output_names(find_inputs(map(str, pair))[0])
+    assert {n.as_posix() for n in names.values()} == {"one/a.tif", "two/a.tif"}
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 300, "a\x00b"])
+def test_impossible_names_stop_nothing(folder, name):
+    inputs, errors = find_inputs([name, str(folder / "flat.tif")])
+    assert len(inputs) == len(errors) == 1
 
 
 def names_of(*paths):

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from io import StringIO
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def test_predict_writes_table_sidecar_and_picture(image, tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "cells.csv",
         "cells.json",
-        "cells.png",
+        "cells.overlay.png",
     }
     table = tables.read(tmp_path / "out" / "cells.csv")
     assert list(table.columns) == ["image", "y", "x", "probability", "y_um", "x_um"]
@@ -215,9 +214,25 @@ def test_simulated_scenes_come_with_their_truth(tmp_path):
     assert {"y", "x", "sigma", "snr"} <= set(truth.columns)
 
 
-def test_it_starts_in_a_folder_that_cannot_be_written_to(image, tmp_path):
-    started = time.time()
-    done = run("predict", image, "-o", tmp_path / "new" / "folder", cwd="/")
+@pytest.mark.parametrize("device", ["tpu", "cpu:x"])
+def test_train_and_predict_name_a_device_that_is_not_there(image, tmp_path, device):
+    for command in (["predict", image], ["train", "-o", tmp_path / "m.pt"]):
+        done = run(*command, "--device", device)
+        assert done.returncode == 2
+        assert f"device must be auto, cpu, cuda or mps, got '{device}'" in done.stderr
+
+
+def test_help_survives_a_console_without_micro():
+    done = run("predict", "--help", env={**os.environ, "PYTHONIOENCODING": "cp932"})
     assert done.returncode == 0
-    table = tmp_path / "new" / "folder" / "cells.csv"
-    assert table.stat().st_mtime >= started - 1
+
+
+def test_warnings_are_json_too(tmp_path, scene):
+    path = tmp_path / "two.tif"
+    with tifffile.TiffWriter(path) as file:
+        for data in (scene.image, scene.image[:50]):
+            file.write(data, photometric="minisblack", metadata=None)
+    done = run("predict", path, "-o", tmp_path / "out", "--progress", "json")
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    (warning,) = (e for e in events if e["event"] == "warning")
+    assert "only the first is used" in warning["message"]

@@ -88,6 +88,14 @@ def test_scale_makes_coarse_z_count():
     assert len(match(truth, detected, cutoff=0.6, scale=(0.3, 0.1, 0.1))) == 1
 
 
+def test_scores_take_three_dimensions_and_their_scale():
+    truth = np.random.default_rng(0).uniform(0, 50, (30, 3))
+    assert evaluate(truth, np.empty((0, 3))).f1 == 0.0
+    moved = truth + np.array([2.0, 0.0, 0.0])
+    assert evaluate(truth, moved).rmse == pytest.approx(2.0)
+    assert evaluate(truth, moved, scale=(2.0, 1.0, 1.0)).n_matched < 30
+
+
 def test_scale_equals_scaled_points():
     rng = np.random.default_rng(1)
     truth, detected = rng.uniform(0, 9, (2, 60, 3))

@@ -109,6 +109,15 @@ def test_two_spots_two_pixels_apart_stay_two():
     np.testing.assert_allclose(found[:, 1], [2.5, 4.5], atol=1e-6)
 
 
+def test_a_higher_threshold_keeps_the_same_spots():
+    rng = np.random.default_rng(0)
+    cells = rng.random((3, 40, 40), np.float32) ** 4
+    low = grid.decode(cells, cell_size=2, threshold=0.05, merge_distance=1.5)
+    high = grid.decode(cells, cell_size=2, threshold=0.8, merge_distance=1.5)
+    np.testing.assert_array_equal(low[low[:, 2] > 0.8], high)
+    assert len(high) > 10
+
+
 def test_a_spot_on_a_corner_of_four_cells_is_one():
     cells = np.zeros((3, 4, 4), np.float32)
     for row, col in itertools.product((1, 2), (1, 2)):

@@ -191,6 +191,123 @@ def test_an_axis_of_length_one_needs_no_name(tmp_path):
     assert read_image(path).axes == "YX"
 
 
+def test_a_truncated_imagej_stack_is_damaged_and_not_its_first_frame(tmp_path):
+    path = tmp_path / "movie.tif"
+    tifffile.imwrite(path, stack(5, 64, 80), imagej=True, metadata={"axes": "TYX"})
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 9 // 10])
+    with pytest.raises(ValueError, match=r"movie\.tif is damaged"):
+        planes(read_image(path))
+
+
+def test_truncated_pages_are_damaged_and_not_fewer(tmp_path):
+    path = tmp_path / "pages.tif"
+    with tifffile.TiffWriter(path) as file:
+        for page in stack(5, 64, 80):
+            file.write(page, photometric="minisblack", contiguous=False, metadata=None)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 9 // 10])
+    with pytest.raises(ValueError, match="is damaged"):
+        planes(read_image(path, axes="TYX"))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_each_file_of_an_ome_set_gives_its_own_position(tmp_path, compression):
+    names = ["pos0.ome.tif", "position1.ome.tif"]
+    images = "".join(
+        f'<Image ID="Image:{i}"><Pixels ID="Pixels:{i}" DimensionOrder="XYCZT" '
+        f'Type="uint16" SizeX="24" SizeY="16" SizeC="1" SizeZ="1" SizeT="1" '
+        f'PhysicalSizeX="0.{i + 1}" PhysicalSizeY="0.{i + 1}">'
+        f'<Channel ID="Channel:{i}:0" SamplesPerPixel="1"/><TiffData IFD="0" '
+        f'PlaneCount="1"><UUID FileName="{names[i]}">urn:uuid:{i}</UUID></TiffData>'
+        "</Pixels></Image>"
+        for i in (0, 1)
+    )
+    for i, name in enumerate(names):
+        xml = (
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{i}">{images}</OME>{" " * 100 * i}'
+        )
+        tifffile.imwrite(
+            tmp_path / name, stack(16, 24) + 1000 * i, photometric="minisblack",
+            description=xml, metadata=None, compression=compression,
+        )  # fmt: skip
+    for i, name in enumerate(names):
+        image = read_image(tmp_path / name)
+        np.testing.assert_array_equal(planes(image)[0], stack(16, 24) + 1000 * i)
+        assert image.pixel_size.x == pytest.approx(0.1 * (i + 1))
+        assert files_of_set(tmp_path / name) == [str(tmp_path / name)]
+
+
+@pytest.mark.parametrize("n", [2, 5])
+@pytest.mark.parametrize("planarconfig", ["contig", "separate"])
+def test_samples_that_are_no_colours_are_channels(tmp_path, n, planarconfig):
+    data = stack(16, 24, n) if planarconfig == "contig" else stack(n, 16, 24)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, data, photometric="minisblack", planarconfig=planarconfig,
+        extrasamples=["unspecified"] * (n - 1), metadata=None,
+    )  # fmt: skip
+    image = read_image(path)
+    assert image.axes == "CYX"
+    expected = data.transpose(2, 0, 1) if planarconfig == "contig" else data
+    np.testing.assert_array_equal(planes(image), expected)
+
+
+def test_white_is_zero_is_turned(tmp_path):
+    path = tmp_path / "a.tif"
+    data = stack(16, 24, dtype=np.uint8)
+    tifffile.imwrite(path, 255 - data, photometric="miniswhite")
+    np.testing.assert_array_equal(planes(read_image(path))[0], data)
+
+
+def test_a_tint_is_grey_and_a_palette_of_colours_is_refused(tmp_path):
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)
+    data = stack(16, 24, dtype=np.uint8)
+    green = np.stack([ramp * 0, ramp, ramp * 0])
+    path = tmp_path / "green.tif"
+    tifffile.imwrite(path, data, photometric="palette", colormap=green)
+    np.testing.assert_array_equal(planes(read_image(path))[0], data)
+    mixed = np.random.default_rng(0).permuted(green, axis=1)
+    tifffile.imwrite(path, data, photometric="palette", colormap=mixed)
+    with pytest.raises(ValueError, match="colour"):
+        read_image(path)
+
+
+def test_a_pixel_size_that_is_no_number_is_named(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(
+        path, stack(16, 24), metadata={"axes": "YX", "PhysicalSizeX": 0.5}, **OME
+    )
+    content = path.read_bytes().replace(b'PhysicalSizeX="0.5"', b'PhysicalSizeX="0,5"')
+    path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"PhysicalSizeX must be a number, got .*0.*5.*--pixel-size"
+    ):
+        read_image(path)
+    size = PixelSize(None, 0.5, 0.5)
+    assert read_image(path, pixel_size=size).pixel_size == size
+
+
+def test_several_images_in_a_file_are_told_about(tmp_path, caplog):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for data in (stack(16, 24), stack(8, 9)):
+            file.write(data, photometric="minisblack", metadata=None)
+    assert read_image(path).data.shape == (16, 24)
+    assert "holds 2 images; only the first is used" in caplog.text
+
+
+def test_lazy_planes_are_an_array_when_asked(tmp_path):
+    path = tmp_path / "a.tif"
+    data = stack(3, 16, 24)
+    tifffile.imwrite(
+        path, data, photometric="minisblack", compression="zlib",
+        metadata={"axes": "TYX"},
+    )  # fmt: skip
+    np.testing.assert_array_equal(np.asarray(read_image(path).data), data)
+
+
 def test_axes_may_come_in_any_order(tmp_path):
     data = stack(16, 24, 5)
     path = tmp_path / "a.tif"

@@ -3,11 +3,12 @@ import pandas as pd
 import pytest
 
 from blinkcore.image import PixelSize
-from blinkcore.spots import COLUMNS, check_spots, empty_spots, ordered, with_micrometers
+from blinkcore.spots import COLUMNS, check_spots, ordered, with_micrometers
 
 
 def test_empty_table_has_all_columns_in_order_with_types():
-    table = empty_spots(["x", "y", "image", "frame", "probability"])
+    names = ["x", "y", "image", "frame", "probability"]
+    table = ordered(pd.DataFrame({name: [] for name in names}))
     assert list(table.columns) == ["image", "frame", "y", "x", "probability"]
     assert table["frame"].dtype == np.int64
     assert table["x"].dtype == np.float64

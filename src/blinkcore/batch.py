@@ -18,11 +18,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 import blinkcore
 from blinkcore import io, overlay
-from blinkcore.files import one_line, sentence, write_json
+from blinkcore.files import one_line, sentence, writable, write_json
 from blinkcore.io import tables, tiff
 from blinkcore.predict import predict
 from blinkcore.spots import ordered
@@ -39,6 +40,7 @@ COORDINATES = (
     "y down and x right in px; an integer is the centre of a pixel, the first pixel's "
     "centre is (0, 0); frame, channel and z count from 0"
 )
+OVERLAY_SUFFIX = ".overlay.png"  # such files are never taken for inputs
 _FAILURES = (OSError, ValueError, TypeError, RuntimeError, MemoryError, ImportError)
 
 
@@ -103,9 +105,9 @@ class Options:
     threshold, channel, axes, pixel_size
         See `blinkcore.predict.predict`.
     overlay : Path or None
-        Folder for pictures with the spots circled.
+        Folder for pictures with the spots circled, `<name>.overlay.png`.
     skip_existing : bool
-        Leave inputs alone whose result is there.
+        Leave inputs alone whose result, found with the same options, is there.
     """
 
     model: Model
@@ -121,7 +123,26 @@ class Options:
     @property
     def one_table(self) -> bool:
         """Whether all inputs share one table."""
-        return self.output is None or self.output.suffix in tables.SUFFIXES
+        return self.output is None or is_table(self.output)
+
+    def recorded(self) -> dict[str, Any]:
+        """Give what decides which spots are found, as a sidecar keeps it."""
+        size = self.pixel_size
+        return {
+            "model": {
+                "name": self.model.name,
+                "sha256": self.model.sha256,
+                "architecture": self.model.metadata.architecture,
+            },
+            "threshold": self.model.metadata.threshold
+            if self.threshold is None
+            else self.threshold,
+            "options": {
+                "channel": self.channel,
+                "axes": self.axes,
+                "pixel_size_um": None if size is None else size._asdict(),
+            },
+        }
 
 
 def find_inputs(
@@ -143,14 +164,18 @@ def find_inputs(
     errors : list of Event
         Names that mean nothing.
     """
-    inputs: dict[Path, Input] = {}
+    inputs: dict[str, Input] = {}
     errors = []
     for name in names:
-        found = list(_expand(name, recursive=recursive))
-        if not found:
-            errors.append(Event("error", name, message=_nothing(name)))
+        try:
+            found = list(_expand(name, recursive=recursive))
+            problem = "" if found else _nothing(name)
+        except (OSError, ValueError) as error:
+            found, problem = [], sentence(error)
+        if problem:
+            errors.append(Event("error", name, message=problem))
         for item in found:
-            inputs.setdefault(item.path.absolute(), item)
+            inputs.setdefault(_identity(item.path), item)
     return list(inputs.values()), errors
 
 
@@ -199,10 +224,10 @@ def predict_files(inputs: list[Input], options: Options) -> Iterator[Event]:
     covered: set[str] = set()
     try:
         for item in inputs:
-            if str(item.path.absolute()) in covered:
+            if _identity(item.path) in covered:
                 yield Event("skipped", item.name, message="part of an earlier image")
                 continue
-            covered.update(tiff.files_of_set(item.path.absolute()))
+            covered.update(_identity(path) for path in tiff.files_of_set(item.path))
             yield _one(item, names[item.path], options, collected)
     finally:
         if collected is not None:
@@ -211,19 +236,11 @@ def predict_files(inputs: list[Input], options: Options) -> Iterator[Event]:
 
 def sidecar(options: Options, images: list[dict[str, Any]]) -> dict[str, Any]:
     """Describe how a table was made, so that it explains itself years later."""
-    metadata = options.model.metadata
-    threshold = options.threshold
     return {
         "blinkcore": blinkcore.__version__,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "model": {
-            "name": options.model.name,
-            "sha256": options.model.sha256,
-            "architecture": metadata.architecture,
-        },
-        "threshold": metadata.threshold if threshold is None else threshold,
-        "channel": options.channel,
+        "command": [writable(word) for word in sys.argv],
+        **options.recorded(),
         "coordinates": COORDINATES,
         "images": images,
     }
@@ -237,26 +254,62 @@ def _one(
         None if collected else (options.output or Path()) / f"{name}{options.format}"
     )
     output = str(target or options.output or "-")
+    n_written = None
     try:
-        if options.skip_existing and (
-            collected.has(item) if collected else target is not None and target.exists()
-        ):
+        is_done = collected.has(item) if collected else _is_done(item, target, options)
+        if is_done:
             return Event("skipped", item.name, output, message="its result is there")
-        spots, record = _predict(item, name, options)
+        image, spots, record = _predict(item, options)
         if collected is not None:
             collected.add(spots, record)
         elif target is not None:
-            write_json(sidecar(options, [record]), target.with_suffix(".json"))
             io.write_spots(spots, target)
+            write_json(sidecar(options, [record]), target.with_suffix(".json"))
+        n_written = len(spots)
+        if options.overlay is not None:
+            _write_overlays(image, spots, options.overlay / name, options.channel)
     except _FAILURES as error:
         logger.debug("%s", item.name, exc_info=True)
-        return Event("error", item.name, message=sentence(error))
+        message = sentence(error)
+        if n_written is not None:
+            message = (
+                f"its {n_written} spots are written, but not the picture: {message}"
+            )
+        return Event("error", item.name, output, n_written or 0, message)
     return Event("result", item.name, output, len(spots))
 
 
+def _is_done(item: Input, table: Path | None, options: Options) -> bool:
+    """Whether a table of the same image, model and options is there.
+
+    Raises ValueError if it is that of another image, which must not be overwritten.
+    """
+    before = None if table is None else _read_sidecar(table)
+    if table is None or before is None:
+        return False
+    paths = [record.get("path") for record in before["images"]]
+    if paths != [_identity(item.path)]:
+        raise ValueError(
+            f"{table} holds the spots of {paths[0] if paths else 'another image'}; "
+            "choose another output folder"
+        )
+    same = all(before.get(k) == v for k, v in options.recorded().items())
+    return options.skip_existing and same and table.exists()
+
+
+def _read_sidecar(table: Path) -> dict[str, Any] | None:
+    """Read what lies beside a table; None if it is not there or not ours."""
+    try:
+        content = json.loads(table.with_suffix(".json").read_text("utf-8"))
+        ours = isinstance(content["images"], list) and "blinkcore" in content
+        return content if ours else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _predict(
-    item: Input, name: Path, options: Options
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+    item: Input, options: Options
+) -> tuple[Image, pd.DataFrame, dict[str, Any]]:
     image = io.read_image(
         item.path,
         axes=options.axes,
@@ -266,18 +319,18 @@ def _predict(
     spots = predict(
         image, options.model, threshold=options.threshold, channel=options.channel
     )
-    spots.insert(0, "image", pd.Series([item.name] * len(spots), dtype=str))
-    if options.overlay is not None:
-        _write_overlays(image, spots, options.overlay / name, options.channel)
+    names = [writable(item.name)] * len(spots)
+    spots.insert(0, "image", pd.Series(names, dtype=str))
     size = image.pixel_size
     record = {
-        "image": item.name,
+        "image": writable(item.name),
+        "path": _identity(item.path),
         "axes": image.axes,
         "shape": list(image.data.shape),
         "pixel_size_um": None if size is None else size._asdict(),
         "spots": len(spots),
     }
-    return spots, record
+    return image, spots, record
 
 
 def _write_overlays(
@@ -294,7 +347,8 @@ def _write_overlays(
         place = "_".join(
             f"{column}{value:04d}" for column, value in at.items() if column in spots
         )
-        path = base / f"{place}.png" if several else base.parent / f"{base.name}.png"
+        path = base / place if several else base
+        path = path.with_name(f"{path.name}{OVERLAY_SUFFIX}")
         overlay.write_overlay(plane.data, here[["y", "x"]].to_numpy(), path)
 
 
@@ -314,25 +368,27 @@ class _Collected:
         collected = cls(options)
         if table is None or not options.skip_existing or not table.exists():
             return collected
-        try:
-            before = json.loads(table.with_suffix(".json").read_text("utf-8"))
-            same = before["model"]["sha256"] == options.model.sha256
-            same &= before["threshold"] == sidecar(options, [])["threshold"]
-            records = list(before["images"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        before = _read_sidecar(table)
+        if before is None:
             raise ValueError(
                 f"{table} has no readable {table.with_suffix('.json').name} beside it; "
                 "without --skip-existing the table is made anew"
-            ) from error
-        if not same:
-            raise ValueError(
-                f"{table} was made with another model or threshold; choose another output"
             )
-        collected.parts, collected.records = [tables.read(table)], records
+        if any(before.get(k) != v for k, v in options.recorded().items()):
+            raise ValueError(
+                f"{table} was made with another model, threshold, channel, axes or pixel "
+                "size; choose another output"
+            )
+        spots = tables.read(table)
+        # Rows of an image that is not recorded are of a run that was cut: done again.
+        known = [record["image"] for record in before["images"]]
+        collected.parts = [spots[spots["image"].isin(known)]]
+        collected.records = before["images"]
         return collected
 
     def has(self, item: Input) -> bool:
-        return any(record["image"] == item.name for record in self.records)
+        path = _identity(item.path)
+        return any(record.get("path") == path for record in self.records)
 
     def add(self, spots: pd.DataFrame, record: dict[str, Any]) -> None:
         """Take in an image's spots; every half minute write what is there."""
@@ -352,31 +408,34 @@ class _Collected:
                 sys.stdout.buffer.flush()
             return
         try:
-            write_json(sidecar(self.options, self.records), path.with_suffix(".json"))
             io.write_spots(table, path)
-        except OSError as error:
+            write_json(sidecar(self.options, self.records), path.with_suffix(".json"))
+        except _FAILURES as error:
             if last:
                 raise OSError(_rescued(table, path, error)) from error
         self.written = time.monotonic()
 
     def _table(self) -> pd.DataFrame:
-        """Join the parts; an image without an axis lies at 0 of it."""
+        """Join the parts; an image without an axis lies at 0 of it.
+
+        µm of an image whose pixel size is unknown stay empty.
+        """
         parts = [part for part in self.parts if len(part)] or self.parts[:1]
         columns = {name for part in self.parts for name in part.columns}
         table = pd.concat(parts, ignore_index=True)
         for name in columns - set(table.columns):
-            table[name] = 0.0
+            table[name] = np.nan
         axes = [n for n in ("frame", "channel", "z") if n in table.columns]
         return ordered(table.fillna(dict.fromkeys(axes, 0)))
 
 
-def _rescued(table: pd.DataFrame, path: Path, error: OSError) -> str:
+def _rescued(table: pd.DataFrame, path: Path, error: Exception) -> str:
     """Save a table elsewhere that could not be written where it should be."""
-    reason = error.strerror or str(error)
+    reason = getattr(error, "strerror", None) or str(error)
     try:
         folder = Path(tempfile.mkdtemp(prefix="blinkcore-"))
         io.write_spots(table, folder / path.name)
-    except OSError:
+    except _FAILURES:
         return f"{path} could not be written ({reason}), nor a copy of it elsewhere"
     return (
         f"{path} could not be written ({reason}); it is saved as {folder / path.name}"
@@ -386,7 +445,19 @@ def _rescued(table: pd.DataFrame, path: Path, error: OSError) -> str:
 # Inputs and their names.
 
 
+def is_table(path: Path) -> bool:
+    """Whether an output is one table of all inputs and not a folder."""
+    return path.suffix.lower() in tables.SUFFIXES
+
+
+def _identity(path: Path | str) -> str:
+    """Path of a file without links, `..` and differences of case that do not count."""
+    return writable(os.path.normcase(os.path.realpath(path)))
+
+
 def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
+    if not name.strip():
+        raise ValueError("an empty name is no input")
     path = Path(name)
     if path.is_dir():
         for file in _in_folder(path, recursive=recursive):
@@ -395,9 +466,11 @@ def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
         yield Input(path, name, Path(path.name))
     elif glob.has_magic(name):
         matches = glob.glob(name, recursive=True)  # noqa: PTH207 (also absolute ones)
-        for match in sorted(matches):
-            if Path(match).is_file():
-                yield Input(Path(match), match, Path(Path(match).name))
+        for match in map(Path, sorted(matches)):
+            if match.is_dir():
+                yield from _expand(str(match), recursive=recursive)
+            else:
+                yield Input(match, str(match), Path(match.name))
 
 
 def _in_folder(folder: Path, *, recursive: bool) -> list[Path]:
@@ -407,6 +480,7 @@ def _in_folder(folder: Path, *, recursive: bool) -> list[Path]:
         for path in walk
         if path.suffix.lower() in io.IMAGE_SUFFIXES
         and not path.name.startswith(".")
+        and not path.name.endswith(OVERLAY_SUFFIX)
         and path.is_file()
     )
 
@@ -427,8 +501,8 @@ def _with_suffix(item: Input, _: list[Input]) -> Path:
 
 
 def _with_folders(item: Input, same: list[Input]) -> Path:
-    parents = [other.path.absolute().parent for other in same]
-    own = item.path.absolute().parent
+    parents = [Path(os.path.abspath(other.path)).parent for other in same]  # noqa: PTH100
+    own = Path(os.path.abspath(item.path)).parent  # noqa: PTH100 (no `..` left)
     if len({parent.anchor for parent in parents}) > 1:  # drives of Windows
         return Path(*own.parts[1:], item.relative.name)
     return own.relative_to(os.path.commonpath(parents)) / item.relative.name

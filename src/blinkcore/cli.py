@@ -5,11 +5,13 @@ torch and pandas take seconds to import, so commands import what they need thems
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -127,13 +129,15 @@ def predict(
         _check_usage(progress, format_, threshold, axes, channel)
         size = _parse_pixel_size(pixel_size)
         target = None if output == "-" else Path(output)
-        _check_writable(target, overlay, format_)
+        _check_format(target, format_, status)
 
         from blinkcore.batch import Options, find_inputs
         from blinkcore.model import load_model
 
+        loaded = load_model(model, device=device)
+        _check_writable(target, overlay)
         options = Options(
-            model=load_model(model, device=device),
+            model=loaded,
             output=target,
             format=f".{format_}",
             threshold=threshold,
@@ -156,8 +160,10 @@ def predict(
 def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file (.pt).")],
     network: Annotated[str, typer.Option(help="blink or deepblink.")] = "blink",
-    filters: Annotated[int, typer.Option(help="Channels of the first level.")] = 24,
-    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 20_000,
+    filters: Annotated[
+        int, typer.Option(help="Channels of the first level.", min=1)
+    ] = 24,
+    steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 20_000,
     seed: Annotated[int, typer.Option(help="Of weights and scenes.")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint.")
@@ -244,7 +250,20 @@ def main() -> None:
     """Run the command line."""
     # A host that cancels sends SIGTERM; finished results are kept as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):  # consoles that cannot show µ
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    _forget_old_status(sys.argv)
     app()
+
+
+def _forget_old_status(words: list[str]) -> None:
+    """Remove an older run's status: wrong usage may end this one before it writes its."""
+    for word, following in pairwise([*words, ""]):
+        name, _, value = word.partition("=")
+        if name == "--status":
+            with suppress(OSError):
+                Path(value or following).unlink()
 
 
 # What the commands share.
@@ -276,6 +295,13 @@ class _Report:
             self._say(f"{_one_line(event.image)}: {event.spots} spots")
         if self.bar is not None:
             self.bar.update(1)
+
+    def tell(self, text: str, *, is_warning: bool) -> None:
+        """Say something that is no error."""
+        if self.progress == "json":
+            self._print({"event": "warning" if is_warning else "log", "message": text})
+        else:
+            self._say(f"Warning: {text}" if is_warning else text)
 
     def finish(self) -> NoReturn:
         """Say the sum, write the status and end with the exit code."""
@@ -312,6 +338,8 @@ class _Report:
     def interrupted(self) -> NoReturn:
         """End because the user, or the host, said so."""
         done = sum(e.kind != "error" for e in self.events)
+        if not self.total:
+            self.fail(INTERRUPTED, "interrupted")
         self.fail(
             INTERRUPTED,
             f"interrupted after {done} of {self.total} images; what is done is written, "
@@ -332,7 +360,7 @@ class _Report:
         if len(outputs) == 1:
             text += f"; written to {outputs.pop()}"
         elif outputs:
-            text += f"; written to {os.path.commonpath(outputs)}"
+            text += f"; written to {os.path.commonpath(outputs) or '.'}"
         return _one_line(text)
 
     def _print_json(self, event: Event) -> None:
@@ -386,6 +414,19 @@ class _Report:
         typer.echo(text, err=True)
 
 
+class _ToReport(logging.Handler):
+    """Sends log lines to the user as everything else is sent."""
+
+    def __init__(self, report: _Report) -> None:
+        super().__init__()
+        self.report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.report.tell(
+            self.format(record), is_warning=record.levelno >= logging.WARNING
+        )
+
+
 class _one_sentence:
     """Turn errors into one sentence and an exit code."""
 
@@ -395,12 +436,11 @@ class _one_sentence:
     def __enter__(self) -> None:
         logging.basicConfig(
             level=logging.DEBUG if self.debug else logging.WARNING,
-            format="%(name)s: %(message)s",
-            stream=sys.stderr,
+            handlers=[_ToReport(self.report)],
         )
-        for name in ("tifffile", "PIL", "matplotlib"):  # they tell what we say better
-            level = logging.DEBUG if self.debug else logging.CRITICAL
-            logging.getLogger(name).setLevel(level)
+        # tifffile's complaints become our sentences.
+        logging.getLogger("tifffile").propagate = self.debug
+        logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
     def __exit__(
         self, kind: object, error: BaseException | None, trace: object
@@ -414,6 +454,10 @@ class _one_sentence:
             logging.getLogger(__name__).debug("", exc_info=error)
             started = bool(self.report.events)
             self.report.fail(SOME_FAILED if started else WRONG_USAGE, _sentence(error))
+        if isinstance(error, Exception) and not isinstance(error, typer.Exit):
+            # Our own mistake: the traceback is shown, and the status tells the host.
+            with suppress(typer.Exit):
+                self.report.end(SOME_FAILED, f"internal error: {_sentence(error)}")
 
 
 def _events(
@@ -454,7 +498,8 @@ def _listed(path: Path | None) -> list[str]:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"--list {path} is not a UTF-8 text file") from error
-    return [line for line in text.splitlines() if line.strip()]
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    return [line for line in lines if line.strip()]
 
 
 def _check_usage(
@@ -469,8 +514,10 @@ def _check_usage(
         raise ValueError(f"--progress must be bar, json or none, got {progress!r}")
     if format_ not in ("csv", "parquet"):
         raise ValueError(f"--format must be csv or parquet, got {format_!r}")
-    if threshold is not None and not 0.0 <= threshold < 1.0:
-        raise ValueError(f"--threshold must be in [0, 1), got {threshold}")
+    if threshold is not None:
+        from blinkcore.grid import check_threshold
+
+        check_threshold(threshold)
     if channel is not None and channel < 0:
         raise ValueError(f"--channel counts from 0, got {channel}")
     if axes is not None:
@@ -482,14 +529,28 @@ def _check_usage(
             raise ValueError(f"--{error}") from error
 
 
-def _check_writable(target: Path | None, overlay: Path | None, format_: str) -> None:
+def _check_format(target: Path | None, format_: str, status: Path | None) -> None:
+    """Refuse a format that cannot be written, and a status in the place of a result."""
+    from blinkcore.io import tables
+
+    one_table = target is not None and target.suffix.lower() in tables.SUFFIXES
+    tables.check_format(target.suffix if target and one_table else f".{format_}")
+    if (
+        status
+        and target
+        and status.absolute() == target.with_suffix(".json").absolute()
+    ):
+        raise ValueError(f"--status {status} is where the table's own .json goes")
+
+
+def _check_writable(target: Path | None, overlay: Path | None) -> None:
     """Refuse before anything is computed where nothing could be written."""
     from blinkcore.io import tables
 
-    one_table = target is not None and target.suffix in tables.SUFFIXES
-    tables.check_format(target.suffix if target and one_table else f".{format_}")
-    folder = target.parent if target and one_table else target
-    for place in (folder, overlay):
+    one_table = target is not None and target.suffix.lower() in tables.SUFFIXES
+    if target and one_table and target.is_dir():
+        raise ValueError(f"--output {target} is a folder, and a table is to go there")
+    for place in (target.parent if target and one_table else target, overlay):
         if place is not None:
             place.mkdir(parents=True, exist_ok=True)
             if not os.access(place, os.W_OK):

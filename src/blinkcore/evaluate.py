@@ -77,26 +77,27 @@ def match(
     Shortest augmenting paths (Jonker & Volgenant, Computing 1987,
     doi:10.1007/BF02278710) on each connected component of possible pairs.
     """
-    factor = 1.0 if scale is None else np.asarray(scale, float)
-    return _core.match(
-        _positions(truth) * factor, _positions(detected) * factor, cutoff=cutoff
-    )
+    return _core.match(_scaled(truth, scale), _scaled(detected, scale), cutoff=cutoff)
 
 
-def f1_curve(truth: ArrayLike, detected: ArrayLike) -> NDArray[np.float64]:
+def f1_curve(
+    truth: ArrayLike, detected: ArrayLike, *, scale: Sequence[float] | None = None
+) -> NDArray[np.float64]:
     """F1 at each of `CUTOFFS`.
 
     Parameters
     ----------
     truth, detected : array-like, shape (n, 2) or (n, 3)
         Positions (z,) y, x in px.
+    scale : sequence of float, optional
+        See `match`.
 
     Returns
     -------
     ndarray of float64, shape (50,)
         2 pairs / (truth + detected). Nothing found where nothing is counts as 1.
     """
-    truth, detected = _positions(truth), _positions(detected)
+    truth, detected = _scaled(truth, scale), _scaled(detected, scale)
     total = len(truth) + len(detected)
     if total == 0:
         return np.ones(len(CUTOFFS))
@@ -106,13 +107,17 @@ def f1_curve(truth: ArrayLike, detected: ArrayLike) -> NDArray[np.float64]:
     return 2.0 * pairs / total
 
 
-def evaluate(truth: ArrayLike, detected: ArrayLike) -> Scores:
+def evaluate(
+    truth: ArrayLike, detected: ArrayLike, *, scale: Sequence[float] | None = None
+) -> Scores:
     """Score detected spots against true ones.
 
     Parameters
     ----------
     truth, detected : array-like, shape (n, 2) or (n, 3)
         Positions (z,) y, x in px.
+    scale : sequence of float, optional
+        See `match`.
 
     Returns
     -------
@@ -124,12 +129,13 @@ def evaluate(truth: ArrayLike, detected: ArrayLike) -> Scores:
        localization of diffraction-limited spots", Nucleic Acids Research (2021),
        doi:10.1093/nar/gkab546.
     """
-    truth, detected = _positions(truth), _positions(detected)
+    truth, detected = _scaled(truth, scale), _scaled(detected, scale)
     curve = f1_curve(truth, detected)
     pairs = np.empty((0, 2), np.int64)
+    squares = np.empty(0)
     if len(truth) and len(detected):
         pairs = _core.match(truth, detected, cutoff=float(CUTOFFS[-1]))
-    squares = ((truth[pairs[:, 0]] - detected[pairs[:, 1]]) ** 2).sum(axis=1)
+        squares = ((truth[pairs[:, 0]] - detected[pairs[:, 1]]) ** 2).sum(axis=1)
     nothing = len(truth) == len(detected) == 0
     return Scores(
         f1_integral=float((curve[1:] + curve[:-1]).mean() / 2),  # trapezoid, / 3 px
@@ -143,7 +149,11 @@ def evaluate(truth: ArrayLike, detected: ArrayLike) -> Scores:
     )
 
 
-def _positions(points: ArrayLike) -> NDArray[np.float64]:
-    """Give an empty list the shape of an empty set of points."""
+def _scaled(points: ArrayLike, scale: Sequence[float] | None) -> NDArray[np.float64]:
+    """Bring points to the units of the cutoff; an empty list is an empty set of points."""
     array = np.asarray(points, float)
-    return array.reshape(0, 2) if array.size == 0 and array.ndim < 2 else array
+    if array.size == 0 and array.ndim < 2:
+        array = array.reshape(0, 2)
+    return (
+        array if scale is None or len(array) == 0 else array * np.asarray(scale, float)
+    )

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_numbers = count()
 
 
 @contextmanager
@@ -27,10 +31,13 @@ def whole_file(path: Path) -> Iterator[Path]:
         Where to write. It is removed if the block fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    temporary = path.with_name(f".blinkcore-{os.getpid()}-{next(_numbers)}.part")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        # The user knows the file by its own name.
+        raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -53,7 +60,11 @@ def sentence(error: BaseException) -> str:
     return one_line(text)
 
 
+def writable(text: str) -> str:
+    """Replace what no file can hold: bytes of a name that are not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def one_line(text: str) -> str:
     """Escape line breaks and what a terminal cannot show."""
-    readable = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in readable)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in writable(text))

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 ORIGINS = {"center": -0.5, "deepblink": 0.0}
 
 
+def check_threshold(threshold: float) -> None:
+    """Raise ValueError if a threshold is no probability below 1."""
+    if not 0.0 <= threshold < 1.0:
+        raise ValueError(f"threshold must be in [0, 1), got {threshold}")
+
+
 def encode(
     points: ArrayLike,
     shape: tuple[int, int],

@@ -8,6 +8,7 @@ normalized float32 images (N, 1, H, W), sides multiples of `stride`, and gives g
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import warnings
@@ -118,8 +119,17 @@ class Metadata:
             raise ValueError(f"cell_map is unknown: {self.cell_map!r}")
         if self.normalization not in normalize.METHODS:
             raise ValueError(f"normalization is unknown: {self.normalization!r}")
-        if not 0.0 <= self.threshold < 1.0:
-            raise ValueError(f"threshold must be in [0, 1), got {self.threshold!r}")
+        grid.check_threshold(self.threshold)
+        if self.merge_distance < 0:
+            raise ValueError(
+                f"merge_distance must not be negative, got {self.merge_distance!r}"
+            )
+        if self.receptive_field is not None and self.receptive_field < 0:
+            raise ValueError(
+                f"receptive_field must not be negative, got {self.receptive_field!r}"
+            )
+        if len(self.spot_sigma) != 2:
+            raise ValueError(f"spot_sigma must be two widths, got {self.spot_sigma!r}")
 
 
 @dataclass(frozen=True)
@@ -193,16 +203,18 @@ def load_model(
         If the file is not a model of blinkcore, or the device is not there.
     """
     name, path = _find(model)
-    where = _device(device)
-    network, metadata = _read(path, where)
+    where = pick_device(device)
+    content = path.read_bytes()
+    network, metadata = _read(path, content, where)
     network = _optimized(network, where)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
     return Model(name, metadata, digest, where, network)
 
 
 def read_metadata(model: str | os.PathLike[str]) -> Metadata:
     """Read what a model says about itself; arguments and errors as of `load_model`."""
-    return _read(_find(model)[1], "cpu")[1]
+    _, path = _find(model)
+    return _read(path, path.read_bytes(), "cpu")[1]
 
 
 def save_model(
@@ -251,12 +263,12 @@ def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
     )
 
 
-def _read(path: Path, device: str) -> tuple[Any, Metadata]:
+def _read(path: Path, content: bytes, device: str) -> tuple[Any, Metadata]:
     extra = {_METADATA: ""}
     try:
         with _quiet():
             network = torch.jit.load(  # type: ignore[no-untyped-call]
-                str(path), map_location=device, _extra_files=extra
+                io.BytesIO(content), map_location=device, _extra_files=extra
             )
     except RuntimeError as error:
         raise ValueError(
@@ -275,7 +287,24 @@ def _read(path: Path, device: str) -> tuple[Any, Metadata]:
         raise ValueError(f"{path} is no valid model of blinkcore: {error}") from error
 
 
-def _device(device: str) -> str:
+def pick_device(device: str) -> str:
+    """Choose where to compute.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda", "mps"}
+        "auto" takes a CUDA device if there is one; "cuda:1" is the second one.
+
+    Returns
+    -------
+    str
+        For PyTorch.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or not there.
+    """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     there = {
@@ -283,8 +312,8 @@ def _device(device: str) -> str:
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
-    kind = device.partition(":")[0]
-    if kind not in there:
+    kind, _, number = device.partition(":")
+    if kind not in there or (":" in device and not number.isdecimal()):
         raise ValueError(f"device must be auto, cpu, cuda or mps, got {device!r}")
     if not there[kind]:
         raise ValueError(f"device {device!r} is not available here; use --device cpu")

@@ -109,7 +109,6 @@ class DeepBlink(nn.Module):
         )
         self.bottleneck = _ConvBlock(levels[-1], bottom)
         below = [bottom, *reversed(levels[1:])]
-        below = [bottom, *reversed(levels[1:])]
         self.decoder = nn.ModuleList(
             _ConvBlock(b + a, b) for a, b in zip(below, reversed(levels), strict=True)
         )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METHODS = ("noise", "standard")
-_MAX_SAMPLES = 1 << 18  # pixels that the statistics look at: whole rows, evenly spaced
+_MAX_SAMPLES = 1 << 16  # pixels that the statistics look at: whole rows, evenly spaced
 
 
 class Scaling(NamedTuple):
@@ -50,6 +50,9 @@ def plane_scaling(plane: NDArray[Any], method: str) -> Scaling:
     step = 1 if method == "standard" else max(1, plane.size // _MAX_SAMPLES)
     rows = plane[::step].astype(np.float32 if plane.dtype.itemsize < 4 else np.float64)
     finite = rows[np.isfinite(rows)]
+    if finite.size == 0 and step > 1:
+        kept = np.isfinite(plane).any(axis=1)
+        return plane_scaling(plane[kept], method) if kept.any() else Scaling(0.0, 1.0)
     if finite.size == 0:
         return Scaling(0.0, 1.0)
     if method == "standard":

@@ -41,7 +41,7 @@ def draw_overlay(
     """
     longest = max(plane.shape)
     step = -(-longest // _LARGEST)
-    grey = PIL.Image.fromarray(_stretched(plane[::step, ::step]))
+    grey = PIL.Image.fromarray(_stretched(plane)).reduce(step)
     zoom = max(1, _TARGET // max(grey.size))
     size = (grey.width * zoom, grey.height * zoom)
     # Circles are drawn at twice the size and reduced: smooth edges. The image is not.
@@ -65,13 +65,18 @@ def write_overlay(plane: NDArray[Any], points: ArrayLike, path: Path) -> None:
 
 
 def _stretched(plane: NDArray[Any]) -> NDArray[np.uint8]:
-    pixels = plane.astype(np.float64)
-    finite = pixels[np.isfinite(pixels)]
+    """Turn pixels into grey values, row by row: a large plane is not copied as floats."""
+    step = max(1, plane.size >> 22)
+    sample = plane[::step].astype(np.float64)
+    finite = sample[np.isfinite(sample)]
+    grey = np.zeros(plane.shape, np.uint8)
     if finite.size == 0:
-        return np.zeros(plane.shape, np.uint8)
+        return grey
     low, high = np.percentile(finite, [0.5, 99.8])
     if high <= low:
-        high = max(float(finite.max()), low + 1)
-    pixels = np.nan_to_num((pixels - low) / (high - low), nan=0.0)
-    grey: NDArray[np.uint8] = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        high = finite.max()
+    width = max(high - low, abs(low) * 1e-6, 1e-12)
+    for row, pixels in enumerate(plane):
+        share = (np.nan_to_num(pixels.astype(np.float64), nan=low) - low) / width
+        grey[row] = np.rint(np.clip(share, 0.0, 1.0) * 255)
     return grey

@@ -73,6 +73,8 @@ def predict(
         If a file cannot be read.
     ValueError
         If the image or an option is not usable; the message says why.
+    TypeError
+        If pixels are complex or no numbers.
     """
     if isinstance(image, (str, os.PathLike)):
         image = io.read_image(
@@ -80,10 +82,12 @@ def predict(
         )
     elif not isinstance(image, Image):
         image = _from_array(np.asarray(image), axes, pixel_size)
+    elif axes is not None or pixel_size is not None:
+        raise ValueError("axes and pixel_size are those of the Image; give an array")
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     if threshold is None:
         threshold = loaded.metadata.threshold
-    check_threshold(threshold)
+    grid.check_threshold(threshold)
 
     rows, places = [], []
     for plane in image.planes(channel):
@@ -95,12 +99,6 @@ def predict(
     spots = pd.DataFrame(table, columns=names)
     absent = [n for n, a in zip(names, "TCZ", strict=False) if a not in image.axes]
     return with_micrometers(ordered(spots.drop(columns=absent)), image.pixel_size)
-
-
-def check_threshold(threshold: float) -> None:
-    """Raise ValueError if a threshold is no probability below 1."""
-    if not 0.0 <= threshold < 1.0:
-        raise ValueError(f"threshold must be in [0, 1), got {threshold}")
 
 
 def find_spots(
@@ -127,8 +125,19 @@ def find_spots(
     -------
     ndarray of float64, shape (n, 3)
         y, x (px) and probability, from top to bottom of each tile.
+
+    Raises
+    ------
+    ValueError
+        If the plane is too large for a network that must see it in one piece.
     """
     metadata = model.metadata
+    if metadata.receptive_field is None and plane.size > _MAX_WHOLE:
+        raise ValueError(
+            f"a {metadata.architecture} model takes planes of up to {_MAX_WHOLE} px (its "
+            "squeeze-and-excitation needs the plane in one piece), got "
+            f"{plane.shape[0]} x {plane.shape[1]}; use a blink model or crop the image"
+        )
     scaling = plane_scaling(plane, metadata.normalization)
     found = [np.empty((0, 3))]
     for core, window in _tiles(plane.shape, model, tile):
@@ -144,7 +153,8 @@ def find_spots(
         found.append(spots[_inside(spots, core, plane.shape)])
     spots = np.concatenate(found)
     # A centre a little outside the outermost pixels is put on their edge.
-    least, most = -0.5, np.nextafter(np.array(plane.shape) - 0.5, 0)
+    # The last place that is still inside with the four decimals of a CSV.
+    least, most = -0.5, np.array(plane.shape) - 0.5001
     spots[:, :2] = np.clip(spots[:, :2], least, most)
     return spots
 
@@ -179,12 +189,6 @@ def _tiles(
     metadata = model.metadata
     height, width = shape
     if metadata.receptive_field is None:
-        if height * width > _MAX_WHOLE:
-            raise ValueError(
-                f"a {metadata.architecture} model takes planes of up to {_MAX_WHOLE} px "
-                f"(its squeeze-and-excitation needs the plane in one piece), got "
-                f"{height} x {width}; use a blink model or crop the image"
-            )
         yield (slice(0, height), slice(0, width)), (slice(0, height), slice(0, width))
         return
     stride = metadata.stride

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from blinkcore.image import PixelSize
 
 COLUMNS = {
@@ -35,22 +33,6 @@ COLUMNS = {
     "y_um": "float64",
     "x_um": "float64",
 }
-
-
-def empty_spots(columns: Iterable[str]) -> pd.DataFrame:
-    """Make a spots table without a row.
-
-    Parameters
-    ----------
-    columns : iterable of str
-        Names out of `COLUMNS`, in any order.
-
-    Returns
-    -------
-    DataFrame
-        The columns in the order and with the types of `COLUMNS`.
-    """
-    return ordered(pd.DataFrame({name: [] for name in columns}))
 
 
 def ordered(spots: pd.DataFrame) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from blinkcore import grid, normalize
 from blinkcore.evaluate import evaluate
 from blinkcore.files import whole_file
 from blinkcore.losses import grid_loss
-from blinkcore.model import Metadata, read_metadata, save_model
+from blinkcore.model import Metadata, pick_device, read_metadata, save_model
 from blinkcore.networks import NETWORKS, Blink, DeepBlink
 from blinkcore.simulate import GENERAL, Scene, SceneRanges, simulate
 
@@ -122,9 +122,11 @@ def train(
     Raises
     ------
     ValueError
-        If the checkpoint was written with another recipe.
+        If the checkpoint was written with another recipe, or the device is not there.
     """
     output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    device = pick_device(device)
     checkpoint = output.with_suffix(".checkpoint")
     torch.manual_seed(config.seed)
     state = _State.fresh(config, device)

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING
 
 from blinkcore.files import whole_file
-from blinkcore.spots import ordered
+from blinkcore.spots import check_spots, ordered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,8 +62,10 @@ def read(path: Path) -> pd.DataFrame:
     check_format(path.suffix)
     try:
         spots = (
-            pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+            pd.read_parquet(path)
+            if path.suffix == ".parquet"
+            else pd.read_csv(path, converters={"image": str})
         )
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a spots table: {error}") from error
-    return ordered(spots)
+    return check_spots(ordered(spots), source=str(path))

@@ -10,7 +10,7 @@ import logging
 import math
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -57,7 +57,11 @@ def read(
         file = tifffile.TiffFile(path)
     image = None
     try:
-        image = _image(path, file, axes, pixel_size, rgb=rgb)
+        with _readable(path):
+            series = _own_series(path, file)
+            size = pixel_size or _pixel_size(file, series)
+        shape, letters = _layout(path, series, axes, rgb=rgb)
+        image = _lazy(path, file, series, Layout(shape, letters, size, rgb))
         return image
     finally:
         if image is None or not isinstance(image.data, _Pages):
@@ -82,61 +86,77 @@ def files_of_set(path: Path) -> list[str]:
             # Cheap to ask first: most files are no OME-TIFF of several files.
             if not tif.is_ome or "FileName" not in (tif.ome_metadata or ""):
                 return []
-            pages = tif.series[0].pages
-            return sorted({p.parent.filehandle.path for p in pages if p is not None})
+            return sorted(_files(_own_series(path, tif)))
     except Exception:  # noqa: BLE001 (reading it will say what is wrong)
         return []
 
 
+class Layout(NamedTuple):
+    """How to read a series: shape and axes in the file's order, size in µm, colours."""
+
+    shape: tuple[int, ...]
+    axes: str
+    pixel_size: PixelSize | None
+    rgb: bool
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file raises in tifffile and the codecs into one sentence."""
+    """Turn what a damaged file makes tifffile raise, or only log, into a sentence."""
+    complaints = _Complaints()
+    log = logging.getLogger("tifffile")
+    log.addHandler(complaints)
     try:
         yield
     except (OSError, MemoryError):
         raise
+    except _NotDamaged as error:
+        raise ValueError(f"{path}: {error}") from error
     except Exception as error:
         reason = str(error) or type(error).__name__
         raise ValueError(f"{path} is damaged or not a TIFF file: {reason}") from error
+    finally:
+        log.removeHandler(complaints)
+    if complaints.messages:
+        reason = complaints.messages[0]
+        raise ValueError(f"{path} is damaged or not a TIFF file: {reason}")
 
 
-def _first_series(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    if not file.series:
+class _Complaints(logging.Handler):
+    """Collects what tifffile reports as an error but goes on from, losing planes."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+class _NotDamaged(ValueError):
+    """A file that is whole and still cannot be used."""
+
+
+def _files(series: tifffile.TiffPageSeries) -> set[str]:
+    """Paths of the files that hold a series; tifffile may list a first page only."""
+    return {p.parent.filehandle.path for p in series.pages if p is not None}
+
+
+def _own_series(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    """Find the image that this file has a part in; of several the first."""
+    own = [s for s in file.series if file.filehandle.path in _files(s)]
+    if not own:
         raise ValueError("it has no image in it")
-    series = file.series[0]
-    if len(file.series) > 1:
-        logger.warning(
-            "%s holds %d images of different shapes; the first is used",
-            path,
-            len(file.series),
-        )
+    series = own[0]
     missing = sum(page is None for page in series.pages)
     if missing:
-        raise ValueError(
+        raise _NotDamaged(
             f"{missing} of its {len(series.pages)} planes lie in files that are not "
             f"beside {path.name}"
         )
+    if len(own) > 1:
+        logger.warning("%s holds %d images; only the first is used", path, len(own))
     return series
-
-
-def _image(
-    path: Path,
-    file: tifffile.TiffFile,
-    axes: str | None,
-    pixel_size: PixelSize | None,
-    *,
-    rgb: bool,
-) -> Image:
-    with _readable(path):
-        series = _first_series(path, file)
-        size = pixel_size or _pixel_size(file)
-    if axes is None and set(series.axes) <= set("YXS") and "S" in series.axes:
-        with _readable(path):
-            pixels = series.asarray()
-        samples_last = np.moveaxis(pixels, series.axes.index("S"), -1)
-        return from_samples(path, samples_last, pixel_size=size, rgb=rgb)
-    shape, letters = _layout(path, series, axes, rgb=rgb)
-    return _lazy(path, file, series, shape, letters, size)
 
 
 def _layout(
@@ -159,14 +179,43 @@ def _layout(
     ]
     shape = tuple(length for length, _ in kept)
     letters = "".join(letter for _, letter in kept)
-    if "S" in letters and "C" not in letters:
+    if "S" in letters and _is_color(series.keyframe):
+        if set(letters) == set("YXS"):
+            return shape, letters  # grey saved as colour is still grey
         if not rgb:
             raise ValueError(color_refusal(path))
+    if "C" not in letters:
         letters = letters.replace("S", "C")
     unknown = [a for a in letters if a not in AXES]
     if unknown or len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters):
         raise ValueError(_ambiguous(path, shape, letters))
+    tints = series.kind == "imagej" or _is_ramp(series.keyframe)
+    if series.keyframe.photometric == _PALETTE and not tints:
+        raise ValueError(color_refusal(path))
     return shape, letters
+
+
+_WHITE_IS_ZERO, _PALETTE = 0, 3
+_GREY = (_WHITE_IS_ZERO, 1, _PALETTE)
+_ALPHA = (1, 2)
+
+
+def _is_color(page: tifffile.TiffPage) -> bool:
+    """Whether the samples of a pixel are colours, or grey and alpha: no channels."""
+    extra = page.extrasamples
+    return page.photometric not in _GREY or any(e in _ALPHA for e in extra)
+
+
+def _is_ramp(page: tifffile.TiffPage) -> bool:
+    """Whether a colour map only tints grey values, as ImageJ's do: brighter is more."""
+    colors = page.colormap
+    if colors is None:
+        return True
+    luminance = np.array([0.299, 0.587, 0.114]) @ colors.astype(float)
+    return bool((np.diff(luminance) >= -1.0).all())
+
+
+_EXAMPLES = {1: ("TYX", "ZYX", "CYX"), 2: ("TCYX", "TZYX", "CZYX"), 3: ("TCZYX",)}
 
 
 def _ambiguous(path: Path, shape: tuple[int, ...], letters: str) -> str:
@@ -186,44 +235,51 @@ def _lazy(
     path: Path,
     file: tifffile.TiffFile,
     series: tifffile.TiffPageSeries,
-    shape: tuple[int, ...],
-    axes: str,
-    pixel_size: PixelSize | None,
+    layout: Layout,
 ) -> Image:
-    if series.dataoffset is not None:  # uncompressed and in one piece: map it
+    """Map the pixels if they lie in one piece, else decode planes when asked for."""
+    shape, axes, pixel_size, _ = layout
+    if "S" in axes or series.keyframe.photometric == _WHITE_IS_ZERO:
+        return _whole(path, series, layout)
+    letters = "".join(a for a in AXES if a in axes)
+    if series.dataoffset is not None and _files(series) == {file.filehandle.path}:
         dtype = np.dtype(file.byteorder + series.dtype.char)
         with _readable(path):
-            _check_length(path, series)
+            need = series.dataoffset + series.nbytes
+            if path.stat().st_size < need:
+                raise ValueError(f"it ends after {path.stat().st_size} of {need} bytes")
             mapped = np.memmap(path, dtype, "r", series.dataoffset, shape)
         return in_order(mapped, axes, pixel_size)
     n_planes = math.prod(shape) // (shape[axes.index("Y")] * shape[axes.index("X")])
     if not axes.endswith("YX") or len(series.pages) != n_planes:
-        with _readable(path):
-            pixels = series.asarray().reshape(shape)
-        return in_order(pixels, axes, pixel_size)
-    letters = "".join(a for a in AXES if a in axes)
-    pages = _Pages(path, series, shape, axes, letters)
+        return _whole(path, series, layout)
+    pages = _Pages(path, series, layout)
     weakref.finalize(pages, file.close)
     return Image(pages, letters, pixel_size)
 
 
-def _check_length(path: Path, series: tifffile.TiffPageSeries) -> None:
-    need = (series.dataoffset or 0) + series.nbytes
-    if path.stat().st_size < need:
-        raise ValueError(f"it ends after {path.stat().st_size} of {need} bytes")
+def _whole(path: Path, series: tifffile.TiffPageSeries, layout: Layout) -> Image:
+    """Read all pixels at once."""
+    with _readable(path):
+        pixels = series.asarray().reshape(layout.shape)
+    if series.keyframe.photometric == _WHITE_IS_ZERO:
+        pixels = pixels.max() - pixels if pixels.dtype.kind == "f" else ~pixels
+    if "S" not in layout.axes:
+        return in_order(pixels, layout.axes, layout.pixel_size)
+    samples_last = np.moveaxis(pixels, layout.axes.index("S"), -1)
+    return from_samples(
+        path, samples_last, pixel_size=layout.pixel_size, rgb=layout.rgb
+    )
 
 
 class _Pages:
     """Planes that are decoded when they are asked for."""
 
     def __init__(
-        self,
-        path: Path,
-        series: tifffile.TiffPageSeries,
-        shape: tuple[int, ...],
-        file_axes: str,
-        axes: str,
+        self, path: Path, series: tifffile.TiffPageSeries, layout: Layout
     ) -> None:
+        shape, file_axes, *_ = layout
+        axes = "".join(a for a in AXES if a in file_axes)
         self.shape = tuple(shape[file_axes.index(a)] for a in axes)
         self.dtype = np.dtype(series.dtype)
         self._path = path
@@ -238,6 +294,10 @@ class _Pages:
             page = self._pages[number]
             with _opened(page.parent.filehandle):
                 return page.asarray().reshape(self.shape[-2:])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        planes = [self[index] for index in np.ndindex(self.shape[:-2])]
+        return np.asarray(planes, dtype).reshape(self.shape)
 
 
 @contextmanager
@@ -256,9 +316,12 @@ def _opened(handle: tifffile.FileHandle) -> Iterator[None]:
 # Pixel size.
 
 
-def _pixel_size(file: tifffile.TiffFile) -> PixelSize | None:
+def _pixel_size(
+    file: tifffile.TiffFile, series: tifffile.TiffPageSeries
+) -> PixelSize | None:
     if file.is_ome:
-        return _ome_pixel_size(file)
+        number = [s is series for s in file.series].index(True)
+        return _ome_pixel_size(file.ome_metadata or "", number)
     if file.is_imagej:
         return _imagej_pixel_size(file)
     return None  # a plain TIFF's resolution is that of a printer
@@ -279,16 +342,20 @@ def _imagej_pixel_size(file: tifffile.TiffFile) -> PixelSize | None:
     return None if y is None or x is None else PixelSize(z, y, x)
 
 
-def _ome_pixel_size(file: tifffile.TiffFile) -> PixelSize | None:
-    images = tifffile.xml2dict(file.ome_metadata or "").get("OME", {}).get("Image", {})
-    first = images[0] if isinstance(images, (list, tuple)) else images
-    pixels = first.get("Pixels", {})
+def _ome_pixel_size(xml: str, number: int) -> PixelSize | None:
+    images = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
+    image = images[number] if isinstance(images, (list, tuple)) else images
+    pixels = image.get("Pixels", {})
     sizes = []
     for axis in "ZYX":
-        unit = _micrometers(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")))
-        sizes.append(
-            _positive((unit or 0.0) * float(pixels.get(f"PhysicalSize{axis}", 0)))
-        )
+        name = f"PhysicalSize{axis}"
+        unit = _micrometers(str(pixels.get(f"{name}Unit", "µm")))
+        try:
+            sizes.append(_positive((unit or 0.0) * float(pixels.get(name, 0))))
+        except (ValueError, TypeError) as error:
+            raise _NotDamaged(
+                f"{name} must be a number, got {pixels[name]!r}; give --pixel-size"
+            ) from error
     z, y, x = sizes
     return None if y is None or x is None else PixelSize(z, y, x)
 
