@@ -119,7 +119,7 @@ CORPUS = [
     ("bilevel.tif", tif(GREY > 100), None),
     ("half.tif", tif(GREY.astype(np.float16)), None),
     ("int64.tif", tif(-GREY.astype(np.int64)), None),
-    ("uint64.tif", tif(GREY.astype(np.uint64) + 2**63), None),
+    ("uint64.tif", tif(GREY.astype(np.uint64) + 2**40), None),
     ("big_endian.tif", tif(GREY, byteorder=">"), None),
     ("big_tiff.tif", tif(GREY, bigtiff=True), None),
     ("two_sizes.tif", pages(GREY, GREY[:20]), None),
