@@ -2,7 +2,7 @@
 
     python benchmarks/race.py FOLDER [NAME ...]
 
-Every run has the same scenes, steps and seed as `blinkcore train --steps 1000 --seed 7` and
+Every run has the same scenes, steps and seed as `blinkcore train --steps 800 --seed 7` and
 differs in the one thing that its name says. Results are kept in FOLDER: a second call trains
 only what is missing, and prints the table of all.
 """
@@ -22,7 +22,7 @@ from blinkcore.model import load_model
 from blinkcore.networks import NETWORKS, Blink, _conv_norm
 from blinkcore.train import TrainConfig, train
 
-STEPS, SEED = 1000, 7
+STEPS, SEED = 800, 7
 
 
 class AsinhFirst(Blink):
