@@ -12,7 +12,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 demo: .venv/installed
 	$(BIN)/blinkcore predict examples/cells.tif -o demo --overlay demo
 	@echo "Spots:   demo/cells.csv"
-	@echo "Picture: demo/cells.png"
+	@echo "Picture: demo/cells.overlay.png"
 
 test: .venv/dev
 	$(BIN)/python -m pytest

@@ -292,7 +292,7 @@ class _Report:
         elif event.kind == "error":
             self._say(f"Error: {_located(event)}")
         elif event.kind == "result" and event.output != "-":
-            self._say(f"{_one_line(event.image)}: {event.spots} spots")
+            self._say(f"{_one_line(event.image)}: {_count('spot', event.spots)}")
         if self.bar is not None:
             self.bar.update(1)
 
@@ -351,7 +351,7 @@ class _Report:
         failed = sum(e.kind == "error" for e in self.events)
         skipped = sum(e.kind == "skipped" for e in self.events)
         spots = sum(e.spots for e in results)
-        text = f"{spots} spots in {len(results)} {_plural('image', len(results))}"
+        text = f"{_count('spot', spots)} in {_count('image', len(results))}"
         if skipped:
             text += f", {skipped} skipped"
         if failed:
@@ -487,8 +487,8 @@ def _one_line(text: str) -> str:
     return one_line(text)
 
 
-def _plural(word: str, n: int) -> str:
-    return word if n == 1 else word + "s"
+def _count(word: str, n: int) -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"
 
 
 def _listed(path: Path | None) -> list[str]:
