@@ -401,7 +401,10 @@ def _cells(shape: tuple[int, int], rng: np.random.Generator) -> Array:
     size = _log_uniform(rng, (25.0, 120.0))
     rough = _smooth_noise(shape, size, rng) + 0.15 * _smooth_noise(shape, size / 5, rng)
     softness = _log_uniform(rng, (0.02, 0.5))
-    return special.expit((rough - rng.uniform(-0.5, 1.0)) / softness).astype(np.float32)
+    mask: Array = special.expit((rough - rng.uniform(-0.5, 1.0)) / softness).astype(
+        np.float32
+    )
+    return mask
 
 
 def _add_distractors(
