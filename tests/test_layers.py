@@ -8,6 +8,7 @@ import pytest
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"console"},
     {"batch"},
     {"train", "predict"},
     {"model", "losses"},

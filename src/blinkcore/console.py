@@ -1,0 +1,224 @@
+"""What a command says to the user and to the program that called it.
+
+Results go to files, everything said goes to stderr: as sentences, or with
+``--progress json`` as one object a line; ``--status`` sums up in a file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from blinkcore.files import one_line, sentence, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from blinkcore.batch import Event
+
+SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+
+class Report:
+    """Tells the user, and `--status`, what became of each input."""
+
+    def __init__(self, progress: str | None, status: Path | None) -> None:
+        self.progress = progress or ("bar" if sys.stderr.isatty() else "none")
+        self.status = status
+        self.total = 0
+        self.events: list[Event] = []
+        self.bar: Any = None
+
+    def start(self, total: int) -> None:
+        """Begin with so many inputs."""
+        self.total = total
+        if self.progress == "bar" and total > 1:
+            self.bar = typer.progressbar(length=total, file=sys.stderr)
+            self.bar.__enter__()
+
+    def add(self, event: Event) -> None:
+        """Say what became of one input."""
+        self.events.append(event)
+        if self.progress == "json":
+            self._print_json(event)
+        elif event.kind == "error":
+            self._say(f"Error: {_located(event)}")
+        elif event.kind == "result" and event.output != "-":
+            self._say(f"{one_line(event.image)}: {_count('spot', event.spots)}")
+        if self.bar is not None:
+            self.bar.update(1)
+
+    def tell(self, text: str, *, is_warning: bool) -> None:
+        """Say something that is no error."""
+        if self.progress == "json":
+            self._print({"event": "warning" if is_warning else "log", "message": text})
+        else:
+            self._say(f"Warning: {text}" if is_warning else text)
+
+    def finish(self) -> NoReturn:
+        """Say the sum, write the status and end with the exit code."""
+        failed = [e for e in self.events if e.kind == "error"]
+        if self.bar is not None:
+            self.bar.__exit__(None, None, None)
+        if self.progress != "json":
+            self._say(self._summary())
+        self.end(
+            SOME_FAILED if failed else 0,
+            _located(failed[0]) if failed else None,
+        )
+
+    def end(self, code: int, error: str | None) -> NoReturn:
+        """Write the status and end with an exit code."""
+        if self.status is not None:
+            try:
+                self._write_status(code, error)
+            except OSError as problem:
+                self._say(f"Error: --status {self.status}: {problem.strerror}")
+                code = code or SOME_FAILED
+        raise typer.Exit(code)
+
+    def fail(self, code: int, message: str) -> NoReturn:
+        """End because of something that concerns all inputs."""
+        if self.bar is not None:
+            self.bar.__exit__(None, None, None)
+        if self.progress == "json":
+            self._print({"event": "error", "image": None, "message": message})
+        else:
+            self._say(f"Error: {message}")
+        self.end(code, message)
+
+    def interrupted(self) -> NoReturn:
+        """End because the user, or the host, said so."""
+        done = sum(e.kind != "error" for e in self.events)
+        if not self.total:
+            self.fail(INTERRUPTED, "interrupted")
+        self.fail(
+            INTERRUPTED,
+            f"interrupted after {done} of {self.total} images; what is done is written, "
+            "--skip-existing goes on from there",
+        )
+
+    def _summary(self) -> str:
+        results = [e for e in self.events if e.kind == "result"]
+        failed = sum(e.kind == "error" for e in self.events)
+        skipped = sum(e.kind == "skipped" for e in self.events)
+        spots = sum(e.spots for e in results)
+        text = f"{_count('spot', spots)} in {_count('image', len(results))}"
+        if skipped:
+            text += f", {skipped} skipped"
+        if failed:
+            text += f", {failed} failed"
+        outputs = {e.output for e in results if e.output != "-"}
+        if len(outputs) == 1:
+            text += f"; written to {outputs.pop()}"
+        elif outputs:
+            text += f"; written to {os.path.commonpath(outputs) or '.'}"
+        return one_line(text)
+
+    def _print_json(self, event: Event) -> None:
+        if event.kind == "result":
+            what = {"output": event.output, "spots": event.spots}
+            self._print({"event": "result", "image": event.image, **what})
+        elif event.kind == "error":
+            what = {"image": event.image, "message": event.message}
+            self._print({"event": "error", **what})
+        done = len(self.events)
+        self._print(
+            {
+                "event": "progress",
+                "done": done,
+                "total": self.total,
+                "item": event.image,
+            }
+        )
+
+    def _write_status(self, code: int, error: str | None) -> None:
+        results = [e for e in self.events if e.kind == "result"]
+        failed = [e for e in self.events if e.kind == "error"]
+        content = {
+            "ok": code == 0,
+            "exit_code": code,
+            "error": error,
+            "outputs": sorted({e.output for e in results}),
+            "images": {
+                "total": self.total,
+                "done": len(results),
+                "skipped": sum(e.kind == "skipped" for e in self.events),
+                "failed": len(failed),
+            },
+            "spots": sum(e.spots for e in results),
+            "failed": [{"image": e.image, "message": e.message} for e in failed],
+        }
+        if self.status is not None:
+            write_json(content, self.status)
+
+    def _print(self, event: dict[str, object]) -> None:
+        sys.stderr.write(json.dumps(event) + "\n")
+        sys.stderr.flush()
+
+    def _say(self, text: str) -> None:
+        if self.bar is not None:
+            sys.stderr.write("\r\x1b[K")
+        typer.echo(text, err=True)
+
+
+class _ToReport(logging.Handler):
+    """Sends log lines to the user as everything else is sent."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.report.tell(
+            self.format(record), is_warning=record.levelno >= logging.WARNING
+        )
+
+
+class one_sentence:
+    """Turn errors into one sentence and an exit code."""
+
+    def __init__(self, debug: bool, report: Report | None = None) -> None:
+        self.debug, self.report = debug, report or Report("none", None)
+
+    def __enter__(self) -> None:
+        logging.basicConfig(
+            level=logging.DEBUG if self.debug else logging.WARNING,
+            handlers=[_ToReport(self.report)],
+        )
+        # tifffile's complaints become our sentences.
+        logging.getLogger("tifffile").propagate = self.debug
+        logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self.report.interrupted()
+        if isinstance(error, BrokenPipeError):  # the reader of our output has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.report.end(SOME_FAILED, "nobody reads the output")
+        if isinstance(error, (ValueError, OSError, ImportError)):
+            logging.getLogger(__name__).debug("", exc_info=error)
+            started = bool(self.report.events)
+            self.report.fail(SOME_FAILED if started else WRONG_USAGE, sentence(error))
+        if isinstance(error, Exception) and not isinstance(error, typer.Exit):
+            # Our own mistake: the traceback is shown, and the status tells the host.
+            with suppress(typer.Exit):
+                self.report.end(SOME_FAILED, f"internal error: {sentence(error)}")
+
+
+def _located(event: Event) -> str:
+    """Say an error with the input's name, once."""
+    name, message = one_line(event.image), event.message
+    return message if name in message else f"{name}: {message}"
+
+
+def _count(word: str, n: int) -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"
