@@ -222,6 +222,26 @@ def test_a_table_of_another_image_is_not_overwritten(general, folder, tmp_path):
     assert (tmp_path / "out" / "a.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.json"])
+def test_a_users_own_file_is_not_overwritten(general, folder, name):
+    path = folder / "one" / name
+    path.write_text("y,x\n1,2\n")
+    (event,) = run([folder / "one" / "a.tif"], Options(general, folder / "one"))
+    assert event.kind == "error"
+    assert f"{name} is there and not a result of blinkcore" in event.message
+    assert path.read_text() == "y,x\n1,2\n"
+
+
+def test_a_table_whose_sidecar_was_not_written_any_more_is_done_again(
+    general, folder, tmp_path
+):
+    options = Options(general, tmp_path / "out", skip_existing=True)
+    run([folder / "one" / "a.tif"], options)
+    (tmp_path / "out" / "a.json").unlink()
+    assert run([folder / "one" / "a.tif"], options)[0].kind == "result"
+    assert (tmp_path / "out" / "a.json").exists()
+
+
 def test_other_options_are_no_reason_to_skip(general, folder, tmp_path):
     options = Options(general, tmp_path / "out", skip_existing=True)
     image = folder / "one" / "a.tif"

@@ -282,10 +282,18 @@ def _one(
 def _is_done(item: Input, table: Path | None, options: Options) -> bool:
     """Whether a table of the same image, model and options is there.
 
-    Raises ValueError if it is that of another image, which must not be overwritten.
+    Raises ValueError if what is there is another image's or not ours: labels perhaps.
     """
-    before = None if table is None else _read_sidecar(table)
-    if table is None or before is None:
+    if table is None:
+        return False
+    before = _read_sidecar(table)
+    if before is None:
+        for path in (table, table.with_suffix(".json")):
+            if path.exists() and not _is_ours(path):
+                raise ValueError(
+                    f"{path} is there and not a result of blinkcore; choose another "
+                    "output folder"
+                )
         return False
     paths = [record.get("path") for record in before["images"]]
     if paths != [_identity(item.path)]:
@@ -295,6 +303,14 @@ def _is_done(item: Input, table: Path | None, options: Options) -> bool:
         )
     same = all(before.get(k) == v for k, v in options.recorded().items())
     return options.skip_existing and same and table.exists()
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a table without a sidecar is of a run that was cut."""
+    try:
+        return {"image", "probability"} <= set(tables.read(path).columns)
+    except (ValueError, ImportError):
+        return False
 
 
 def _read_sidecar(table: Path) -> dict[str, Any] | None:
