@@ -144,6 +144,7 @@ def test_a_stack_without_axes_goes_with_axes(tmp_path, scene):
     assert set(pd.read_csv(StringIO(done.stdout))["z"]) == {0, 1, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_what_is_done_and_can_be_resumed(tmp_path, scene, number):
