@@ -12,7 +12,7 @@ LAYERS = [
     {"batch"},
     {"train", "predict"},
     {"model", "losses"},
-    {"io", "grid", "normalize", "simulate", "networks", "evaluate", "overlay"},
+    {"fdr", "io", "grid", "normalize", "simulate", "networks", "evaluate", "overlay"},
     {"spots"},
     {"image", "files", "_core", "__init__"},
 ]

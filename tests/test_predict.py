@@ -154,6 +154,23 @@ def test_a_higher_threshold_keeps_fewer_and_surer_spots(general, scene):
     assert (high["probability"] > 0.9).all()
 
 
+def test_fdr_chooses_for_all_planes_together(general, scene):
+    noisy = np.random.default_rng(0).poisson(scene.image / 4)
+    image = np.stack([noisy, noisy[::-1]])
+    strict, loose = (predict(image, general, axes="TYX", fdr=f) for f in (0.02, 0.3))
+    assert 0 < len(strict) < len(loose)
+    for spots, fdr in ((strict, 0.02), (loose, 0.3)):
+        assert (1 - spots["probability"]).mean() <= fdr
+
+
+@pytest.mark.parametrize(
+    "options", [{"fdr": 0.0}, {"fdr": 1.0}, {"fdr": 0.1, "threshold": 0.5}]
+)
+def test_fdr_must_be_a_share_and_alone(general, options):
+    with pytest.raises(ValueError, match="fdr"):
+        predict(np.zeros((8, 8)), general, **options)
+
+
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, 7.0, float("nan")])
 def test_threshold_must_be_a_probability(general, threshold):
     with pytest.raises(ValueError, match="threshold must be in"):

@@ -102,7 +102,7 @@ class Options:
         None: standard output.
     format : str
         Suffix of the tables in a folder or on standard output.
-    threshold, channel, axes, pixel_size
+    threshold, fdr, channel, axes, pixel_size
         See `blinkcore.predict.predict`.
     overlay : Path or None
         Folder for pictures with the spots circled, `<name>.overlay.png`.
@@ -114,6 +114,7 @@ class Options:
     output: Path | None
     format: str = ".csv"
     threshold: float | None = None
+    fdr: float | None = None
     channel: int | None = None
     axes: str | None = None
     pixel_size: PixelSize | None = None
@@ -125,6 +126,12 @@ class Options:
         """Whether all inputs share one table."""
         return self.output is None or is_table(self.output)
 
+    def _threshold(self) -> float | None:
+        if self.fdr is not None:
+            return None  # another one for each image
+        own = self.model.metadata.threshold
+        return own if self.threshold is None else self.threshold
+
     def recorded(self) -> dict[str, Any]:
         """Give what decides which spots are found, as a sidecar keeps it."""
         size = self.pixel_size
@@ -134,10 +141,9 @@ class Options:
                 "sha256": self.model.sha256,
                 "architecture": self.model.metadata.architecture,
             },
-            "threshold": self.model.metadata.threshold
-            if self.threshold is None
-            else self.threshold,
+            "threshold": self._threshold(),
             "options": {
+                "fdr": self.fdr,
                 "channel": self.channel,
                 "axes": self.axes,
                 "pixel_size_um": None if size is None else size._asdict(),
@@ -333,7 +339,11 @@ def _predict(
         rgb=options.channel is not None,
     )
     spots = predict(
-        image, options.model, threshold=options.threshold, channel=options.channel
+        image,
+        options.model,
+        threshold=options.threshold,
+        fdr=options.fdr,
+        channel=options.channel,
     )
     names = [writable(item.name)] * len(spots)
     spots.insert(0, "image", pd.Series(names, dtype=str))

@@ -79,6 +79,10 @@ def predict(
     threshold: Annotated[
         float | None, typer.Option(help="Least probability of a spot, 0 to 1.")
     ] = None,
+    fdr: Annotated[
+        float | None,
+        typer.Option(help="Share of false spots to expect, instead of a threshold."),
+    ] = None,
     channel: Annotated[
         int | None,
         typer.Option(help="Only this channel, from 0; of an RGB image its colour."),
@@ -125,7 +129,8 @@ def predict(
         names = [*(inputs or []), *_listed(list_)]
         if not names:
             raise ValueError("there is no input; give images, folders or --list FILE")
-        _check_usage(progress, format_, threshold, axes, channel)
+        _check_usage(progress, format_, axes, channel)
+        _check_probabilities(threshold, fdr)
         size = _parse_pixel_size(pixel_size)
         target = None if output == "-" else Path(output)
         _check_format(target, format_, status)
@@ -140,6 +145,7 @@ def predict(
             output=target,
             format=f".{format_}",
             threshold=threshold,
+            fdr=fdr,
             channel=channel,
             axes=axes.upper() if axes else None,
             pixel_size=size,
@@ -294,7 +300,6 @@ def _listed(path: Path | None) -> list[str]:
 def _check_usage(
     progress: str | None,
     format_: str,
-    threshold: float | None,
     axes: str | None,
     channel: int | None,
 ) -> None:
@@ -303,10 +308,6 @@ def _check_usage(
         raise ValueError(f"--progress must be bar, json or none, got {progress!r}")
     if format_ not in ("csv", "parquet"):
         raise ValueError(f"--format must be csv or parquet, got {format_!r}")
-    if threshold is not None:
-        from blinkcore.grid import check_threshold
-
-        check_threshold(threshold)
     if channel is not None and channel < 0:
         raise ValueError(f"--channel counts from 0, got {channel}")
     if axes is not None:
@@ -316,6 +317,16 @@ def _check_usage(
             check_axes(axes.upper(), (1,) * len(axes))
         except ValueError as error:
             raise ValueError(f"--{error}") from error
+
+
+def _check_probabilities(threshold: float | None, fdr: float | None) -> None:
+    from blinkcore.fdr import check_fdr
+    from blinkcore.grid import check_threshold
+
+    if threshold is not None:
+        check_threshold(threshold)
+    if fdr is not None:
+        check_fdr(fdr, threshold)
 
 
 def _check_format(target: Path | None, format_: str, status: Path | None) -> None:

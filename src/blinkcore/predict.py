@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from blinkcore import grid, io
+from blinkcore.fdr import LEAST_PROBABILITY, check_fdr, keep_for_fdr
 from blinkcore.image import AXES, Image, PixelSize
 from blinkcore.model import DEFAULT, Model, load_model
 from blinkcore.normalize import Scaling, normalized, plane_scaling
@@ -33,6 +34,7 @@ def predict(
     model: str | os.PathLike[str] | Model = DEFAULT,
     *,
     threshold: float | None = None,
+    fdr: float | None = None,
     channel: int | None = None,
     axes: str | None = None,
     pixel_size: PixelSize | None = None,
@@ -49,6 +51,9 @@ def predict(
         Name of a bundled model, path of a `.pt` file, or a loaded model.
     threshold : float, optional
         Probability above which a spot counts, in [0, 1); the model's own if not given.
+    fdr : float, optional
+        Expected share of false spots among those found, in (0, 1), instead of a
+        threshold: see `blinkcore.fdr`.
     channel : int, optional
         Only this channel, from 0; of a colour picture red, green or blue.
     axes : str, optional
@@ -87,20 +92,31 @@ def predict(
     elif axes is not None or pixel_size is not None:
         raise ValueError("axes and pixel_size are those of the Image; give an array")
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
-    if threshold is None:
-        threshold = loaded.metadata.threshold
-    grid.check_threshold(threshold)
+    least = _least_probability(threshold, fdr, loaded)
 
     rows, places = [], []
     for plane in image.planes(channel):
-        found = find_spots(plane.data, loaded, threshold=threshold, tile=tile)
+        found = find_spots(plane.data, loaded, threshold=least, tile=tile)
         rows.append(found)
         places.append(np.tile([plane.frame, plane.channel, plane.z], (len(found), 1)))
     table = np.concatenate([np.concatenate(places), np.concatenate(rows)], axis=1)
+    if fdr is not None:
+        table = table[keep_for_fdr(table[:, -1], fdr)]
     names = ["frame", "channel", "z", "y", "x", "probability"]
     spots = pd.DataFrame(table, columns=names)
     absent = [n for n, a in zip(names, "TCZ", strict=False) if a not in image.axes]
     return with_micrometers(ordered(spots.drop(columns=absent)), image.pixel_size)
+
+
+def _least_probability(
+    threshold: float | None, fdr: float | None, model: Model
+) -> float:
+    if fdr is not None:
+        check_fdr(fdr, threshold)
+        return LEAST_PROBABILITY
+    least = model.metadata.threshold if threshold is None else threshold
+    grid.check_threshold(least)
+    return least
 
 
 def find_spots(
