@@ -412,6 +412,7 @@ def mounted(place, options):
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_no_finished_result(tmp_path, scene, small_disk):
     paths = good(tmp_path, scene, n=12)
     done = predict(*paths, "-o", small_disk, "--progress", "json")
@@ -427,6 +428,7 @@ def test_a_full_disk_loses_no_finished_result(tmp_path, scene, small_disk):
     assert {p.suffix for p in small_disk.iterdir()} <= {".csv", ".json"}
 
 
+@pytest.mark.slow
 def test_one_table_that_does_not_fit_is_saved_elsewhere(tmp_path, scene, small_disk):
     paths = good(tmp_path, scene, n=12)
     done = predict(

@@ -122,6 +122,7 @@ def test_the_status_file_says_ok(image, tmp_path):
     assert content["outputs"] == [str(tmp_path / "out" / "cells.csv")]
 
 
+@pytest.mark.slow
 def test_a_colour_picture_goes_by_channel(tmp_path, scene):
     grey = (scene.image / scene.image.max() * 255).astype(np.uint8)
     path = tmp_path / "photo.png"
@@ -134,6 +135,7 @@ def test_a_colour_picture_goes_by_channel(tmp_path, scene):
     assert len(table) > 50
 
 
+@pytest.mark.slow
 def test_a_stack_without_axes_goes_with_axes(tmp_path, scene):
     path = tmp_path / "stack.tif"
     tifffile.imwrite(path, np.stack([scene.image] * 3), photometric="minisblack")
@@ -192,6 +194,7 @@ def test_debug_shows_the_traceback(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_models_are_listed_and_shown():
     listed = run("models")
     assert "general" in listed.stdout
@@ -215,6 +218,7 @@ def test_simulated_scenes_come_with_their_truth(tmp_path):
     assert {"y", "x", "sigma", "snr"} <= set(truth.columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["tpu", "cpu:x"])
 def test_train_and_predict_name_a_device_that_is_not_there(image, tmp_path, device):
     for command in (["predict", image], ["train", "-o", tmp_path / "m.pt"]):
