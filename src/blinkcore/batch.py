@@ -124,7 +124,7 @@ class Options:
     @property
     def one_table(self) -> bool:
         """Whether all inputs share one table."""
-        return self.output is None or is_table(self.output)
+        return self.output is None or tables.is_table(self.output)
 
     def _threshold(self) -> float | None:
         if self.fdr is not None:
@@ -469,11 +469,6 @@ def _rescued(table: pd.DataFrame, path: Path, error: Exception) -> str:
 
 
 # Inputs and their names.
-
-
-def is_table(path: Path) -> bool:
-    """Whether an output is one table of all inputs and not a folder."""
-    return path.suffix.lower() in tables.SUFFIXES
 
 
 def _identity(path: Path | str) -> str:

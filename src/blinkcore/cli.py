@@ -333,7 +333,7 @@ def _check_format(target: Path | None, format_: str, status: Path | None) -> Non
     """Refuse a format that cannot be written, and a status in the place of a result."""
     from blinkcore.io import tables
 
-    one_table = target is not None and target.suffix.lower() in tables.SUFFIXES
+    one_table = target is not None and tables.is_table(target)
     tables.check_format(target.suffix if target and one_table else f".{format_}")
     if (
         status
@@ -347,7 +347,7 @@ def _check_writable(target: Path | None, overlay: Path | None) -> None:
     """Refuse before anything is computed where nothing could be written."""
     from blinkcore.io import tables
 
-    one_table = target is not None and target.suffix.lower() in tables.SUFFIXES
+    one_table = target is not None and tables.is_table(target)
     if target and one_table and target.is_dir():
         raise ValueError(f"--output {target} is a folder, and a table is to go there")
     for place in (target.parent if target and one_table else target, overlay):

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".parquet")
 
 
+def is_table(path: Path) -> bool:
+    """Whether an output is meant to be a table and not a folder."""
+    return path.suffix.lower() in SUFFIXES
+
+
 def check_format(suffix: str) -> None:
     """Raise ValueError or ImportError if a table cannot be written as `suffix`."""
     if suffix not in SUFFIXES:
