@@ -63,7 +63,7 @@ class Report:
 
     def finish(self) -> NoReturn:
         """Say the sum, write the status and end with the exit code."""
-        failed = [e for e in self.events if e.kind == "error"]
+        failed = self._of("error")
         if self.bar is not None:
             self.bar.__exit__(None, None, None)
         if self.progress != "json":
@@ -95,7 +95,7 @@ class Report:
 
     def interrupted(self) -> NoReturn:
         """End because the user, or the host, said so."""
-        done = sum(e.kind != "error" for e in self.events)
+        done = len(self.events) - len(self._of("error"))
         if not self.total:
             self.fail(INTERRUPTED, "interrupted")
         self.fail(
@@ -104,10 +104,12 @@ class Report:
             "--skip-existing goes on from there",
         )
 
+    def _of(self, kind: str) -> list[Event]:
+        return [event for event in self.events if event.kind == kind]
+
     def _summary(self) -> str:
-        results = [e for e in self.events if e.kind == "result"]
-        failed = sum(e.kind == "error" for e in self.events)
-        skipped = sum(e.kind == "skipped" for e in self.events)
+        results = self._of("result")
+        failed, skipped = len(self._of("error")), len(self._of("skipped"))
         spots = sum(e.spots for e in results)
         text = f"{_count('spot', spots)} in {_count('image', len(results))}"
         if skipped:
@@ -139,8 +141,7 @@ class Report:
         )
 
     def _write_status(self, code: int, error: str | None) -> None:
-        results = [e for e in self.events if e.kind == "result"]
-        failed = [e for e in self.events if e.kind == "error"]
+        results, failed = self._of("result"), self._of("error")
         content = {
             "ok": code == 0,
             "exit_code": code,
@@ -149,7 +150,7 @@ class Report:
             "images": {
                 "total": self.total,
                 "done": len(results),
-                "skipped": sum(e.kind == "skipped" for e in self.events),
+                "skipped": len(self._of("skipped")),
                 "failed": len(failed),
             },
             "spots": sum(e.spots for e in results),

@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
 AXES = "TCZYX"
 
 
@@ -73,7 +75,7 @@ class Image:
     def __post_init__(self) -> None:
         """Check the fields against each other."""
         check_axes(self.axes, self.data.shape)
-        if self.axes != "".join(a for a in AXES if a in self.axes):
+        if self.axes != axes_in_order(self.axes):
             raise ValueError(f"axes must be in the order {AXES}, got {self.axes!r}")
         if self.data.dtype.kind not in "buif":
             raise TypeError(f"pixels must be real numbers, got {self.data.dtype}")
@@ -139,3 +141,32 @@ def check_axes(axes: str, shape: tuple[int, ...]) -> None:
         )
     if 0 in shape:
         raise ValueError(f"image must have at least one pixel, got shape {shape}")
+
+
+def axes_in_order(axes: str) -> str:
+    """Give the letters of some axes in the order of `Image`."""
+    return "".join(a for a in AXES if a in axes)
+
+
+def in_order(pixels: NDArray[Any], axes: str, pixel_size: PixelSize | None) -> Image:
+    """Make an image of an array whose axes come in any order.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        Any real type, up to five dimensions.
+    axes : str
+        One letter a dimension out of `TCZYX`, in the array's order.
+    pixel_size : PixelSize or None
+        In µm.
+
+    Raises
+    ------
+    ValueError
+        If `axes` does not describe the array.
+    """
+    check_axes(axes, pixels.shape)
+    letters = axes_in_order(axes)
+    return Image(
+        pixels.transpose([axes.index(a) for a in letters]), letters, pixel_size
+    )

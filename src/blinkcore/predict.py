@@ -11,7 +11,7 @@ import pandas as pd
 
 from blinkcore import grid, io
 from blinkcore.fdr import LEAST_PROBABILITY, check_fdr, keep_for_fdr
-from blinkcore.image import AXES, Image, PixelSize
+from blinkcore.image import Image, PixelSize, in_order
 from blinkcore.model import DEFAULT, Model, load_model
 from blinkcore.normalize import Scaling, normalized, plane_scaling
 from blinkcore.spots import ordered, with_micrometers
@@ -187,14 +187,7 @@ def _from_array(
                 "for example axes='TYX'"
             )
         axes = "YX"
-    letters = "".join(a for a in AXES if a in axes)
-    if len(letters) != len(axes) or len(axes) != pixels.ndim:
-        raise ValueError(
-            f"axes must have one letter out of {AXES} per dimension, got {axes!r} for "
-            f"shape {pixels.shape}"
-        )
-    order = [axes.index(a) for a in letters]
-    return Image(pixels.transpose(order), letters, pixel_size)
+    return in_order(pixels, axes, pixel_size)
 
 
 Window = tuple[slice, slice]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 
-from blinkcore.image import AXES, Image, PixelSize
+from blinkcore.image import Image, PixelSize, in_order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,12 +67,4 @@ def color_refusal(path: Path) -> str:
     return (
         f"{path} is a colour (RGB) picture, and spots are found in one channel; use "
         "--channel 0, 1 or 2 for red, green or blue, or save the channels as grey images"
-    )
-
-
-def in_order(pixels: NDArray[Any], axes: str, pixel_size: PixelSize | None) -> Image:
-    """Bring an array's axes into the order of `Image`."""
-    letters = "".join(a for a in AXES if a in axes)
-    return Image(
-        pixels.transpose([axes.index(a) for a in letters]), letters, pixel_size
     )

@@ -16,8 +16,15 @@ import numpy as np
 import tifffile
 
 from blinkcore.files import whole_file
-from blinkcore.image import AXES, Image, PixelSize, check_axes
-from blinkcore.io.picture import color_refusal, from_samples, in_order
+from blinkcore.image import (
+    AXES,
+    Image,
+    PixelSize,
+    axes_in_order,
+    check_axes,
+    in_order,
+)
+from blinkcore.io.picture import color_refusal, from_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,7 +248,6 @@ def _lazy(
     shape, axes, pixel_size, _ = layout
     if "S" in axes or series.keyframe.photometric == _WHITE_IS_ZERO:
         return _whole(path, series, layout)
-    letters = "".join(a for a in AXES if a in axes)
     if series.dataoffset is not None and _files(series) == {file.filehandle.path}:
         dtype = np.dtype(file.byteorder + series.dtype.char)
         with _readable(path):
@@ -255,7 +261,7 @@ def _lazy(
         return _whole(path, series, layout)
     pages = _Pages(path, series, layout)
     weakref.finalize(pages, file.close)
-    return Image(pages, letters, pixel_size)
+    return Image(pages, pages.axes, pixel_size)
 
 
 def _whole(path: Path, series: tifffile.TiffPageSeries, layout: Layout) -> Image:
@@ -279,7 +285,7 @@ class _Pages:
         self, path: Path, series: tifffile.TiffPageSeries, layout: Layout
     ) -> None:
         shape, file_axes, *_ = layout
-        axes = "".join(a for a in AXES if a in file_axes)
+        self.axes = axes = axes_in_order(file_axes)
         self.shape = tuple(shape[file_axes.index(a)] for a in axes)
         self.dtype = np.dtype(series.dtype)
         self._path = path
