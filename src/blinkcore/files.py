@@ -36,6 +36,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
+        if error.errno is None:  # some libraries give a message only
+            raise
         # The user knows the file by its own name.
         raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
     finally:
