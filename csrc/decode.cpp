@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -17,8 +18,8 @@ struct Claim {
     Spot spot;
 };
 
-std::vector<Claim> collect_claims(const float* grid, std::size_t n_rows, std::size_t n_cols,
-                                  const DecodeOptions& options, double least) {
+std::vector<Claim> collect_claims(const float* grid, bool has_error, std::size_t n_rows,
+                                  std::size_t n_cols, const DecodeOptions& options, double least) {
     const std::size_t plane = n_rows * n_cols;
     const auto bound = static_cast<float>(least);
     std::vector<Claim> claims;
@@ -34,7 +35,9 @@ std::vector<Claim> collect_claims(const float* grid, std::size_t n_rows, std::si
                     options.cell_size +
                 options.origin;
             if (!std::isfinite(y) || !std::isfinite(x)) continue;
-            claims.push_back({row, col, {y, x, static_cast<double>(grid[cell])}});
+            const double error = has_error ? static_cast<double>(grid[3 * plane + cell])
+                                           : std::numeric_limits<double>::quiet_NaN();
+            claims.push_back({row, col, {y, x, static_cast<double>(grid[cell]), error}});
         }
     }
     return claims;
@@ -57,6 +60,7 @@ Spot absorb_neighbours(const std::vector<Claim>& claims, std::size_t seed, std::
     double weight = centre.spot.probability;
     double y = weight * centre.spot.y;
     double x = weight * centre.spot.x;
+    double square = weight * centre.spot.error * centre.spot.error;
     const std::size_t first_row = centre.row == 0 ? 0 : centre.row - 1;
     const std::size_t first_col = centre.col == 0 ? 0 : centre.col - 1;
     for (std::size_t row = first_row; row <= centre.row + 1; ++row) {
@@ -70,18 +74,19 @@ Spot absorb_neighbours(const std::vector<Claim>& claims, std::size_t seed, std::
             weight += other.probability;
             y += other.probability * other.y;
             x += other.probability * other.x;
+            square += other.probability * other.error * other.error;
         }
     }
-    return {y / weight, x / weight, std::min(weight, 1.0)};
+    return {y / weight, x / weight, std::min(weight, 1.0), std::sqrt(square / weight)};
 }
 
 }  // namespace
 
-std::vector<Spot> decode(const float* grid, std::size_t n_rows, std::size_t n_cols,
+std::vector<Spot> decode(const float* grid, bool has_error, std::size_t n_rows, std::size_t n_cols,
                          const DecodeOptions& options) {
     const bool merges = options.merge_distance > 0.0;
     const double least = merges ? std::min(options.threshold, kSmallestPart) : options.threshold;
-    const std::vector<Claim> claims = collect_claims(grid, n_rows, n_cols, options, least);
+    const std::vector<Claim> claims = collect_claims(grid, has_error, n_rows, n_cols, options, least);
 
     std::vector<std::size_t> order(claims.size());
     std::iota(order.begin(), order.end(), std::size_t{0});

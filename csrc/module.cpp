@@ -37,9 +37,12 @@ py::array_t<T> to_numpy(std::vector<Record>&& records) {
 py::tuple decode(const FloatArray& grid, double cell_size, double origin, double threshold,
                  double merge_distance) {
     const bool batch = grid.ndim() == 4;
-    if (!(grid.ndim() == 3 || batch) || grid.shape(batch ? 1 : 0) != 3)
-        throw py::value_error("grid must have shape (3, rows, cols) or (N, 3, rows, cols), got " +
-                              shape_of(grid));
+    const py::ssize_t n_channels = grid.ndim() < 3 ? 0 : grid.shape(batch ? 1 : 0);
+    if (!(grid.ndim() == 3 || batch) || (n_channels != 3 && n_channels != 4))
+        throw py::value_error(
+            "grid must have shape (3, rows, cols) or (N, 3, rows, cols), or 4 channels with the "
+            "error, got " +
+            shape_of(grid));
     if (!(cell_size > 0.0) || !std::isfinite(cell_size))
         throw py::value_error("cell_size must be positive, got " + std::to_string(cell_size));
     if (!(threshold >= 0.0))
@@ -54,14 +57,16 @@ py::tuple decode(const FloatArray& grid, double cell_size, double origin, double
     {
         py::gil_scoped_release release;
         for (py::ssize_t i = 0; i < n_grids; ++i) {
-            auto found = blinkcore::decode(data + static_cast<std::size_t>(i) * 3 * n_rows * n_cols,
-                                           n_rows, n_cols, options);
+            const auto first = static_cast<std::size_t>(i * n_channels) * n_rows * n_cols;
+            auto found =
+                blinkcore::decode(data + first, n_channels == 4, n_rows, n_cols, options);
             index.insert(index.end(), found.size(), i);
             spots.insert(spots.end(), found.begin(), found.end());
         }
     }
-    return py::make_tuple(to_numpy<std::int64_t>(std::move(index)),
-                          to_numpy<double>(std::move(spots)));
+    const py::object all = to_numpy<double>(std::move(spots));
+    const py::object known = all[py::make_tuple(py::ellipsis(), py::slice(0, n_channels, 1))];
+    return py::make_tuple(to_numpy<std::int64_t>(std::move(index)), known);
 }
 
 std::vector<blinkcore::Point> to_points(const DoubleArray& array, const char* name) {
@@ -135,7 +140,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.attr("__version__") = BLINKCORE_VERSION;
     m.def("decode", &decode, py::arg("grid"), py::kw_only(), py::arg("cell_size"),
           py::arg("origin"), py::arg("threshold"), py::arg("merge_distance"),
-          "Grids to (index of grid (n,), spots (n, 3): y, x, probability).");
+          "Grids to (index of grid (n,), spots (n, 3): y, x, probability; with the error (n, 4)).");
     m.def("match", &match, py::arg("truth"), py::arg("detected"), py::kw_only(), py::arg("cutoff"),
           "Optimal pairs (k, 2) of two point sets.");
     m.def("count_matches", &count_matches, py::arg("truth"), py::arg("detected"), py::kw_only(),

@@ -126,6 +126,16 @@ def test_a_spot_on_a_corner_of_four_cells_is_one():
     np.testing.assert_allclose(spot, [3.5, 3.5, 0.96], atol=1e-6)
 
 
+def test_the_error_of_a_merged_spot_is_the_mean_of_its_parts():
+    cells = np.zeros((4, 4, 4), np.float32)
+    cells[:, 1, 1] = 0.6, 0.5, 0.95, 0.1
+    cells[:, 1, 2] = 0.3, 0.5, 0.05, 0.4
+    cells[:, 3, 3] = 0.9, 0.5, 0.5, 0.25
+    found = grid.decode(cells, cell_size=2, merge_distance=1.5)
+    merged = np.sqrt((0.6 * 0.1**2 + 0.3 * 0.4**2) / 0.9)
+    np.testing.assert_allclose(found[:, 3], [merged, 0.25], rtol=1e-6)
+
+
 def test_not_a_number_is_no_spot():
     cells = np.full((3, 2, 2), np.nan, np.float32)
     cells[0, 1] = 0.9

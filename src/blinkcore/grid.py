@@ -75,8 +75,9 @@ def decode(
 
     Parameters
     ----------
-    grid : ndarray of float32, shape (3, rows, cols)
-        Probability, row offset, column offset, all in [0, 1].
+    grid : ndarray of float32, shape (3 or 4, rows, cols)
+        Probability, row offset, column offset, all in [0, 1]; a fourth channel is the
+        standard error of y and of x, in px.
     cell_size : int
         Side of a cell in px.
     cell_map : {"center", "deepblink"}
@@ -90,8 +91,9 @@ def decode(
 
     Returns
     -------
-    ndarray of float64, shape (n, 3)
-        y, x (px) and probability, in row-major order of cells.
+    ndarray of float64, shape (n, 3 or 4)
+        y, x (px), probability and, if the grid has it, the error (px), in row-major order
+        of cells.
     """
     _, spots = _core.decode(
         grid,

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def grid_loss(raw: Tensor, grid: Tensor, offsets: Tensor, *, cell_size: int) -> Tensor:
-    """Cross entropy of the probability and squared distance of the position.
+def grid_loss(
+    raw: Tensor, grid: Tensor, offsets: Tensor, log_error: Tensor, *, cell_size: int
+) -> Tensor:
+    """Negative log likelihood of the truth: is there a spot in a cell, and where.
 
-    Both are proper scoring rules: at the optimum a cell's probability is that of a spot
-    being in it, and its offset the mean position given that it is. So the parts of a spot
-    that neighbouring cells claim add up to the whole.
+    Cross entropy of the probability, and a normal distribution of the position whose
+    width the network predicts too. Both are proper scoring rules: at the optimum a cell's
+    probability is that of a spot being in it, its offset the mean position given that it
+    is, and its error the standard deviation. So the parts of a spot that neighbouring
+    cells claim add up to the whole, and sharp spots weigh as much as they tell.
 
     Parameters
     ----------
-    raw : Tensor, shape (N, 3, rows, cols)
-        Of the network, before `activate`.
+    raw : Tensor, shape (N, 3 or 4, rows, cols)
+        Of the network, before `activate`; the first value is the logit.
     grid : Tensor, shape (N, 3, rows, cols)
         Truth, as from `blinkcore.grid.encode`.
     offsets : Tensor, shape (N, 2, rows, cols)
         The activated offsets: linear ones may leave [0, 1] in training.
+    log_error : Tensor, shape (N, rows, cols)
+        Logarithm of the standard error of y and of x in px.
     cell_size : int
         In px, so that distances are in px.
 
@@ -36,5 +43,5 @@ def grid_loss(raw: Tensor, grid: Tensor, offsets: Tensor, *, cell_size: int) -> 
     is_spot = grid[:, 0]
     entropy = functional.binary_cross_entropy_with_logits(raw[:, 0], is_spot)
     square = ((offsets - grid[:, 1:]) * cell_size).square().sum(dim=1)
-    # The likelihood of a normal error of 0.5 px: 1 / (2 * 0.5²).
-    return entropy + 2.0 * (is_spot * square).mean()
+    position = 0.5 * square * torch.exp(-2.0 * log_error) + 2.0 * log_error
+    return entropy + (is_spot * position).mean()

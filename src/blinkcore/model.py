@@ -2,7 +2,9 @@
 
 The only module that says `torch.jit`. The file needs no blinkcore: `forward` takes
 normalized float32 images (N, 1, H, W), sides multiples of `stride`, and gives grids
-(N, 3, H / cell, W / cell); `extra_files["blinkcore.json"]` tells the rest.
+(N, 3, H / cell, W / cell); `extra_files["blinkcore.json"]` tells the rest. A network that
+predicts how well it knows a position has a second method, `with_error`, which gives the
+same grids with a fourth channel: the standard error of y and of x in px.
 """
 
 from __future__ import annotations
@@ -57,8 +59,8 @@ class Metadata:
         Default for the probability of a spot.
     merge_distance : float
         Claims of neighbouring cells closer than this (px) are one spot.
-    spot_sigma : tuple of float
-        Least and largest width of spots it was trained on, in px.
+    spot_sigma : tuple of float or None
+        Least and largest width of spots it was trained on, in px; None: not known.
     provenance : dict
         Data, command, seed, steps, version, revision.
     scores : dict
@@ -76,7 +78,7 @@ class Metadata:
     normalization: str
     threshold: float
     merge_distance: float
-    spot_sigma: tuple[float, float]
+    spot_sigma: tuple[float, float] | None
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
@@ -128,7 +130,7 @@ class Metadata:
             raise ValueError(
                 f"receptive_field must not be negative, got {self.receptive_field!r}"
             )
-        if len(self.spot_sigma) != 2:
+        if self.spot_sigma is not None and len(self.spot_sigma) != 2:
             raise ValueError(f"spot_sigma must be two widths, got {self.spot_sigma!r}")
 
 
@@ -154,6 +156,11 @@ class Model:
     device: str
     network: Any = field(repr=False)
 
+    @property
+    def has_error(self) -> bool:
+        """Whether it predicts the error of a position."""
+        return hasattr(self.network, "with_error")
+
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network.
 
@@ -164,11 +171,12 @@ class Model:
 
         Returns
         -------
-        ndarray of float32, shape (N, 3, H / cell, W / cell)
-            Probability, row offset, column offset.
+        ndarray of float32, shape (N, 3 or 4, H / cell, W / cell)
+            Probability, row offset, column offset and, where `has_error`, the error in px.
         """
+        run = self.network.with_error if self.has_error else self.network
         with torch.inference_mode():
-            result: torch.Tensor = self.network(torch.from_numpy(tiles).to(self.device))
+            result: torch.Tensor = run(torch.from_numpy(tiles).to(self.device))
         grids: NDArray[np.float32] = result.cpu().numpy()
         return grids
 
@@ -217,6 +225,14 @@ def read_metadata(model: str | os.PathLike[str]) -> Metadata:
     return _read(path, path.read_bytes(), "cpu")[1]
 
 
+def load_weights(model: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """Read the weights of a model, to go on training; errors as of `load_model`."""
+    _, path = _find(model)
+    network, _ = _read(path, path.read_bytes(), "cpu")
+    state = network.network.state_dict()
+    return {name: value.clone() for name, value in state.items()}
+
+
 def save_model(
     network: Blink | DeepBlink, metadata: Metadata, path: str | os.PathLike[str]
 ) -> None:
@@ -231,8 +247,9 @@ def save_model(
     path : str or path
         Where to.
     """
+    exported = _ExportedWithError if network.predicts_error else _Exported
     with _quiet():
-        script = torch.jit.script(_Exported(network).eval())
+        script = torch.jit.script(exported(network).eval())
     extra = {_METADATA: json.dumps(asdict(metadata), indent=1, allow_nan=False)}
     with whole_file(Path(path)) as temporary, _quiet():
         torch.jit.save(script, str(temporary), _extra_files=extra)
@@ -247,6 +264,16 @@ class _Exported(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.network.activate(self.network(x))
+
+
+class _ExportedWithError(_Exported):
+    """The same, and a second method with the error as fourth channel."""
+
+    @torch.jit.export
+    def with_error(self, x: torch.Tensor) -> torch.Tensor:
+        raw = self.network(x)
+        error = torch.exp(self.network.log_error(raw))[:, None]
+        return torch.cat([self.network.activate(raw), error], dim=1)
 
 
 def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
@@ -323,9 +350,10 @@ def pick_device(device: str) -> str:
 def _optimized(network: Any, device: str) -> Any:
     with _quiet():
         network.eval()
+        methods = [m for m in ("with_error",) if hasattr(network, m)]
         if device == "cpu":
-            return torch.jit.optimize_for_inference(network)
-        return torch.jit.freeze(network)
+            return torch.jit.optimize_for_inference(network, other_methods=methods)
+        return torch.jit.freeze(network, preserved_attrs=methods)
 
 
 class _quiet(warnings.catch_warnings):

@@ -7,6 +7,7 @@ The loss wants raw values, an exported model gives the grid.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ class Blink(nn.Module):
     Parameters
     ----------
     filters : int
-        Channels at half resolution; twice as many at quarter resolution.
+        Channels at half resolution; three times as many at quarter resolution. Multiples
+        of 16 fill a CPU's vectors.
     depth : int
         Residual convolutions at quarter resolution.
     """
@@ -34,13 +36,14 @@ class Blink(nn.Module):
     stride = 4
     normalization = "noise"
     merge_distance = 1.5  # px
+    predicts_error = True
 
-    def __init__(self, filters: int = 24, depth: int = 3) -> None:
+    def __init__(self, filters: int = 16, depth: int = 3) -> None:
         super().__init__()
         self.arguments: dict[str, Any] = {"filters": filters, "depth": depth}
         # Pixels that a cell sees on each side, counted from the head back.
         self.receptive_field = 2 + 2 + 4 * depth + 4 + 2 + 2 + 2 + 2
-        low = 2 * filters
+        low = 3 * filters
         self.contrast = nn.Conv2d(4, 8, 3, padding=1)
         self.stem = _conv_norm(8, filters)
         self.encoder = _conv_norm(filters, filters)
@@ -48,33 +51,41 @@ class Blink(nn.Module):
         self.middle = nn.ModuleList(_conv_norm(low, low) for _ in range(depth))
         self.reduce = nn.Conv2d(low, filters, 1)
         self.decoder = _conv_norm(filters, filters)
-        self.head = nn.Conv2d(filters, 3, 1)
+        self.head = nn.Conv2d(filters, 4, 1)
         with torch.no_grad():
-            self.head.bias.copy_(torch.tensor([-4.0, 0.5, 0.5]))  # type: ignore[union-attr]
+            # Probability 0.02, the centre of the cell, an error of 0.5 px.
+            start = torch.tensor([-4.0, 0.5, 0.5, -0.7])
+            self.head.bias.copy_(start)  # type: ignore[union-attr]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images to raw grids."""
+        """Map images to raw grids, with the logarithm of the error as fourth value."""
         x = functional.pixel_unshuffle(x, 2)  # (N, 4, H/2, W/2)
         # Linear filters take differences while a spot stands on its background as it was
-        # measured; only then is the range compressed, so that nothing bright blinds.
-        x = torch.asinh(self.contrast(x))  # (N, 8, H/2, W/2)
+        # measured; only then is the range compressed, so that nothing bright blinds. The
+        # root is what evens out shot noise, and twenty times as fast as asinh.
+        x = self.contrast(x)  # (N, 8, H/2, W/2)
+        x = x * torch.rsqrt(1.0 + x.abs())
         x = functional.relu(self.stem(x))
         high = functional.relu(self.encoder(x))  # (N, F, H/2, W/2)
-        x = functional.relu(self.down(high))  # (N, 2F, H/4, W/4)
+        x = functional.relu(self.down(high))  # (N, 3F, H/4, W/4)
         for convolution in self.middle:
             x = x + functional.relu(convolution(x))
         x = functional.interpolate(self.reduce(x), scale_factor=2.0)  # (N, F, H/2, W/2)
         x = functional.relu(self.decoder(high + x))
-        raw: Tensor = self.head(x)  # (N, 3, H/2, W/2)
+        raw: Tensor = self.head(x)  # (N, 4, H/2, W/2)
         return raw
 
     def activate(self, raw: Tensor) -> Tensor:
         """Turn raw values into a grid."""
-        return torch.cat([torch.sigmoid(raw[:, :1]), raw[:, 1:].clamp(0.0, 1.0)], dim=1)
+        return torch.cat([torch.sigmoid(raw[:, :1]), raw[:, 1:3].clamp(0.0, 1.0)], dim=1)
 
     def offsets(self, raw: Tensor) -> Tensor:
         """Offsets as the loss wants them: linear, with a gradient beyond the cell too."""
-        return raw[:, 1:]
+        return raw[:, 1:3]
+
+    def log_error(self, raw: Tensor) -> Tensor:
+        """Logarithm of the standard error of y and of x in px: 0.01 to 3 px."""
+        return raw[:, 3].clamp(-4.6, 1.1)
 
 
 class DeepBlink(nn.Module):
@@ -95,6 +106,7 @@ class DeepBlink(nn.Module):
     cell_map = "center"
     normalization = "standard"
     merge_distance = 1.5  # px
+    predicts_error = False
     receptive_field = None  # squeeze-and-excitation sees the whole image
 
     def __init__(
@@ -144,6 +156,10 @@ class DeepBlink(nn.Module):
         """Offsets as the loss wants them."""
         return torch.sigmoid(raw[:, 1:])
 
+    def log_error(self, raw: Tensor) -> Tensor:
+        """No error is predicted: 0.5 px weighs the position as the paper's loss does."""
+        return torch.full_like(raw[:, 0], math.log(0.5))
+
 
 NETWORKS: dict[str, type[Blink | DeepBlink]] = {"blink": Blink, "deepblink": DeepBlink}
 
@@ -170,6 +186,10 @@ class _ConvBlock(nn.Module):
         weight = self.activation(self.squeeze(x.mean(dim=(2, 3))))
         weight = torch.sigmoid(self.excite(weight))  # (N, F)
         return x * weight[:, :, None, None]
+
+    def children_in_order(self) -> list[nn.Module]:
+        """Layers with weights, as they are run."""
+        return [*self.convolutions, self.squeeze, self.excite]
 
 
 def _conv_norm(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:

@@ -71,7 +71,8 @@ def predict(
     -------
     DataFrame
         The spots table: `frame`, `channel`, `z` where the image has these axes, `y`, `x`
-        (px, an integer is the centre of a pixel), `probability`, and `z_um`, `y_um`,
+        (px, an integer is the centre of a pixel), `probability`, `localization_error`
+        (px, standard error of y and of x, if the model predicts it), and `z_um`, `y_um`,
         `x_um` where the pixel size is known.
 
     Raises
@@ -100,10 +101,11 @@ def predict(
         rows.append(found)
         places.append(np.tile([plane.frame, plane.channel, plane.z], (len(found), 1)))
     table = np.concatenate([np.concatenate(places), np.concatenate(rows)], axis=1)
+    names = ["frame", "channel", "z", "y", "x", "probability", "localization_error"]
+    spots = pd.DataFrame(table, columns=names[: table.shape[1]])
     if fdr is not None:
-        table = table[keep_for_fdr(table[:, -1], fdr)]
-    names = ["frame", "channel", "z", "y", "x", "probability"]
-    spots = pd.DataFrame(table, columns=names)
+        kept = keep_for_fdr(spots["probability"].to_numpy(), fdr)
+        spots = spots[kept].reset_index(drop=True)
     absent = [n for n, a in zip(names, "TCZ", strict=False) if a not in image.axes]
     return with_micrometers(ordered(spots.drop(columns=absent)), image.pixel_size)
 
@@ -141,8 +143,9 @@ def find_spots(
 
     Returns
     -------
-    ndarray of float64, shape (n, 3)
-        y, x (px) and probability, from top to bottom of each tile.
+    ndarray of float64, shape (n, 3 or 4)
+        y, x (px), probability and, if the model predicts it, the standard error of y and
+        of x (px), from top to bottom of each tile.
 
     Raises
     ------
@@ -157,7 +160,7 @@ def find_spots(
             f"{plane.shape[0]} x {plane.shape[1]}; use a blink model or crop the image"
         )
     scaling = plane_scaling(plane, metadata.normalization)
-    found = [np.empty((0, 3))]
+    found = [np.empty((0, 4 if model.has_error else 3))]
     for core, window in _tiles(plane.shape, model, tile):
         cells = model(_network_input(plane, window, scaling, metadata.stride))[0]
         spots = grid.decode(

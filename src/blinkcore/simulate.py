@@ -49,7 +49,7 @@ class SceneRanges:
     sigma: tuple[float, float] = (0.8, 2.5)
     ellipticity: tuple[float, float] = (1.05, 1.5)
     density: tuple[float, float] = (1e-4, 1.2e-2)
-    snr: tuple[float, float] = (1.5, 25.0)
+    snr: tuple[float, float] = (1.0, 25.0)
     background: tuple[float, float] = (2.0, 2000.0)
     intensity_spread: tuple[float, float] = (0.1, 0.7)
     structure: tuple[float, float] = (0.05, 2.0)
@@ -367,11 +367,11 @@ def _background(
     if rng.random() < ranges.p_cells:
         cells = _cells(shape, rng)
         inside = _log_uniform(rng, ranges.structure) * rng.choice([1.0, 1.0, 3.0])
-        grain = _smooth_noise(shape, _log_uniform(rng, (2.0, 12.0)), rng)
+        grain = _smooth_noise(shape, _log_uniform(rng, (4.0, 15.0)), rng)
         contrast = rng.uniform(0.0, 0.5)
         photons += level * inside * cells * np.maximum(1 + contrast * grain, 0)
     if rng.random() < ranges.p_texture:
-        grain = _smooth_noise(shape, _log_uniform(rng, (2.5, 12.0)), rng)
+        grain = _smooth_noise(shape, _log_uniform(rng, (3.0, 12.0)), rng)
         photons *= np.maximum(1 + rng.uniform(0.02, 0.25) * grain, 0.05)
     if rng.random() < ranges.p_gradient:
         y, x = np.ogrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
