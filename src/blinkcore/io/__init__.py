@@ -1,14 +1,16 @@
-"""Files in and out: one module a format, chosen by content (in) or suffix (out)."""
+"""Files in and out: one module a format, images by content, spots by suffix."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blinkcore.io import picture, tables, tiff
+from blinkcore.io import geojson, imagej, isbi, picture, tables, tiff, trackmate
+from blinkcore.spots import check_spots
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     import numpy as np
     import pandas as pd
@@ -66,15 +68,137 @@ def read_image(
     raise ValueError(f"{path} is not a TIFF, PNG or JPEG file, whatever its name says")
 
 
-def write_spots(spots: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+def read_labels(
+    path: str | os.PathLike[str],
+    *,
+    unit: str = "auto",
+    pixel_size: PixelSize | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> pd.DataFrame:
+    """Read spots that any program wrote: labels, or detections of another method.
+
+    blinkcore's CSV, Parquet and JSON; Fiji's Results table, ImageJ's `.roi` and `.zip`;
+    TrackMate's tables and XML; the XML of the ISBI challenge; CSV of napari, U-FISH,
+    Spotiflow, RS-FISH; GeoJSON of QuPath.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    unit : {"auto", "px", "um"}
+        Of the positions. "auto": what the file says, and px if it does not.
+    pixel_size : PixelSize, optional
+        In µm, for positions in µm.
+    sizes : mapping, optional
+        Length of each axis `C`, `Z`, `T` of the image, for selections in a stack.
+
+    Returns
+    -------
+    DataFrame
+        A spots table in px.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is none of these, or in µm and the size of a pixel is not known.
+    """
+    path = Path(path)
+    suffix, stated = path.suffix.lower(), "px"
+    if suffix in imagej.SUFFIXES:
+        spots = imagej.read(path, sizes)
+    elif suffix == ".xml":
+        spots = _from_xml(path)
+    elif suffix in (".json", ".geojson"):
+        content = tables.parse_json(path)
+        known = geojson.recognizes(content)
+        spots = geojson.from_json(content) if known else tables.from_json(content, path)
+    elif suffix == ".parquet":
+        spots = tables.read(path)
+    else:
+        spots, stated = tables.read_foreign(path)
+    spots = _in_pixels(spots, stated if unit == "auto" else unit, pixel_size, path)
+    return check_spots(spots, source=str(path))
+
+
+def _from_xml(path: Path) -> pd.DataFrame:
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import ParseError, parse
+
+    try:
+        root = parse(path).getroot()
+    except (ParseError, DefusedXmlException) as error:
+        raise ValueError(f"{path} is not valid XML: {error}") from error
+    if root is not None and trackmate.recognizes(root):
+        return trackmate.from_xml(root, path)
+    if root is not None and isbi.recognizes(root):
+        return isbi.from_xml(root)
+    raise ValueError(f"{path} is XML, but neither of TrackMate nor of the ISBI challenge")
+
+
+def _in_pixels(
+    spots: pd.DataFrame, unit: str, pixel_size: PixelSize | None, path: Path
+) -> pd.DataFrame:
+    if unit not in ("um", "px", ""):
+        raise ValueError(f"unit must be auto, px or um, got {unit!r}")
+    if unit != "um":
+        return spots
+    if pixel_size is None:
+        raise ValueError(
+            f"{path} holds positions in µm, and the size of a pixel is not known; give it"
+        )
+    scaled = spots.copy()
+    for name, size in pixel_size._asdict().items():
+        if name in spots.columns and size is not None:
+            scaled[name] = spots[name] / size
+    return scaled
+
+
+_PLACE = frozenset({"frame", "channel", "z", "y", "x"})
+_EVERYTHING = None
+# Suffixes that spots are written by, longest first, and the columns that each can hold.
+WRITERS: dict[str, frozenset[str] | None] = {
+    ".napari.csv": _PLACE | {"probability", "localization_error"},
+    ".isbi.xml": frozenset({"frame", "z", "y", "x", "track"}),
+    ".parquet": _EVERYTHING,
+    ".geojson": _PLACE
+    | {"probability", "localization_error", "intensity", "snr"},
+    ".json": _EVERYTHING,
+    ".csv": _EVERYTHING,
+    ".xml": frozenset({"frame", "z", "y", "x", "probability", "sigma"}),
+    ".roi": _PLACE,
+    ".zip": _PLACE,
+}
+
+
+def write_spots(
+    spots: pd.DataFrame,
+    path: str | os.PathLike[str],
+    *,
+    image: str | os.PathLike[str] | None = None,
+    sizes: Mapping[str, int] | None = None,
+    pixel_size: PixelSize | None = None,
+) -> list[str]:
     """Write a spots table, whole or not at all.
 
     Parameters
     ----------
     spots : DataFrame
-        The table.
+        The table; for all but `.csv`, `.parquet` and `.json` that of one image.
     path : str or path
-        Its suffix chooses the format: `.csv` or `.parquet`.
+        Its suffix chooses the format, see `WRITERS`: `.xml` is TrackMate's.
+    image : str or path, optional
+        The image that a TrackMate session links to.
+    sizes : mapping, optional
+        Length of each axis of the image, for `.roi`, `.zip` and `.xml`.
+    pixel_size : PixelSize, optional
+        In µm, for `.xml`.
+
+    Returns
+    -------
+    list of str
+        Columns that the format cannot hold.
 
     Raises
     ------
@@ -83,7 +207,32 @@ def write_spots(spots: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     ImportError
         If `.parquet` is asked for and pyarrow is not installed.
     """
-    tables.write(spots, Path(path))
+    path = Path(path)
+    kind = next((w for w in WRITERS if path.name.lower().endswith(w)), None)
+    if kind is None:
+        known = ", ".join(WRITERS)
+        raise ValueError(f"spots are written as {known}; got {path.name!r}")
+    if kind == ".napari.csv":
+        tables.write_napari(spots, path)
+    elif kind == ".isbi.xml":
+        isbi.write_xml(spots, path)
+    elif kind == ".json":
+        tables.write_json(spots, path)
+    elif kind == ".geojson":
+        geojson.write(spots, path)
+    elif kind == ".xml":
+        linked = None if image is None else Path(image)
+        trackmate.write_xml(
+            spots, path, image=linked, sizes=sizes, pixel_size=pixel_size
+        )
+    elif kind in imagej.SUFFIXES:
+        imagej.write(spots, path, sizes)
+    else:
+        tables.write(spots, path)
+    held = WRITERS[kind]
+    extra = set() if held is None else set(spots.columns) - held - {"image"}
+    # Positions in µm follow from those in px.
+    return [n for n in spots.columns if n in extra and not n.endswith("_um")]
 
 
 def write_image(

@@ -1,11 +1,18 @@
-"""Spots tables as CSV or Parquet. Columns, units and coordinates as in the table."""
+"""Spots tables as CSV, Parquet and JSON, and the CSV that other programs write.
+
+Columns, units and coordinates of our own are those of the spots table. Of the others:
+napari, U-FISH, Spotiflow and RS-FISH put integers at pixel centres, as we do; RS-FISH
+counts frames and channels from 1.
+"""
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from blinkcore.files import whole_file
+from blinkcore.io import imagej, trackmate
 from blinkcore.spots import check_spots, ordered
 
 if TYPE_CHECKING:
@@ -74,3 +81,139 @@ def read(path: Path) -> pd.DataFrame:
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a spots table: {error}") from error
     return check_spots(ordered(spots), source=str(path))
+
+
+# What a napari points layer calls its dimensions, by their number.
+_NAPARI = {
+    2: ("y", "x"),
+    3: ("z", "y", "x"),
+    4: ("frame", "z", "y", "x"),
+    5: ("frame", "channel", "z", "y", "x"),
+}
+_OTHER_NAMES = {
+    "t": "frame", "c": "channel", "p": "probability", "prob": "probability",
+    "x [px]": "x", "y [px]": "y",
+}  # fmt: skip
+_RS_FISH = (["x", "y", "t", "c", "intensity"], ["x", "y", "z", "t", "c", "intensity"])
+
+
+def read_foreign(path: Path) -> tuple[pd.DataFrame, str]:
+    """Read a CSV of any program that we know.
+
+    Returns
+    -------
+    spots : DataFrame
+        `y`, `x` and what else of the spots table it has.
+    unit : str
+        Of the positions: "px", "um", or "" where the file does not tell.
+
+    Raises
+    ------
+    ValueError
+        If it is no CSV, or has no positions.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(
+            path, dtype=str, sep=None, engine="python", encoding="utf-8-sig"
+        )
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(f"{path} is empty") from error
+    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise ValueError(f"{path} is not a table of spots: {error}") from error
+    names = [str(name).strip() for name in table.columns]
+    table.columns = pd.Index(names)
+    lower = [name.lower() for name in names]
+    if "position_x" in lower:
+        spots, unit = trackmate.from_table(table)
+        return ordered(spots.reset_index(drop=True)), unit
+    spots, unit = _positions(table, names, lower, path)
+    return _numbers(spots, path), unit
+
+
+def _positions(
+    table: pd.DataFrame, names: list[str], lower: list[str], path: Path
+) -> tuple[pd.DataFrame, str]:
+    if "axis-0" in lower:  # napari, U-FISH
+        axes = [name for name in names if name.lower().startswith("axis-")]
+        ours = _NAPARI.get(len(axes))
+        if ours is None:
+            raise ValueError(f"{path} has {len(axes)} axes, 2 to 5 can be read")
+        return table[axes].set_axis(list(ours), axis=1), "px"
+    if {"X", "Y"} <= set(names):  # Fiji
+        numbers = table.copy()
+        for name in {"X", "Y", "Ch", "Slice", "Frame"} & set(names):
+            numbers[name] = _column(table, name, path)
+        return imagej.from_results(numbers), ""
+    renamed = table.set_axis([_OTHER_NAMES.get(n, n) for n in lower], axis=1)
+    if not {"y", "x"} <= set(renamed.columns):
+        found = ", ".join(names) or "none"
+        raise ValueError(f"{path} has no columns of positions, like y and x; it has {found}")
+    if lower in _RS_FISH:
+        for name in ("frame", "channel"):
+            renamed[name] = _column(renamed, name, path) - 1
+    return renamed, "px"
+
+
+def _numbers(spots: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Keep the columns of the spots table, as numbers."""
+    from blinkcore.spots import COLUMNS
+
+    kept = [name for name in spots.columns if name in COLUMNS]
+    numbers = spots[kept].copy()
+    for name in kept:
+        if COLUMNS[name] != "str":
+            numbers[name] = _column(spots, name, path)
+    return ordered(numbers)
+
+
+def _column(table: pd.DataFrame, name: str, path: Path) -> pd.Series[float]:
+    import pandas as pd
+
+    values = pd.to_numeric(table[name], errors="coerce")
+    wrong = values.isna()
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise ValueError(
+            f"{path}: column '{name}' must hold numbers, got {table[name].iloc[row]!r} "
+            f"in row {row}"
+        )
+    return values.astype(float)
+
+
+def write_napari(spots: pd.DataFrame, path: Path) -> None:
+    """Write points as napari saves and opens them, one axis a dimension."""
+    axes = [n for n in ("frame", "channel", "z", "y", "x") if n in spots.columns]
+    names = {name: f"axis-{i}" for i, name in enumerate(axes)}
+    others = [n for n in ("probability", "localization_error") if n in spots.columns]
+    table = spots[axes + others].rename(columns=names)
+    table.insert(0, "index", range(len(table)))
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def write_json(spots: pd.DataFrame, path: Path) -> None:
+    """Write a list of spots, each with its columns by name."""
+    with whole_file(path) as temporary:
+        records = spots.to_json(orient="records", double_precision=6)
+        temporary.write_text(f'{{"spots": {records}}}\n', encoding="utf-8")
+
+
+def from_json(content: Any, path: Path) -> pd.DataFrame:
+    """Turn parsed JSON of `write_json` to spots."""
+    import pandas as pd
+
+    spots = content.get("spots") if isinstance(content, dict) else None
+    if not isinstance(spots, list):
+        raise ValueError(f"{path} is neither GeoJSON nor a list of spots of blinkcore")
+    table = pd.DataFrame(spots) if spots else pd.DataFrame({"y": [], "x": []})
+    return check_spots(ordered(table), source=str(path))
+
+
+def parse_json(path: Path) -> Any:
+    """Parse a JSON file, or say in one sentence why not."""
+    try:
+        return json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error

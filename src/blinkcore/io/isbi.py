@@ -1,0 +1,66 @@
+"""The XML of the ISBI 2012 particle tracking challenge.
+
+Positions are in px, an integer is the centre of a pixel; frames (`t`) count from 0.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from blinkcore.files import whole_file
+from blinkcore.spots import ordered
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NAME = "TrackContestISBI2012"
+
+
+def recognizes(root: ElementTree.Element) -> bool:
+    """Whether an XML file is of the challenge."""
+    return root.tag == _NAME or root.find(_NAME) is not None
+
+
+def from_xml(root: ElementTree.Element) -> pd.DataFrame:
+    """Turn particles to spots; each particle is a track."""
+    content = root if root.tag == _NAME else root.find(_NAME)
+    rows = [
+        [float(spot.get(name, 0)) for name in ("t", "z", "y", "x")] + [float(number)]
+        for number, particle in enumerate(
+            content.iterfind("particle") if content is not None else ()
+        )
+        for spot in particle.iterfind("detection")
+    ]
+    spots = pd.DataFrame(rows, columns=["frame", "z", "y", "x", "track"])
+    if (spots["z"] == 0).all():
+        spots = spots.drop(columns="z")
+    return ordered(spots)
+
+
+def write_xml(spots: pd.DataFrame, path: Path) -> None:
+    """Write spots: a particle for each track, or for each spot that has none."""
+    root = ElementTree.Element("root")
+    content = ElementTree.SubElement(
+        root, _NAME, SNR="", density="", scenario="blinkcore", generationDateTime=""
+    )
+    particles: dict[int, ElementTree.Element] = {}
+    table = spots.sort_values("frame", kind="stable") if "frame" in spots else spots
+    for row in table.to_dict("records"):
+        track = int(row.get("track", -1))
+        particle = particles.get(track)
+        if particle is None:
+            particle = ElementTree.SubElement(content, "particle")
+            if track >= 0:
+                particles[track] = particle
+        values = {name: repr(float(row.get(name, 0.0))) for name in ("x", "y", "z")}
+        ElementTree.SubElement(
+            particle, "detection", {"t": str(int(row.get("frame", 0))), **values}
+        )
+    ElementTree.indent(root)
+    with whole_file(path) as temporary:
+        ElementTree.ElementTree(root).write(
+            temporary, encoding="utf-8", xml_declaration=True
+        )

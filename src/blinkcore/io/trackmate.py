@@ -1,0 +1,230 @@
+"""TrackMate: spot tables of its three generations, and session files (XML).
+
+TrackMate multiplies the pixel position by the calibration and adds nothing: an integer
+number of pixels is a pixel's centre. Frames count from 0.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from blinkcore.files import whole_file
+from blinkcore.spots import ordered
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from blinkcore.image import PixelSize
+
+_FEATURES = (  # name, title, dimension, whole number
+    ("QUALITY", "Quality", "QUALITY", False),
+    ("POSITION_X", "X", "POSITION", False),
+    ("POSITION_Y", "Y", "POSITION", False),
+    ("POSITION_Z", "Z", "POSITION", False),
+    ("POSITION_T", "T", "TIME", False),
+    ("FRAME", "Frame", "NONE", True),
+    ("RADIUS", "Radius", "LENGTH", False),
+    ("VISIBILITY", "Visibility", "NONE", True),
+)
+_MICRONS = {"micron", "microns", "um", "µm", "μm", "micrometer", "micrometre"}
+
+
+def from_table(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Turn a TrackMate spot table, all columns text, to spots and their unit.
+
+    Returns
+    -------
+    spots : DataFrame
+        `frame`, `z`, `y`, `x`, and `track` where there are tracks.
+    unit : str
+        "px", "um", or "" where the table does not tell.
+    """
+    columns = {str(name).upper(): name for name in table.columns}
+    x = pd.to_numeric(table[columns["POSITION_X"]], errors="coerce")
+    unit = ""
+    for text in table.loc[x.isna(), columns["POSITION_X"]].astype(str):
+        unit = _unit(text.strip("()")) or unit
+    kept = table[x.notna()]  # without the three rows of titles and units
+    spots = pd.DataFrame({"x": x[x.notna()]})
+    for theirs, ours in (
+        ("POSITION_Y", "y"), ("POSITION_Z", "z"), ("FRAME", "frame"), ("TRACK_ID", "track"),
+    ):  # fmt: skip
+        if theirs in columns:
+            values = pd.to_numeric(kept[columns[theirs]], errors="coerce")
+            if ours != "track" or values.notna().all():
+                spots[ours] = values
+    if "z" in spots and (spots["z"] == 0).all():
+        spots = spots.drop(columns="z")
+    return spots, unit
+
+
+def recognizes(root: ElementTree.Element) -> bool:
+    """Whether an XML file is a session of TrackMate."""
+    return root.tag == "TrackMate"
+
+
+def from_xml(root: ElementTree.Element, path: Path) -> pd.DataFrame:
+    """Turn the visible spots of a session file to spots in px.
+
+    Raises
+    ------
+    ValueError
+        If it has no spots or no image.
+    """
+    model, image = root.find("Model"), root.find("Settings/ImageData")
+    if model is None or image is None:
+        raise ValueError(f"{path} is a TrackMate file without spots or image")
+    columns = ("FRAME", "POSITION_Z", "POSITION_Y", "POSITION_X", "ID")
+    rows = [
+        [float(spot.get(name, 0)) for name in columns]
+        for spot in model.iterfind("AllSpots/SpotsInFrame/Spot")
+        if spot.get("VISIBILITY", "1") != "0"
+    ]
+    table = pd.DataFrame(rows, columns=["frame", "z", "y", "x", "id"])
+    tracks = {}
+    for track in model.iterfind("AllTracks/Track"):
+        for edge in track.iterfind("Edge"):
+            for end in ("SPOT_SOURCE_ID", "SPOT_TARGET_ID"):
+                tracks[int(edge.get(end, -1))] = int(track.get("TRACK_ID", 0))
+    if tracks:
+        table["track"] = [tracks.get(int(i), -1) for i in table["id"]]
+    sizes = {"x": "pixelwidth", "y": "pixelheight", "z": "voxeldepth"}
+    for name, attribute in sizes.items():
+        table[name] = table[name] / (float(image.get(attribute, 1)) or 1.0)
+    one_plane = int(image.get("nslices", 1)) <= 1
+    return ordered(table.drop(columns=["id", "z"] if one_plane else ["id"]))
+
+
+def write_xml(
+    spots: pd.DataFrame,
+    path: Path,
+    *,
+    image: Path | None = None,
+    sizes: Mapping[str, int] | None = None,
+    pixel_size: PixelSize | None = None,
+) -> None:
+    """Write a session that TrackMate opens at its spot filtering and linking steps.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        A spots table of one image, one channel.
+    path : Path
+        `.xml`.
+    image : Path, optional
+        The image, linked by its name and folder.
+    sizes : mapping, optional
+        Length of each axis of the image; without it as long as the spots need.
+    pixel_size : PixelSize, optional
+        In µm; without it positions are in pixels.
+    """
+    sizes = sizes or _needed(spots)
+    scale = pixel_size or _UNIT
+    root = ElementTree.Element("TrackMate", version="7.11.1")
+    _add(root, "Log")
+    unit = "pixel" if pixel_size is None else "micron"
+    model = _add(root, "Model", spatialunits=unit, timeunits="frame")
+    features = _add(_add(model, "FeatureDeclarations"), "SpotFeatures")
+    for name, title, dimension, whole in _FEATURES:
+        _add(
+            features, "Feature", feature=name, name=title, shortname=title,
+            dimension=dimension, isint=str(whole).lower(),
+        )  # fmt: skip
+    for name in ("EdgeFeatures", "TrackFeatures"):
+        _add(model[0], name)
+    _add_spots(model, spots, scale)
+    _add(model, "AllTracks")
+    _add(model, "FilteredTracks")
+    _add_settings(root, image, sizes, scale)
+    _add(root, "GUIState", state="SpotFilter")
+    ElementTree.indent(root)
+    with whole_file(path) as temporary:
+        ElementTree.ElementTree(root).write(
+            temporary, encoding="utf-8", xml_declaration=True
+        )
+
+
+class _Unit:
+    """A pixel as the unit of length."""
+
+    x = y = 1.0
+    z = None
+
+
+_UNIT = _Unit()
+
+
+def _unit(text: str) -> str:
+    if text.lower() in _MICRONS:
+        return "um"
+    return "px" if text.lower() in ("pixel", "pixels", "px") else ""
+
+
+def _add(parent: ElementTree.Element, tag: str, **values: Any) -> ElementTree.Element:
+    return ElementTree.SubElement(
+        parent, tag, {name: str(value) for name, value in values.items()}
+    )
+
+
+def _needed(spots: pd.DataFrame) -> dict[str, int]:
+    names = {"T": "frame", "Z": "z", "Y": "y", "X": "x"}
+    return {
+        axis: int(np.ceil(spots[name].max())) + 1 if name in spots and len(spots) else 1
+        for axis, name in names.items()
+    }
+
+
+def _add_spots(
+    model: ElementTree.Element, spots: pd.DataFrame, scale: PixelSize | _Unit
+) -> None:
+    everything = _add(model, "AllSpots", nspots=len(spots))
+    table = spots.reset_index(drop=True)
+    frames = table["frame"] if "frame" in table else pd.Series(0, table.index)
+    number = 0
+    for frame, rows in table.groupby(frames, sort=True):
+        parent = _add(everything, "SpotsInFrame", frame=int(str(frame)))
+        for row in rows.to_dict("records"):
+            sigma = row.get("sigma", 1.5 / np.sqrt(2))
+            _add(
+                parent, "Spot", ID=number, name=f"ID{number}",
+                QUALITY=float(row.get("probability", 1.0)),
+                POSITION_X=row["x"] * scale.x, POSITION_Y=row["y"] * scale.y,
+                POSITION_Z=row.get("z", 0.0) * (scale.z or 1.0),
+                POSITION_T=float(frame), FRAME=frame,  # type: ignore[arg-type]
+                RADIUS=sigma * np.sqrt(2) * scale.x, VISIBILITY=1,
+            )  # fmt: skip
+            number += 1
+
+
+def _add_settings(
+    root: ElementTree.Element,
+    image: Path | None,
+    sizes: Mapping[str, int],
+    scale: PixelSize | _Unit,
+) -> None:
+    settings = _add(root, "Settings")
+    width, height = sizes.get("X", 1), sizes.get("Y", 1)
+    n_z, n_frames = sizes.get("Z", 1), sizes.get("T", 1)
+    folder = "" if image is None else f"{image.absolute().parent}/"
+    _add(
+        settings, "ImageData", filename="" if image is None else image.name,
+        folder=folder, width=width, height=height, nslices=n_z, nframes=n_frames,
+        pixelwidth=scale.x, pixelheight=scale.y, voxeldepth=scale.z or 1.0,
+        timeinterval=1.0,
+    )  # fmt: skip
+    _add(
+        settings, "BasicSettings", xstart=0, xend=width - 1, ystart=0, yend=height - 1,
+        zstart=0, zend=n_z - 1, tstart=0, tend=n_frames - 1,
+    )  # fmt: skip
+    _add(settings, "DetectorSettings", DETECTOR_NAME="MANUAL_DETECTOR", RADIUS=1.5)
+    _add(settings, "InitialSpotFilter", feature="QUALITY", value=0.0, isabove="true")
+    _add(settings, "SpotFilterCollection")
+    _add(settings, "TrackerSettings")
+    _add(settings, "TrackFilterCollection")
+    _add(settings, "AnalyzerCollection")
