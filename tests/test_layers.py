@@ -9,14 +9,15 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"console"},
-    {"batch"},
-    {"train", "predict"},
-    {"model", "losses"},
+    {"batch", "compare", "suggest"},
+    {"train", "predict", "convert"},
+    {"model", "losses", "dataset"},
+    {"presets"},
     {"fdr", "io", "grid", "normalize", "simulate", "networks", "evaluate", "overlay"},
     {"spots"},
     {"image", "files", "_core", "__init__"},
 ]
-TORCH = {"networks", "losses", "model", "train", "predict"}
+TORCH = {"networks", "losses", "model", "train", "predict", "convert"}
 PACKAGE = Path(__file__).parents[1] / "src" / "blinkcore"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from blinkcore.model import load_model, read_metadata
-from blinkcore.train import SCORES, TrainConfig, learning_rate, train, validate
+from blinkcore.train import (
+    SCORES,
+    THRESHOLDS,
+    TrainConfig,
+    learning_rate,
+    train,
+    validate,
+)
 
 TINY = TrainConfig(
     arguments={"filters": 4, "depth": 1},
@@ -125,7 +132,8 @@ def test_validation_scores_a_perfect_network_with_one(scene):
     from blinkcore import grid
 
     class Oracle(torch.nn.Module):
-        cell_size, cell_map, normalization, merge_distance = 2, "center", "noise", 0.0
+        cell_size, cell_map, normalization = 2, "center", "noise"
+        stride, merge_distance = 4, 0.0
 
         def __init__(self):
             super().__init__()
@@ -138,7 +146,8 @@ def test_validation_scores_a_perfect_network_with_one(scene):
         def activate(self, raw):
             return raw
 
-    scores = validate(Oracle(), [scene])
+    threshold, scores = validate(Oracle(), [scene])
+    assert threshold in THRESHOLDS
     # Of two spots in one cell of 2 px one is lost, whatever the network.
     assert scores["precision"] == 1.0
     assert scores["recall"] > 0.98

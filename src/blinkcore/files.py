@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from contextlib import contextmanager
@@ -49,6 +50,15 @@ def write_json(content: dict[str, Any], path: Path) -> None:
     text = json.dumps(content, indent=1, ensure_ascii=False)
     with whole_file(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Digest of a file's content."""
+    digest = hashlib.sha256()  # file_digest is of Python 3.11
+    with open(path, "rb") as file:  # noqa: PTH123
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def sentence(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import PIL.ImageDraw
 from blinkcore.files import whole_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
@@ -62,6 +63,34 @@ def write_overlay(plane: NDArray[Any], points: ArrayLike, path: Path) -> None:
     picture = draw_overlay(plane, points)
     with whole_file(path) as temporary:
         picture.save(temporary, "PNG")
+
+
+def write_sheet(
+    samples: Sequence[tuple[NDArray[Any], ArrayLike, str]], path: Path
+) -> None:
+    """Write a contact sheet of planes with their spots circled, each with its name.
+
+    Parameters
+    ----------
+    samples : sequence of (ndarray, array-like, str)
+        Plane, points (n, 2) as y, x in px, name.
+    path : Path
+        PNG.
+    """
+    side, text = 400, 16
+    n_cols = max(1, int(np.ceil(np.sqrt(len(samples)))))
+    n_rows = -(-len(samples) // n_cols)
+    size = (n_cols * (side + 4), n_rows * (side + text + 4))
+    sheet = PIL.Image.new("RGB", size, (30, 30, 30))
+    pen = PIL.ImageDraw.Draw(sheet)
+    for i, (plane, points, name) in enumerate(samples):
+        picture = draw_overlay(plane, points)
+        picture.thumbnail((side, side))
+        left, top = i % n_cols * (side + 4), i // n_cols * (side + text + 4)
+        sheet.paste(picture, (left, top + text))
+        pen.text((left + 2, top + 2), name[-60:], fill=(220, 220, 220))
+    with whole_file(path) as temporary:
+        sheet.save(temporary, "PNG")
 
 
 def _stretched(plane: NDArray[Any]) -> NDArray[np.uint8]:

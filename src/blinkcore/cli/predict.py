@@ -1,59 +1,21 @@
-"""The command line: one thin function a command.
-
-torch and pandas take seconds to import, so commands import what they need themselves.
-"""
+"""`blinkcore predict`."""
 
 from __future__ import annotations
 
-import io
-import logging
 import os
-import signal
-import sys
-from contextlib import closing, suppress
-from itertools import pairwise
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blinkcore import __version__
+from blinkcore.cli.app import Axes, Debug, Device, PixelSizes, app, parse_pixel_size
 from blinkcore.console import Report, one_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from blinkcore.batch import Event, Options
-    from blinkcore.image import PixelSize
-
-app = typer.Typer(
-    name="blinkcore",
-    help="Find fluorescent spots in microscopy images, threshold-free and sub-pixel.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-models_app = typer.Typer(help="List and inspect models.", rich_markup_mode=None)
-app.add_typer(models_app, name="models", invoke_without_command=True)
-
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"blinkcore {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option("--version", help="Show the version.", callback=_show_version),
-    ] = False,
-) -> None:
-    pass
 
 
 @app.command()
@@ -87,16 +49,8 @@ def predict(
         int | None,
         typer.Option(help="Only this channel, from 0; of an RGB image its colour."),
     ] = None,
-    axes: Annotated[
-        str | None,
-        typer.Option(
-            help="What the dimensions are, like TYX, if the file does not say."
-        ),
-    ] = None,
-    pixel_size: Annotated[
-        str | None,
-        typer.Option(help="µm: one number for y and x, or three for z,y,x."),
-    ] = None,
+    axes: Axes = None,
+    pixel_size: PixelSizes = None,
     device: Device = "auto",
     format_: Annotated[
         str, typer.Option("--format", help="Of tables in a folder: csv or parquet.")
@@ -131,7 +85,7 @@ def predict(
             raise ValueError("there is no input; give images, folders or --list FILE")
         _check_usage(progress, format_, axes, channel)
         _check_probabilities(threshold, fdr)
-        size = _parse_pixel_size(pixel_size)
+        size = parse_pixel_size(pixel_size)
         target = None if output == "-" else Path(output)
         _check_format(target, format_, status)
 
@@ -159,122 +113,6 @@ def predict(
             for event in events:
                 report.add(event)
     report.finish()
-
-
-@app.command()
-def train(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Model file (.pt).")],
-    network: Annotated[str, typer.Option(help="blink or deepblink.")] = "blink",
-    filters: Annotated[
-        int, typer.Option(help="Channels of the first level.", min=1)
-    ] = 24,
-    steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 20_000,
-    seed: Annotated[int, typer.Option(help="Of weights and scenes.")] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint.")
-    ] = False,
-    device: Device = "cpu",
-    workers: Annotated[int, typer.Option(help="Processes that draw scenes.")] = 1,
-    debug: Debug = False,
-) -> None:
-    """Train a network on simulated scenes."""
-    with one_sentence(debug):
-        if network not in ("blink", "deepblink"):
-            raise ValueError(f"--network must be blink or deepblink, got {network!r}")
-        from blinkcore.train import TrainConfig
-        from blinkcore.train import train as run
-
-        logging.getLogger("blinkcore").setLevel(logging.INFO)
-        sizes: Any = filters if network == "blink" else [filters] * 3
-        config = TrainConfig(
-            network=network, arguments={"filters": sizes}, steps=steps, seed=seed
-        )
-        run(config, output, resume=resume, device=device, workers=workers)
-
-
-@app.command()
-def simulate(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for images and truth.")
-    ],
-    count: Annotated[int, typer.Option(help="Number of scenes.", min=1)] = 10,
-    size: Annotated[int, typer.Option(help="Height and width in px.", min=8)] = 256,
-    seed: Annotated[int, typer.Option(help="One seed, one set of scenes.")] = 0,
-    debug: Debug = False,
-) -> None:
-    """Draw random scenes: TIFF images, each with a table of its true spots."""
-    with one_sentence(debug):
-        import numpy as np
-        import pandas as pd
-
-        from blinkcore import io
-        from blinkcore.simulate import simulate as draw
-
-        for number in range(count):
-            scene = draw((size, size), np.random.default_rng([seed, number]))
-            base = output / f"scene{number:05d}"
-            io.write_image(scene.image, base.with_suffix(".tif"))
-            truth = pd.DataFrame(scene.points, columns=["y", "x"])
-            truth["sigma"], truth["snr"] = scene.sigma, scene.snr
-            io.write_spots(truth, base.with_suffix(".csv"))
-        typer.echo(f"Wrote {count} scenes to {output}", err=True)
-
-
-@models_app.callback()
-def models(context: typer.Context) -> None:
-    """List the bundled models."""
-    if context.invoked_subcommand is not None:
-        return
-    with one_sentence(debug=False):
-        from blinkcore.model import bundled_models, read_metadata
-
-        row = "{:<12}{:<11}{:>5}{:>14}  {}"
-        typer.echo(row.format("name", "network", "cell", "spot sigma", "F1 integral"))
-        for name in bundled_models():
-            m = read_metadata(name)
-            sigma = "{}-{} px".format(*m.spot_sigma)
-            score = f"{m.scores.get('f1_integral', float('nan')):.3f}"
-            typer.echo(
-                row.format(name, m.architecture, f"{m.cell_size} px", sigma, score)
-            )
-
-
-@models_app.command("show")
-def show(
-    model: Annotated[str, typer.Argument(help="Bundled name or path of a .pt file.")],
-    debug: Debug = False,
-) -> None:
-    """Show what a model says about itself, as JSON."""
-    with one_sentence(debug):
-        import json
-        from dataclasses import asdict
-
-        from blinkcore.model import read_metadata
-
-        typer.echo(json.dumps(asdict(read_metadata(model)), indent=1))
-
-
-def main() -> None:
-    """Run the command line."""
-    # A host that cancels sends SIGTERM; finished results are kept as with Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for stream in (sys.stdout, sys.stderr):  # consoles that cannot show µ
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    _forget_old_status(sys.argv)
-    app()
-
-
-def _forget_old_status(words: list[str]) -> None:
-    """Remove an older run's status: wrong usage may end this one before it writes its."""
-    for word, following in pairwise([*words, ""]):
-        name, _, value = word.partition("=")
-        if name == "--status":
-            with suppress(OSError):
-                Path(value or following).unlink()
-
-
-# What the commands share.
 
 
 def _events(
@@ -357,20 +195,3 @@ def _check_writable(target: Path | None, overlay: Path | None) -> None:
                 raise PermissionError(
                     13, "this folder cannot be written to", str(place)
                 )
-
-
-def _parse_pixel_size(text: str | None) -> PixelSize | None:
-    if text is None:
-        return None
-    from blinkcore.image import PixelSize
-
-    try:
-        sizes = [float(part) for part in text.split(",")]
-    except ValueError:
-        sizes = []
-    if len(sizes) not in (1, 3) or not all(0 < size < float("inf") for size in sizes):
-        raise ValueError(
-            f"--pixel-size must be one number in µm, or three for z,y,x, got {text!r}"
-        )
-    z, y, x = sizes if len(sizes) == 3 else (None, sizes[0], sizes[0])
-    return PixelSize(z, y, x)

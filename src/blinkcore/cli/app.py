@@ -1,0 +1,65 @@
+"""The program itself, and the options that commands share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blinkcore import __version__
+
+if TYPE_CHECKING:
+    from blinkcore.image import PixelSize
+
+app = typer.Typer(
+    name="blinkcore",
+    help="Find fluorescent spots in microscopy images, threshold-free and sub-pixel.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Axes = Annotated[
+    str | None,
+    typer.Option(help="What the dimensions are, like TYX, if the file does not say."),
+]
+PixelSizes = Annotated[
+    str | None, typer.Option(help="µm: one number for y and x, or three for z,y,x.")
+]
+Unit = Annotated[str, typer.Option(help="Of positions in labels: auto, px or um.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"blinkcore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version),
+    ] = False,
+) -> None:
+    pass
+
+
+def parse_pixel_size(text: str | None) -> PixelSize | None:
+    """Read what the user gave as size of a pixel."""
+    if text is None:
+        return None
+    from blinkcore.image import PixelSize
+
+    try:
+        sizes = [float(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if len(sizes) not in (1, 3) or not all(0 < size < float("inf") for size in sizes):
+        raise ValueError(
+            f"--pixel-size must be one number in µm, or three for z,y,x, got {text!r}"
+        )
+    z, y, x = sizes if len(sizes) == 3 else (None, sizes[0], sizes[0])
+    return PixelSize(z, y, x)

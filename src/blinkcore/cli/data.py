@@ -1,0 +1,247 @@
+"""`blinkcore dataset`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blinkcore.cli.app import (
+    Axes,
+    Debug,
+    Device,
+    PixelSizes,
+    Unit,
+    app,
+    parse_pixel_size,
+)
+from blinkcore.console import one_sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+dataset_app = typer.Typer(
+    help="Make, inspect and extend labelled data sets.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+app.add_typer(dataset_app, name="dataset")
+
+DataSet = Annotated[Path, typer.Argument(help="Data set (.npz).")]
+
+
+@dataset_app.command()
+def create(
+    images: Annotated[Path, typer.Argument(help="Folder of images, or one image.")],
+    labels: Annotated[Path, typer.Argument(help="Folder of labels, or one file.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Data set to write (.npz).")
+    ],
+    tile: Annotated[
+        int | None, typer.Option(help="Cut images into tiles of at most this side, px.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Shares of the images: train/valid/test.")
+    ] = "0.6/0.2/0.2",
+    channel: Annotated[int | None, typer.Option(help="Only this channel, from 0.")] = None,
+    axes: Axes = None,
+    pixel_size: PixelSizes = None,
+    unit: Unit = "auto",
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Pair images with labels by their names and split them into parts."""
+    with one_sentence(debug):
+        from blinkcore import dataset
+
+        if output.suffix != ".npz":
+            raise ValueError(f"--output of a data set must end in .npz, got {output}")
+        if tile is not None and tile < 16:
+            raise ValueError(f"--tile must be 16 px or more, got {tile}")
+        pairs = dataset.pair_by_name(
+            _image_files(images),
+            _files(labels, dataset.LABEL_SUFFIXES),
+        )
+        for path in pairs.images_alone:
+            typer.echo(f"Warning: {path} has no labels and is left out", err=True)
+        for path in pairs.labels_alone:
+            typer.echo(f"Warning: {path} fits no image and is left out", err=True)
+        made = dataset.create(
+            pairs.pairs,
+            tile=tile,
+            split=parse_split(split),
+            seed=seed,
+            unit=unit,
+            axes=axes.upper() if axes else None,
+            channel=channel,
+            pixel_size=parse_pixel_size(pixel_size),
+        )
+        made.save(output)
+        _tell(made, output)
+        for sample in made.samples:
+            for problem in dataset.check(sample).problems:
+                typer.echo(f"Warning: {sample.name}: {problem}", err=True)
+
+
+@dataset_app.command()
+def info(
+    data: DataSet,
+    debug: Debug = False,
+) -> None:
+    """Count images and spots, with density and SNR."""
+    with one_sentence(debug):
+        from blinkcore import dataset
+
+        _tell(dataset.load_dataset(data), data)
+
+
+@dataset_app.command()
+def check(
+    data: DataSet,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Table of all samples (.csv).")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Look for mistakes in labels; ends with 1 if there seem to be any."""
+    with one_sentence(debug):
+        from blinkcore import dataset
+
+        results = [dataset.check(s) for s in dataset.load_dataset(data).samples]
+        n_wrong = 0
+        for result in results:
+            for problem in result.problems:
+                typer.echo(f"{result.name}: {problem}")
+            n_wrong += bool(result.problems)
+        if output is not None:
+            import pandas as pd
+
+            from blinkcore.files import whole_file
+
+            with whole_file(output) as temporary:
+                pd.DataFrame([vars(r) for r in results]).to_csv(temporary, index=False)
+        typer.echo(f"{n_wrong} of {len(results)} samples should be looked at", err=True)
+        if n_wrong:
+            raise typer.Exit(1)
+
+
+@dataset_app.command()
+def view(
+    data: DataSet,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Picture to write (.png).")
+    ],
+    count: Annotated[int, typer.Option(help="Samples, evenly chosen.", min=1)] = 16,
+    debug: Debug = False,
+) -> None:
+    """Draw a contact sheet of samples with their labels circled."""
+    with one_sentence(debug):
+        import numpy as np
+
+        from blinkcore import overlay
+        from blinkcore.dataset import load_dataset
+
+        if output.suffix.lower() != ".png":
+            raise ValueError(f"--output must end in .png, got {output}")
+        samples = load_dataset(data).samples
+        chosen = np.unique(np.linspace(0, len(samples) - 1, count).astype(int))
+        shown = [samples[i] for i in chosen]
+        overlay.write_sheet([(s.image, s.points, s.name) for s in shown], output)
+        typer.echo(f"Wrote {output}: {len(shown)} of {len(samples)} samples", err=True)
+
+
+@dataset_app.command()
+def suggest(
+    images: Annotated[Path, typer.Argument(help="Folder of images without labels.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for crops and suggest.csv.")
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Bundled name or path of a .pt file.")
+    ] = "general",
+    data: Annotated[
+        Path | None, typer.Option(help="Data set that is labelled already (.npz).")
+    ] = None,
+    count: Annotated[int, typer.Option(help="Crops to choose.", min=1)] = 10,
+    crop: Annotated[int, typer.Option(help="Side of a crop in px.", min=32)] = 128,
+    axes: Axes = None,
+    device: Device = "auto",
+    debug: Debug = False,
+) -> None:
+    """Choose the crops whose labels would teach a model most."""
+    with one_sentence(debug):
+        from blinkcore import suggest as module
+        from blinkcore.dataset import load_dataset
+        from blinkcore.model import load_model
+
+        known = load_dataset(data).samples if data else ()
+        chosen = module.suggest(
+            _image_files(images),
+            load_model(model, device=device),
+            known=known,
+            count=count,
+            crop=crop,
+            axes=axes.upper() if axes else None,
+        )
+        module.write(chosen, output)
+        typer.echo(f"Wrote {len(chosen)} crops and suggest.csv to {output}", err=True)
+
+
+def parse_split(text: str) -> tuple[float, float, float]:
+    """Read shares like 0.6/0.2/0.2."""
+    try:
+        train, valid, test = (float(part) for part in text.split("/"))
+    except ValueError as error:
+        raise ValueError(
+            f"--split must be three shares like 0.6/0.2/0.2, got {text!r}"
+        ) from error
+    return train, valid, test
+
+
+def _image_files(path: Path) -> list[Path]:
+    from blinkcore.io import IMAGE_SUFFIXES
+
+    return _files(path, IMAGE_SUFFIXES)
+
+
+def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
+    """Files of a folder, or the one that is given."""
+    if not path.is_dir():
+        if not path.exists():
+            raise FileNotFoundError(2, "there is no such file or folder", str(path))
+        return [path]
+    found = [f for f in sorted(path.iterdir()) if f.suffix.lower() in set(suffixes)]
+    # What blinkcore wrote beside images and tables: pictures, descriptions.
+    found = [
+        f
+        for f in found
+        if not f.name.endswith(".overlay.png")
+        and not (f.suffix == ".json" and f.with_suffix(".csv").exists())
+    ]
+    if not found:
+        raise ValueError(f"{path} has no file in it that ends in {' '.join(suffixes)}")
+    return found
+
+
+def _tell(made: object, path: Path) -> None:
+    from blinkcore.dataset import Dataset, summary
+
+    if not isinstance(made, Dataset):
+        return
+    row = "{:<7}{:>8}{:>9}{:>7}{:>8}{:>16}  {}"
+    typer.echo(f"{path}")
+    typer.echo(
+        row.format(
+            "part", "images", "samples", "empty", "spots", "per 1000 px²",
+            "SNR (10, 50, 90 %)",
+        )
+    )  # fmt: skip
+    for part in summary(made):
+        snr = ", ".join(f"{q:.1f}" for q in part["snr"]) or "-"
+        typer.echo(
+            row.format(
+                part["part"], part["images"], part["samples"], part["empty"],
+                part["spots"], f"{part['density']:.2f}", snr,
+            )
+        )  # fmt: skip

@@ -1,0 +1,108 @@
+"""`blinkcore models` and `blinkcore convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blinkcore.cli.app import Axes, Debug, PixelSizes, Unit, app, parse_pixel_size
+from blinkcore.console import one_sentence
+
+models_app = typer.Typer(help="List and inspect models.", rich_markup_mode=None)
+app.add_typer(models_app, name="models", invoke_without_command=True)
+
+
+@models_app.callback()
+def models(
+    context: typer.Context,
+    format_: Annotated[
+        str, typer.Option("--format", help="text or json.")
+    ] = "text",
+) -> None:
+    """List the bundled models."""
+    if context.invoked_subcommand is not None:
+        return
+    with one_sentence(debug=False):
+        if format_ not in ("text", "json"):
+            raise ValueError(f"--format must be text or json, got {format_!r}")
+        import json
+        from dataclasses import asdict
+
+        from blinkcore.model import bundled_models, read_metadata
+
+        known = {name: read_metadata(name) for name in bundled_models()}
+        if format_ == "json":
+            typer.echo(json.dumps({n: asdict(m) for n, m in known.items()}, indent=1))
+            return
+        row = "{:<12}{:<11}{:>5}{:>14}  {}"
+        typer.echo(row.format("name", "network", "cell", "spot sigma", "F1 integral"))
+        for name, m in known.items():
+            sigma = "{}-{} px".format(*m.spot_sigma) if m.spot_sigma else "not known"
+            score = f"{m.scores.get('f1_integral', float('nan')):.3f}"
+            typer.echo(
+                row.format(name, m.architecture, f"{m.cell_size} px", sigma, score)
+            )
+
+
+@models_app.command("show")
+def show(
+    model: Annotated[str, typer.Argument(help="Bundled name or path of a .pt file.")],
+    debug: Debug = False,
+) -> None:
+    """Show what a model says about itself, as JSON."""
+    with one_sentence(debug):
+        import json
+        from dataclasses import asdict
+
+        from blinkcore.model import read_metadata
+
+        typer.echo(json.dumps(asdict(read_metadata(model)), indent=1))
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="Spots of any format, or a deepBlink model (.h5).")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Its suffix chooses the format.")
+    ],
+    image: Annotated[
+        Path | None,
+        typer.Option(help="The image of the spots: stack positions, sizes, links."),
+    ] = None,
+    axes: Axes = None,
+    pixel_size: PixelSizes = None,
+    unit: Unit = "auto",
+    debug: Debug = False,
+) -> None:
+    """Turn spots into another format, or a deepBlink model into one of blinkcore."""
+    with one_sentence(debug):
+        if not source.exists():
+            raise FileNotFoundError(2, "there is no such file", str(source))
+        if source.suffix.lower() in (".h5", ".hdf5"):
+            from blinkcore.convert import convert_deepblink
+
+            if output.suffix != ".pt":
+                raise ValueError(f"--output of a model must end in .pt, got {output}")
+            made = convert_deepblink(source, output)
+            typer.echo(
+                f"Wrote {output}: deepblink, filters {made.arguments['filters']}, cells "
+                f"of {made.cell_size} px",
+                err=True,
+            )
+            return
+        from blinkcore import io
+
+        size, sizes = parse_pixel_size(pixel_size), None
+        if image is not None:
+            about = io.read_image(image, axes=axes, pixel_size=size)
+            size, sizes = about.pixel_size, {a: about.size(a) for a in "TCZYX"}
+        spots = io.read_labels(source, unit=unit, pixel_size=size, sizes=sizes)
+        lost = io.write_spots(
+            spots, output, image=image, sizes=sizes, pixel_size=size
+        )
+        said = f"; it cannot hold {', '.join(lost)}" if lost else ""
+        typer.echo(f"Wrote {output}: {len(spots)} spots{said}", err=True)

@@ -1,0 +1,234 @@
+"""`blinkcore train` and `blinkcore simulate`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from blinkcore.cli.app import Debug, Device, app
+from blinkcore.console import INTERRUPTED, one_sentence
+
+if TYPE_CHECKING:
+    from blinkcore.train import TrainConfig
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="YAML with the options below, each under its long name."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Model file (.pt).")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Data set (.npz); without it, simulated scenes."),
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Model to go on from (fine-tuning).")
+    ] = None,
+    simulated: Annotated[
+        float,
+        typer.Option(help="Share of simulated scenes beside --data.", min=0, max=1),
+    ] = 0.0,
+    network: Annotated[str, typer.Option(help="blink or deepblink.")] = "blink",
+    filters: Annotated[
+        int, typer.Option(help="Channels of the first level.", min=1)
+    ] = 16,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Optimizer steps; 20,000, or 2,000 with --from.", min=1),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Crops a step.", min=1)] = 8,
+    crop: Annotated[int, typer.Option(help="Side of a crop in px.", min=16)] = 192,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The largest; 0.002, or 0.0005 with --from.")
+    ] = None,
+    validate_every: Annotated[
+        int | None, typer.Option(help="Steps; 500, or 100 with --from.", min=1)
+    ] = None,
+    patience: Annotated[
+        int,
+        typer.Option(help="Stop after so many validations without a better one.", min=0),
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights and samples.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint.")
+    ] = False,
+    device: Device = "cpu",
+    workers: Annotated[int, typer.Option(help="Processes that make samples.")] = 1,
+    debug: Debug = False,
+) -> None:
+    """Train a network on own labels, on simulated scenes, or on both."""
+    with one_sentence(debug):
+        values = {k: v for k, v in context.params.items() if k not in ("config", "debug")}
+        if config is not None:
+            values |= _from_yaml(config, context)
+        if values["output"] is None:
+            raise ValueError("say where the model goes: --output MODEL.pt")
+        target = Path(values["output"])
+        if target.suffix != ".pt":
+            raise ValueError(f"--output of a model must end in .pt, got {target}")
+        recipe = _recipe(values)
+        logging.getLogger("blinkcore").setLevel(logging.INFO)
+        _run(recipe, target, values)
+
+
+def _run(recipe: TrainConfig, target: Path, values: dict[str, Any]) -> None:
+    from blinkcore.train import plot_log
+    from blinkcore.train import train as run
+
+    try:
+        made = run(
+            recipe,
+            target,
+            resume=values["resume"],
+            device=values["device"],
+            workers=values["workers"],
+        )
+    except KeyboardInterrupt:
+        kept = f"{target} holds the best so far" if target.exists() else "nothing is kept"
+        typer.echo(f"Interrupted: {kept}; --resume goes on", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    picture = plot_log(target.with_suffix(".csv"), target.with_suffix(".png"))
+    score = made.scores["f1_integral"]
+    typer.echo(
+        f"Wrote {target}: F1 integral {score:.3f} on the validation part, threshold "
+        f"{made.threshold:g}{'; curves: ' + str(picture) if picture else ''}",
+        err=True,
+    )
+
+
+def _from_yaml(path: Path, context: typer.Context) -> dict[str, Any]:
+    """Read options; what stands on the command line too is taken from there."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        at = f" (line {where.line + 1})" if where else ""
+        raise ValueError(f"{path} is not valid YAML{at}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold options, each as 'name: value'")
+    options = {
+        p.opts[0].lstrip("-"): p
+        for p in context.command.params
+        if isinstance(p, click.Option) and p.name not in ("debug", "help")
+    }
+    values = {}
+    for key, value in content.items():
+        option = options.get(str(key).replace("_", "-"))
+        if option is None or option.name is None:
+            known = ", ".join(options)
+            raise ValueError(f"{path}: '{key}' is no option of train; there are {known}")
+        given = context.get_parameter_source(option.name)
+        if given is not None and given.name == "COMMANDLINE":
+            continue
+        try:
+            values[option.name] = option.type_cast_value(context, value)
+        except click.BadParameter as error:
+            raise ValueError(f"{path}: '{key}': {error.message}") from error
+    return values
+
+
+def _recipe(values: dict[str, Any]) -> TrainConfig:
+    network, start = values["network"], values["from_"] or ""
+    if network not in ("blink", "deepblink"):
+        raise ValueError(f"--network must be blink or deepblink, got {network!r}")
+    from blinkcore.files import sha256_of
+    from blinkcore.model import read_metadata
+    from blinkcore.train import TrainConfig
+
+    sizes: Any = values["filters"]
+    arguments = {"filters": sizes if network == "blink" else [sizes] * 3}
+    if start:
+        metadata = read_metadata(start)
+        network, arguments = metadata.architecture, metadata.arguments
+    data = values["data"]
+    if data is None and values["simulated"]:
+        raise ValueError("--simulated is a share beside --data; without data all are")
+
+    def chosen(name: str, fresh: float, tuned: float) -> Any:
+        if values[name] is not None:
+            return values[name]
+        return tuned if start else fresh
+
+    return TrainConfig(
+        network=network,
+        arguments=arguments,
+        steps=chosen("steps", 20_000, 2_000),
+        batch_size=values["batch_size"],
+        crop=values["crop"],
+        learning_rate=chosen("learning_rate", 2e-3, 5e-4),
+        validate_every=chosen("validate_every", 500, 100),
+        seed=values["seed"],
+        data=str(data or ""),
+        data_sha256=sha256_of(data) if data else "",
+        simulated=values["simulated"],
+        start=start,
+        patience=values["patience"],
+    )
+
+
+@app.command()
+def simulate(
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder for images and truth, or a data set (.npz)."
+        ),
+    ],
+    preset: Annotated[
+        str, typer.Option(help="Kind of scenes, see blinkcore.presets.")
+    ] = "general",
+    count: Annotated[int, typer.Option(help="Number of scenes.", min=1)] = 10,
+    size: Annotated[int, typer.Option(help="Height and width in px.", min=8)] = 256,
+    split: Annotated[
+        str, typer.Option(help="Of a data set: train/valid/test.")
+    ] = "0.6/0.2/0.2",
+    seed: Annotated[int, typer.Option(help="One seed, one set of scenes.")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Draw random scenes: images with their true spots."""
+    with one_sentence(debug):
+        import numpy as np
+
+        from blinkcore.presets import PRESETS
+        from blinkcore.simulate import simulate as draw
+
+        if preset not in PRESETS:
+            raise ValueError(
+                f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}"
+            )
+        scenes = [
+            draw((size, size), np.random.default_rng([seed, i]), ranges=PRESETS[preset])
+            for i in range(count)
+        ]
+        if output.suffix == ".npz":
+            from blinkcore.cli.data import parse_split
+            from blinkcore.dataset import of_scenes
+
+            of_scenes(scenes, parse_split(split), seed).save(output)
+        else:
+            _write_scenes(scenes, output)
+        typer.echo(f"Wrote {count} scenes to {output}", err=True)
+
+
+def _write_scenes(scenes: list[Any], folder: Path) -> None:
+    import pandas as pd
+
+    from blinkcore import io
+
+    for number, scene in enumerate(scenes):
+        base = folder / f"scene{number:05d}"
+        io.write_image(scene.image, base.with_suffix(".tif"))
+        truth = pd.DataFrame(scene.points, columns=["y", "x"])
+        truth["sigma"], truth["snr"] = scene.sigma, scene.snr
+        io.write_spots(truth, base.with_suffix(".csv"))

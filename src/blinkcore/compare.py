@@ -1,0 +1,388 @@
+"""Score methods on labelled images and compare them, with intervals.
+
+A method is a model or a set of spots tables. Intervals are percentiles of a bootstrap over
+images (tiles of one image are drawn together), for differences over the same draws.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from blinkcore import dataset, io
+from blinkcore.evaluate import CUTOFFS, evaluate, f1_curve, match
+from blinkcore.files import whole_file
+from blinkcore.model import Model, load_model
+from blinkcore.predict import find_spots
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+SCORES = ("f1_integral", "f1", "precision", "recall", "rmse")
+THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # of the precision-recall curve
+_DRAWS, _LEVEL = 2000, 0.95
+_SNR_EDGES = (2.0, 4.0, 7.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One plane with its true spots.
+
+    Attributes
+    ----------
+    name : str
+        Of the plane.
+    source : str
+        The image that it is from.
+    points : ndarray of float64, shape (n, 2)
+        y, x in px.
+    image : ndarray or None
+        The pixels; None where only labels are there.
+    """
+
+    name: str
+    source: str
+    points: NDArray[np.float64]
+    image: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method found.
+
+    Attributes
+    ----------
+    name : str
+        As the user gave it.
+    spots : list of ndarray of float64, shape (n, 2 or more)
+        y, x, probability of each case.
+    threshold : float or None
+        Probability that counts, if it is a model.
+    """
+
+    name: str
+    spots: list[NDArray[np.float64]]
+    threshold: float | None = None
+
+    def kept(self, index: int) -> NDArray[np.float64]:
+        """Positions that count in a case."""
+        spots = self.spots[index]
+        if self.threshold is not None:
+            spots = spots[spots[:, 2] > self.threshold]
+        return spots[:, :2]
+
+
+def cases_of(path: str | os.PathLike[str], *, part: str, unit: str) -> list[Case]:
+    """Load the truth: a data set (.npz), a file of labels, or a folder of them.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npz":
+        samples = dataset.load_dataset(path).part(part)
+        return [Case(s.name, s.source, s.points, s.image) for s in samples]
+    return [
+        Case(name + place, name, points)
+        for name, file in _label_files(path).items()
+        for place, points in _planes(io.read_labels(file, unit=unit)).items()
+    ]
+
+
+def method_of(
+    name: str, cases: Sequence[Case], *, threshold: float | None, unit: str, device: str
+) -> Method:
+    """Run a model on the cases, or read the tables of another method.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it is no model and no spots, or does not fit the cases.
+    """
+    path = Path(name)
+    is_table = path.is_dir() or path.suffix.lower() in dataset.LABEL_SUFFIXES
+    if not is_table:
+        model = load_model(name, device=device)
+        return _run(model, name, cases, threshold)
+    planes = {
+        stem + place: points
+        for stem, file in _label_files(path).items()
+        for place, points in _planes(io.read_labels(file, unit=unit)).items()
+    }
+    one = len(cases) == len(planes) == 1  # names need not fit then
+    found = list(planes.values()) * len(cases) if one else _by_name(planes, cases, name)
+    return Method(name, found)
+
+
+def _run(
+    model: Model, name: str, cases: Sequence[Case], threshold: float | None
+) -> Method:
+    if any(case.image is None for case in cases):
+        raise ValueError(
+            f"{name} is a model, and the truth has labels only; give a data set (.npz)"
+        )
+    least = model.metadata.threshold if threshold is None else threshold
+    lowest = min(least, float(THRESHOLDS[0]))
+    spots = [find_spots(c.image, model, threshold=lowest)[:, :3] for c in cases]
+    return Method(name, spots, least)
+
+
+def _by_name(
+    planes: dict[str, NDArray[np.float64]], cases: Sequence[Case], method: str
+) -> list[NDArray[np.float64]]:
+    """Spots of each case; a plane of a listed image without any has none."""
+    stems = {name.partition("|")[0] for name in planes}
+    missing = [c.name for c in cases if c.source not in stems and c.name not in planes]
+    if missing:
+        raise ValueError(f"{method} has no spots of {missing[0]}; its names differ")
+    return [planes.get(case.name, np.empty((0, 2))) for case in cases]
+
+
+def _label_files(path: Path) -> dict[str, Path]:
+    """Files of labels by the name that they have in common with other methods'."""
+    if not path.is_dir():
+        with path.open("rb"):  # an OSError that names it
+            pass
+        return {_stem(path): path}
+    files: dict[str, Path] = {}
+    for file in sorted(path.iterdir()):
+        # A result's own description is no table.
+        described = file.suffix == ".json" and file.with_suffix(".csv").exists()
+        if file.suffix.lower() not in dataset.LABEL_SUFFIXES or described:
+            continue
+        if _stem(file) in files:
+            raise ValueError(f"{files[_stem(file)]} and {file} have one name")
+        files[_stem(file)] = file
+    if not files:
+        raise ValueError(f"{path} has no files of labels in it")
+    return files
+
+
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _planes(spots: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Points of each plane; its name is empty where the table knows one plane only."""
+    axes = [n for n in ("frame", "channel", "z") if n in spots.columns]
+    if not axes:
+        return {"": spots[["y", "x"]].to_numpy(float)}
+    places = spots[axes].round().astype(int)
+    return {
+        "|" + ",".join(f"{n}{v}" for n, v in zip(axes, place, strict=True)): spots.loc[
+            rows.index, ["y", "x"]
+        ].to_numpy(float)
+        for place, rows in places.groupby(axes)
+    }
+
+
+def score(cases: Sequence[Case], methods: Sequence[Method]) -> pd.DataFrame:
+    """Score each method on each case.
+
+    Returns
+    -------
+    DataFrame
+        `method`, `case`, `source`, the scores of `evaluate`, `snr` (median of the labels)
+        and `density` (spots per 1000 px²) where there is an image.
+    """
+    about = [_about(case) for case in cases]
+    rows = []
+    for method in methods:
+        for index, case in enumerate(cases):
+            scores = asdict(evaluate(case.points, method.kept(index)))
+            rows.append(
+                {"method": method.name, "case": case.name, "source": case.source}
+                | scores
+                | about[index]
+            )
+    return pd.DataFrame(rows)
+
+
+def _about(case: Case) -> dict[str, float]:
+    if case.image is None:
+        return {}
+    sample = dataset.Sample(case.image, case.points, "", case.name, case.source)
+    return {
+        "snr": dataset.check(sample).snr,
+        "density": 1000 * len(case.points) / case.image.size,
+    }
+
+
+def summarize(table: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
+    """Mean scores with intervals, by group, and the differences between methods.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `score`.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        `methods`: each method's scores as (mean, low, high); `groups`: means of F1
+        integral by SNR and density; `differences`: for each two methods that of the F1
+        integral.
+    """
+    draws = _draws(table, seed)
+    names = list(dict.fromkeys(table["method"]))
+    scores = {
+        name: {s: _interval(_column(table, name, s), draws) for s in SCORES}
+        for name in names
+    }
+    differences = [
+        {
+            "methods": [a, b],
+            "f1_integral": _interval(
+                _column(table, a, "f1_integral") - _column(table, b, "f1_integral"), draws
+            ),
+        }
+        for a, b in combinations(names, 2)
+    ]
+    return {
+        "methods": scores,
+        "differences": differences,
+        "groups": _groups(table, names),
+        "cases": int(table["case"].nunique()),
+        "images": int(table["source"].nunique()),
+        "true_spots": int(table.loc[table["method"] == names[0], "n_truth"].sum()),
+    }
+
+
+def _column(table: pd.DataFrame, method: str, name: str) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = table.loc[table["method"] == method, name].to_numpy(
+        float
+    )
+    return values
+
+
+def _draws(table: pd.DataFrame, seed: int) -> list[NDArray[np.intp]]:
+    """Rows of each bootstrap draw: images with replacement, all cases of each."""
+    first = table["method"].iloc[0]
+    sources = table.loc[table["method"] == first, "source"].to_numpy()
+    members = [np.flatnonzero(sources == s) for s in dict.fromkeys(sources)]
+    rng = np.random.default_rng(seed)
+    return [
+        np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+        for _ in range(_DRAWS)
+    ]
+
+
+def _interval(
+    values: NDArray[np.float64], draws: Sequence[NDArray[np.intp]]
+) -> list[float | None]:
+    """Mean and 95 % interval; None where nothing is known."""
+    if not np.isfinite(values).any():
+        return [None, None, None]
+    means = [_mean(values[rows]) for rows in draws]
+    tail = (1 - _LEVEL) / 2
+    low, high = np.nanquantile(means, (tail, 1 - tail))
+    return [_mean(values), float(low), float(high)]
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _groups(table: pd.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = []
+    if "snr" not in table.columns:
+        return groups
+    edges = (-np.inf, *_SNR_EDGES, np.inf)
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        rows = table[(table["snr"] >= low) & (table["snr"] < high)]
+        groups += _group(f"SNR {low:g} to {high:g}", rows, names)
+    thirds = table["density"].quantile([0, 1 / 3, 2 / 3, 1]).to_numpy()
+    for i, title in enumerate(("low", "middle", "high")):
+        above = table["density"] > thirds[i] if i else table["density"] >= thirds[0]
+        rows = table[above & (table["density"] <= thirds[i + 1])]
+        text = f"{title} density, {thirds[i]:.2g} to {thirds[i + 1]:.2g} / 1000 px²"
+        groups += _group(text, rows, names)
+    return groups
+
+
+def _group(
+    title: str, rows: pd.DataFrame, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    if rows.empty:
+        return []
+    means = {name: _mean(_column(rows, name, "f1_integral")) for name in names}
+    n_cases = int(rows["case"].nunique())
+    return [{"group": title, "cases": n_cases, "f1_integral": means}]
+
+
+def plot(cases: Sequence[Case], methods: Sequence[Method], path: Path) -> None:
+    """Draw F1 against cutoff, precision against recall, and the errors, as PNG.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "plots need matplotlib; install it with: pip install 'blinkcore[plots]'"
+        ) from error
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    f1, precision_recall, errors = figure.subplots(1, 3)
+    for method in methods:
+        curves = [f1_curve(c.points, method.kept(i)) for i, c in enumerate(cases)]
+        (line,) = f1.plot(CUTOFFS, np.mean(curves, axis=0), label=method.name)
+        color = line.get_color()
+        places = _precision_recall(cases, method)
+        marker = "-" if len(places) > 1 else "o"
+        precision_recall.plot(*np.transpose(places)[::-1], marker, color=color)
+        distances = np.concatenate(
+            [_distances(c.points, method.kept(i)) for i, c in enumerate(cases)]
+        )
+        errors.hist(distances, np.linspace(0, 3, 31), histtype="step", color=color)
+    f1.set(xlabel="cutoff, px", ylabel="F1", ylim=(0, 1))
+    f1.legend()
+    precision_recall.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    precision_recall.set_title("over thresholds, at 3 px")
+    errors.set(xlabel="distance to the true spot, px", ylabel="spots")
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def _precision_recall(
+    cases: Sequence[Case], method: Method
+) -> list[tuple[float, float]]:
+    if method.threshold is None:
+        return [_counts(cases, [method.kept(i) for i in range(len(cases))])]
+    return [
+        _counts(cases, [s[s[:, 2] > t, :2] for s in method.spots]) for t in THRESHOLDS
+    ]
+
+
+def _counts(
+    cases: Sequence[Case], detected: Sequence[NDArray[np.float64]]
+) -> tuple[float, float]:
+    """Precision and recall over all spots of all cases."""
+    results = [evaluate(c.points, d) for c, d in zip(cases, detected, strict=True)]
+    matched = sum(r.n_matched for r in results)
+    n_found = max(1, sum(r.n_detected for r in results))
+    return matched / n_found, matched / max(1, sum(r.n_truth for r in results))
+
+
+def _distances(
+    truth: NDArray[np.float64], detected: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    if len(truth) == 0 or len(detected) == 0:
+        return np.empty(0)
+    pairs = match(truth, detected, cutoff=float(CUTOFFS[-1]))
+    return np.hypot(*(truth[pairs[:, 0]] - detected[pairs[:, 1]]).T)

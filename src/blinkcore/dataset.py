@@ -1,0 +1,483 @@
+"""Data sets: labelled images, split into parts for training, validation and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy import ndimage, spatial
+
+from blinkcore import io
+from blinkcore.io import npz
+from blinkcore.normalize import plane_scaling
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from blinkcore.image import Image, PixelSize, Plane
+    from blinkcore.simulate import Scene
+
+PARTS = npz.PARTS
+LABEL_SUFFIXES = (
+    ".csv", ".txt", ".tsv", ".parquet", ".json", ".geojson", ".xml", ".roi", ".zip",
+)  # fmt: skip
+DUPLICATE = 0.5  # px; nearer labels are one spot labelled twice
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled plane, or a tile of one.
+
+    Attributes
+    ----------
+    image : ndarray, shape (height, width)
+        Of any real type.
+    points : ndarray of float64, shape (n, 2)
+        y, x in px; an integer is the centre of a pixel. A sample without any teaches too.
+    part : {"train", "valid", "test"}
+        What it is for.
+    name : str
+        Of the plane or tile.
+    source : str
+        The image that it comes from; all samples of one are in the same part.
+    """
+
+    image: NDArray[Any]
+    points: NDArray[np.float64]
+    part: str
+    name: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples of all parts."""
+
+    samples: tuple[Sample, ...]
+
+    def part(self, name: str) -> tuple[Sample, ...]:
+        """Give the samples of one part.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        chosen = tuple(s for s in self.samples if s.part == name)
+        if not chosen:
+            there = ", ".join(sorted({s.part for s in self.samples})) or "nothing"
+            raise ValueError(f"the data set has no part {name!r}, only {there}")
+        return chosen
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as `.npz`, whole or not at all."""
+        npz.write([vars(sample) for sample in self.samples], Path(path))
+
+
+class Pairs(NamedTuple):
+    """Images with their labels, and what has no partner."""
+
+    pairs: list[tuple[Path, Path]]
+    images_alone: list[Path]
+    labels_alone: list[Path]
+
+
+def load_dataset(path: str | os.PathLike[str]) -> Dataset:
+    """Load a data set of blinkcore or deepBlink (.npz).
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is neither.
+    """
+    return Dataset(tuple(Sample(**_known(s)) for s in npz.read(Path(path))))
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in Sample.__dataclass_fields__}
+
+
+def pair_by_name(images: Iterable[Path], labels: Iterable[Path]) -> Pairs:
+    """Find the labels of each image by their names.
+
+    The same name without suffix, or one that begins or ends with the image's name
+    (`a.tif` with `a_points.csv` or `RoiSet_a.zip`); the longest such image name wins.
+
+    Parameters
+    ----------
+    images, labels : iterable of Path
+        Files.
+
+    Returns
+    -------
+    Pairs
+
+    Raises
+    ------
+    ValueError
+        If two labels, or two images, are meant by one name.
+    """
+    images, labels = sorted(images), sorted(labels)
+    by_stem: dict[str, Path] = {}
+    for image in images:
+        if image.stem in by_stem:
+            raise ValueError(
+                f"{by_stem[image.stem]} and {image} have one name; labels are found by name"
+            )
+        by_stem[image.stem] = image
+    found: dict[Path, Path] = {}
+    alone = []
+    for label in labels:
+        stem = label.name.partition(".")[0] if label.stem not in by_stem else label.stem
+        fitting = [s for s in by_stem if stem.startswith(s) or stem.endswith(s)]
+        if not fitting:
+            alone.append(label)
+            continue
+        image = by_stem[stem if stem in by_stem else max(fitting, key=len)]
+        if image in found:
+            raise ValueError(f"{found[image]} and {label} both fit the image {image}")
+        found[image] = label
+    pairs = [(image, found[image]) for image in images if image in found]
+    return Pairs(pairs, [i for i in images if i not in found], alone)
+
+
+def create(
+    pairs: Sequence[tuple[Path, Path]],
+    *,
+    tile: int | None = None,
+    split: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    seed: int = 0,
+    unit: str = "auto",
+    axes: str | None = None,
+    channel: int | None = None,
+    pixel_size: PixelSize | None = None,
+) -> Dataset:
+    """Make a data set of images and labels.
+
+    Parameters
+    ----------
+    pairs : sequence of (Path, Path)
+        Image and labels, see `pair_by_name`. Of a stack every plane is a sample.
+    tile : int, optional
+        Largest side of a sample in px; larger planes are cut evenly, nothing is lost.
+    split : tuple of float
+        Shares of the images for training, validation and test.
+    seed : int
+        Of the split.
+    unit : {"auto", "px", "um"}
+        Of the labels, see `blinkcore.io.read_labels`.
+    axes, channel, pixel_size
+        See `blinkcore.predict.predict`.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    OSError, ValueError
+        Of a file that cannot be read, by name.
+    """
+    if not pairs:
+        raise ValueError("there is no image with labels")
+    parts = _split([str(image) for image, _ in pairs], split, seed)
+    samples: list[Sample] = []
+    for path, labels in pairs:
+        image = io.read_image(
+            path, axes=axes, pixel_size=pixel_size, rgb=channel is not None
+        )
+        sizes = {axis: image.size(axis) for axis in "CZT"}
+        spots = io.read_labels(
+            labels, unit=unit, pixel_size=image.pixel_size, sizes=sizes
+        )
+        _check_places(spots, image, labels)
+        for plane in image.planes(channel):
+            name = path.stem + _place_name(plane, image)
+            points = _points_of(spots, plane, image)
+            whole = Sample(plane.data, points, parts[str(path)], name, str(path))
+            samples += _tiles(whole, tile)
+    return Dataset(tuple(samples))
+
+
+def of_scenes(
+    scenes: Sequence[Scene], split: tuple[float, float, float], seed: int
+) -> Dataset:
+    """Make a data set of simulated scenes, split as `create` splits images."""
+    names = [f"scene{i:05d}" for i in range(len(scenes))]
+    parts = _split(names, split, seed)
+    return Dataset(
+        tuple(
+            Sample(scene.image, scene.points, parts[name], name, name)
+            for name, scene in zip(names, scenes, strict=True)
+        )
+    )
+
+
+def _split(
+    sources: Sequence[str], shares: tuple[float, float, float], seed: int
+) -> dict[str, str]:
+    """Part of each image; each part with a share gets one as long as there are enough."""
+    if min(shares) < 0 or sum(shares) <= 0:
+        raise ValueError(f"split must be shares of train, valid and test, got {shares}")
+    wanted = np.array(shares) / sum(shares) * len(sources)
+    counts = np.floor(wanted).astype(int)
+    for part in (0, 1, 2):  # training first
+        if wanted[part] > 0 and counts[part] == 0 and counts.sum() < len(sources):
+            counts[part] = 1
+    while counts.sum() < len(sources):
+        counts[int(np.argmax(wanted - counts))] += 1
+    order = np.random.default_rng(seed).permutation(len(sources))
+    names = np.repeat(PARTS, counts)
+    return {sources[i]: str(name) for i, name in zip(order, names, strict=True)}
+
+
+_COLUMNS = {"T": "frame", "C": "channel", "Z": "z"}
+
+
+def _check_places(spots: pd.DataFrame, image: Image, path: Path) -> None:
+    """Refuse labels that do not say which plane of a stack they are in."""
+    for axis, name in _COLUMNS.items():
+        if image.size(axis) > 1 and _column_of(axis, spots, image) is None and axis != "C":
+            raise ValueError(
+                f"{path} does not say in which {name} its spots are, and the image has "
+                f"{image.size(axis)}"
+            )
+
+
+def _column_of(axis: str, spots: pd.DataFrame, image: Image) -> str | None:
+    """Column with the place along an axis; a stack of one axis may call it z or frame."""
+    if _COLUMNS[axis] in spots.columns:
+        return _COLUMNS[axis]
+    other = {"T": "Z", "Z": "T"}.get(axis)
+    if other and image.size(other) == 1 and _COLUMNS[other] in spots.columns:
+        return _COLUMNS[other]
+    return None
+
+
+def _points_of(
+    spots: pd.DataFrame, plane: Plane, image: Image
+) -> NDArray[np.float64]:
+    at = {"T": plane.frame, "C": plane.channel, "Z": plane.z}
+    kept = np.ones(len(spots), bool)
+    for axis, index in at.items():
+        column = _column_of(axis, spots, image)
+        if image.size(axis) > 1 and column is not None:
+            kept &= np.rint(spots[column].to_numpy(float)) == index
+    points: NDArray[np.float64] = spots.loc[kept, ["y", "x"]].to_numpy(float)
+    return points
+
+
+def _place_name(plane: Plane, image: Image) -> str:
+    at = {"T": plane.frame, "C": plane.channel, "Z": plane.z}
+    return "".join(f"-{a.lower()}{at[a]}" for a in "TCZ" if image.size(a) > 1)
+
+
+def _tiles(sample: Sample, tile: int | None) -> list[Sample]:
+    if tile is None or max(sample.image.shape) <= tile:
+        return [sample]
+    rows, cols = (
+        np.linspace(0, n, int(np.ceil(n / tile)) + 1).astype(int)
+        for n in sample.image.shape
+    )
+    tiles = []
+    points = sample.points
+    for top, bottom in zip(rows[:-1], rows[1:], strict=True):
+        for left, right in zip(cols[:-1], cols[1:], strict=True):
+            low, high = np.array([top, left]) - 0.5, np.array([bottom, right]) - 0.5
+            inside = ((points >= low) & (points < high)).all(axis=1)
+            tiles.append(
+                Sample(
+                    sample.image[top:bottom, left:right],
+                    points[inside] - [top, left],
+                    sample.part,
+                    f"{sample.name}-y{top}-x{left}",
+                    sample.source,
+                )
+            )
+    return tiles
+
+
+# What may be wrong with labels.
+
+
+@dataclass(frozen=True)
+class Check:
+    """What stands out in the labels of one sample.
+
+    Attributes
+    ----------
+    name : str
+        Of the sample.
+    n_spots : int
+        Labels.
+    snr : float
+        Median of the labels' local contrast over the noise; NaN without labels.
+    n_outside, n_duplicates, n_shared_cell : int
+        Labels outside the image, nearer than 0.5 px to another, and second ones in a
+        square of 4 px.
+    dark : float
+        Share of labels that stand on no maximum of the image.
+    shift_y, shift_x : float
+        Mean distance in px from the labels to the centres of light around them.
+    swapped : bool
+        Whether the labels fit only with x and y exchanged.
+    """
+
+    name: str
+    n_spots: int
+    snr: float
+    n_outside: int
+    n_duplicates: int
+    n_shared_cell: int
+    dark: float
+    shift_y: float
+    shift_x: float
+    swapped: bool
+
+    @property
+    def problems(self) -> list[str]:
+        """Sentences for what should be looked at."""
+        said = []
+        if self.n_outside:
+            said.append(f"{self.n_outside} labels are outside the image")
+        if self.n_duplicates:
+            said.append(f"{self.n_duplicates} labels are nearer than 0.5 px to another")
+        if self.swapped:
+            said.append("the labels fit the bright places only with x and y exchanged")
+        elif self.n_spots >= 5 and self.dark > 0.5:
+            said.append(f"{self.dark:.0%} of the labels are on no bright place")
+        shift = np.array([self.shift_y, self.shift_x])
+        if not self.swapped and self.n_spots >= 10 and np.abs(shift).max() > 0.3:
+            said.append(
+                f"the labels lie {self.shift_y:+.2f}, {self.shift_x:+.2f} px (y, x) from "
+                "the centres of the light: another origin of coordinates?"
+            )
+        return said
+
+
+def check(sample: Sample) -> Check:
+    """Look for mistakes in the labels of a sample."""
+    points, shape = sample.points, np.array(sample.image.shape)
+    inside = ((points >= -0.5) & (points < shape - 0.5)).all(axis=1)
+    smooth = _smooth(sample.image)
+    contrast = _contrast(smooth, points[inside])
+    flipped = points[:, ::-1]
+    fits = ((flipped >= -0.5) & (flipped < shape - 0.5)).all(axis=1)
+    here, there = _bright(smooth, points[inside]), _bright(smooth, flipped[fits])
+    swapped = (
+        len(points) >= 5 and fits.mean() > 0.8 and there > 0.5 and there > here + 0.3
+    )
+    shift = _shift(sample.image, points[inside])
+    cells = np.floor((points + 0.5) / 4)
+    return Check(
+        name=sample.name,
+        n_spots=len(points),
+        snr=float(np.median(contrast)) if len(contrast) else float("nan"),
+        n_outside=int((~inside).sum()),
+        n_duplicates=_n_near(points, DUPLICATE),
+        n_shared_cell=len(points) - len(np.unique(cells, axis=0)),
+        dark=1.0 - here if inside.any() else 0.0,
+        shift_y=float(shift[0]),
+        shift_x=float(shift[1]),
+        swapped=bool(swapped),
+    )
+
+
+def _n_near(points: NDArray[np.float64], distance: float) -> int:
+    if len(points) < 2:
+        return 0
+    nearest, _ = spatial.cKDTree(points).query(points, k=2)
+    return int((nearest[:, 1] < distance).sum() // 2)
+
+
+def _smooth(image: NDArray[Any]) -> NDArray[np.float32]:
+    """The image in units of its noise, background off, smoothed a little."""
+    scaling = plane_scaling(image, "noise")
+    pixels = np.nan_to_num((image.astype(np.float32) - scaling.center) / scaling.scale)
+    fine = ndimage.gaussian_filter(pixels, 1.0)
+    coarse = ndimage.gaussian_filter(pixels, 5.0)
+    difference: NDArray[np.float32] = fine - coarse
+    return difference
+
+
+def _contrast(
+    smooth: NDArray[np.float32], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Contrast over noise at each point, on the scale of the pixels themselves.
+
+    Smoothing by 1 px leaves 0.28 of the noise; a spot of the same width loses half.
+    """
+    at = np.rint(points).astype(int).T
+    return 2.0 * smooth[at[0], at[1]].astype(float) if len(points) else np.empty(0)
+
+
+def _bright(smooth: NDArray[np.float32], points: NDArray[np.float64]) -> float:
+    """Share of points within 1 px of a local maximum that rises from the noise."""
+    if len(points) == 0:
+        return 0.0
+    peaks = (smooth == ndimage.maximum_filter(smooth, 5)) & (smooth > 0.6)
+    near = ndimage.maximum_filter(peaks, 3)
+    at = np.rint(points).astype(int).T
+    return float(near[at[0], at[1]].mean())
+
+
+def _shift(image: NDArray[Any], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median distance (y, x) from points to the centres of light in 7 x 7 px."""
+    scaling = plane_scaling(image, "noise")
+    pixels = np.nan_to_num((image.astype(float) - scaling.center) / scaling.scale)
+    offsets = np.arange(-3, 4)
+    moved = []
+    for y, x in points:
+        row, col = round(y), round(x)
+        window = pixels[max(0, row - 3) : row + 4, max(0, col - 3) : col + 4]
+        if window.shape != (7, 7):
+            continue
+        light = np.clip(window - np.quantile(window, 0.5), 0, None)
+        total = light.sum()
+        if total > 0:
+            centre_y = row + (light.sum(axis=1) @ offsets) / total
+            centre_x = col + (light.sum(axis=0) @ offsets) / total
+            moved.append((y - centre_y, x - centre_x))
+    return np.median(moved, axis=0) if moved else np.zeros(2)
+
+
+def summary(dataset: Dataset) -> list[dict[str, Any]]:
+    """Count what is in each part.
+
+    Returns
+    -------
+    list of dict
+        One a part: `part`, `images`, `samples`, `empty` samples, `spots`, `density`
+        (spots per 1000 px²), `snr` (10 %, 50 % and 90 % of the samples' medians).
+    """
+    rows = []
+    for part in PARTS:
+        samples = [s for s in dataset.samples if s.part == part]
+        if not samples:
+            continue
+        checks = [check(s) for s in samples]
+        n = sum(c.n_spots for c in checks)
+        area = sum(s.image.size for s in samples)
+        snr = [c.snr for c in checks if np.isfinite(c.snr)]
+        rows.append(
+            {
+                "part": part,
+                "images": len({s.source for s in samples}),
+                "samples": len(samples),
+                "empty": sum(c.n_spots == 0 for c in checks),
+                "spots": n,
+                "density": 1000 * n / area,
+                "snr": [float(q) for q in np.quantile(snr, (0.1, 0.5, 0.9))]
+                if snr
+                else [],
+            }
+        )
+    return rows

@@ -1,0 +1,181 @@
+"""Which crops to label next: the ones that a model is least sure of.
+
+A crop's worth is the entropy of its spots' probabilities, weighted by how unlike its
+contrast is to what is labelled already; crops of one image that are alike count once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from blinkcore import io
+from blinkcore.files import whole_file
+from blinkcore.normalize import normalized, plane_scaling
+from blinkcore.predict import find_spots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from blinkcore.dataset import Sample
+    from blinkcore.model import Model
+
+_LEAST = 0.05  # probability below which nothing is doubtful
+_LEVELS = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # quantiles that describe a crop
+
+
+class Crop(NamedTuple):
+    """A piece of an image that is worth labelling.
+
+    Attributes
+    ----------
+    path : Path
+        The image.
+    name : str
+        Of the crop: the image's, the plane's and the place's.
+    pixels : ndarray, shape (height, width)
+        As in the image.
+    points : ndarray of float64, shape (n, 3)
+        What the model finds: y, x in px of the crop, and probability. To begin with.
+    doubt : float
+        Entropy of the probabilities, bits.
+    novelty : float
+        Distance from what is labelled, 0 where nothing is.
+    worth : float
+        What it was ranked by.
+    """
+
+    path: Path
+    name: str
+    pixels: NDArray[Any]
+    points: NDArray[np.float64]
+    doubt: float
+    novelty: float
+    worth: float
+
+
+def suggest(
+    paths: Iterable[Path],
+    model: Model,
+    *,
+    known: Sequence[Sample] = (),
+    count: int = 10,
+    crop: int = 128,
+    axes: str | None = None,
+) -> list[Crop]:
+    """Rank the crops of images by what their labels would teach a model.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Images.
+    model : Model
+        Whose doubts count.
+    known : sequence of Sample
+        What is labelled already: the more unlike it a crop is, the better.
+    count : int
+        Crops to choose.
+    crop : int
+        Their side in px; smaller images are taken whole.
+    axes : str, optional
+        See `blinkcore.io.read_image`.
+
+    Returns
+    -------
+    list of Crop
+        The best first, at most `count`.
+    """
+    labelled = np.array([_description(s.image) for s in known])
+    crops = [c for p in paths for c in _crops_of(p, model, labelled, crop, axes)]
+    chosen: list[Crop] = []
+    described: list[NDArray[np.float64]] = []
+    left = [(c, _description(c.pixels)) for c in crops]
+    while left and len(chosen) < count:
+        # Each next one should differ from those chosen before it.
+        values = [
+            c.worth * (1.0 - np.exp(-_distance(d, np.array(described)))) for c, d in left
+        ]
+        best = int(np.argmax(values))
+        found, description = left.pop(best)
+        chosen.append(found)
+        described.append(description)
+    return chosen
+
+
+def write(crops: Sequence[Crop], folder: Path) -> None:
+    """Write crops as TIFF, what the model finds as CSV, and `suggest.csv`."""
+    rows = []
+    for rank, crop in enumerate(crops, start=1):
+        base = folder / f"{rank:03d}_{crop.name}"
+        io.write_image(crop.pixels, base.with_name(base.name + ".tif"))
+        found = pd.DataFrame(crop.points, columns=["y", "x", "probability"])
+        io.write_spots(found, base.with_name(base.name + ".csv"))
+        rows.append(
+            {
+                "rank": rank, "crop": base.name, "image": str(crop.path),
+                "worth": crop.worth, "doubt": crop.doubt, "novelty": crop.novelty,
+            }
+        )  # fmt: skip
+    with whole_file(folder / "suggest.csv") as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.4g")
+
+
+def _crops_of(
+    path: Path,
+    model: Model,
+    labelled: NDArray[np.float64],
+    side: int,
+    axes: str | None,
+) -> list[Crop]:
+    image = io.read_image(path, axes=axes)
+    crops = []
+    for plane in image.planes():
+        spots = find_spots(plane.data, model, threshold=_LEAST)[:, :3]
+        at = {"t": plane.frame, "c": plane.channel, "z": plane.z}
+        place = "".join(f"-{a}{n}" for a, n in at.items() if image.size(a.upper()) > 1)
+        for top, left in _corners(plane.data.shape, side):
+            pixels = plane.data[top : top + side, left : left + side]
+            points = spots[:, :2] - [top, left]
+            inside = ((points >= -0.5) & (points < np.array(pixels.shape) - 0.5)).all(1)
+            here = np.column_stack([points[inside], spots[inside, 2]])
+            doubt = _entropy(here[:, 2])
+            novelty = _distance(_description(pixels), labelled) if len(labelled) else 0.0
+            worth = (doubt + 1.0) * (1.0 + novelty)
+            name = f"{path.stem}{place}-y{top}-x{left}"
+            crops.append(
+                Crop(path, name, np.array(pixels), here, doubt, novelty, worth)
+            )
+    return crops
+
+
+def _corners(shape: tuple[int, ...], side: int) -> list[tuple[int, int]]:
+    """Upper left corners of squares that cover a plane, evenly overlapping."""
+    starts = [
+        np.linspace(0, max(0, n - side), -(-n // side)).round().astype(int)
+        for n in shape
+    ]
+    return [(int(top), int(left)) for top in starts[0] for left in starts[1]]
+
+
+def _entropy(probability: NDArray[np.float64]) -> float:
+    p = np.clip(probability, 1e-6, 1 - 1e-6)
+    return float(-(p * np.log2(p) + (1 - p) * np.log2(1 - p)).sum())
+
+
+def _description(image: NDArray[Any]) -> NDArray[np.float64]:
+    """Quantiles of the normalized pixels, on a scale that compresses bright ones."""
+    pixels = normalized(image, plane_scaling(image, "noise"))
+    quantiles: NDArray[np.float64] = np.arcsinh(np.quantile(pixels, _LEVELS))
+    return quantiles
+
+
+def _distance(one: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+    """Distance to the nearest of some descriptions; far where there is none."""
+    if len(others) == 0:
+        return 3.0
+    return float(np.sqrt(((others - one) ** 2).mean(axis=1)).min())
