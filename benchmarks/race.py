@@ -110,7 +110,7 @@ class Dilated(Blink):
 
     def __init__(self, filters=16, depth=3):
         super().__init__(filters, depth)
-        for block, dilation in zip(self.middle, (1, 2, 4)):
+        for block, dilation in zip(self.middle, (1, 2, 4), strict=True):
             block[0].dilation = block[0].padding = (dilation, dilation)
 
 

@@ -86,7 +86,8 @@ std::vector<Spot> decode(const float* grid, bool has_error, std::size_t n_rows, 
                          const DecodeOptions& options) {
     const bool merges = options.merge_distance > 0.0;
     const double least = merges ? std::min(options.threshold, kSmallestPart) : options.threshold;
-    const std::vector<Claim> claims = collect_claims(grid, has_error, n_rows, n_cols, options, least);
+    const std::vector<Claim> claims =
+        collect_claims(grid, has_error, n_rows, n_cols, options, least);
 
     std::vector<std::size_t> order(claims.size());
     std::iota(order.begin(), order.end(), std::size_t{0});

@@ -58,8 +58,7 @@ py::tuple decode(const FloatArray& grid, double cell_size, double origin, double
         py::gil_scoped_release release;
         for (py::ssize_t i = 0; i < n_grids; ++i) {
             const auto first = static_cast<std::size_t>(i * n_channels) * n_rows * n_cols;
-            auto found =
-                blinkcore::decode(data + first, n_channels == 4, n_rows, n_cols, options);
+            auto found = blinkcore::decode(data + first, n_channels == 4, n_rows, n_cols, options);
             index.insert(index.end(), found.size(), i);
             spots.insert(spots.end(), found.begin(), found.end());
         }

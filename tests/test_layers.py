@@ -13,7 +13,17 @@ LAYERS = [
     {"train", "predict", "convert"},
     {"model", "losses", "dataset"},
     {"presets"},
-    {"fdr", "io", "grid", "normalize", "simulate", "networks", "evaluate", "overlay"},
+    {
+        "fdr",
+        "io",
+        "grid",
+        "normalize",
+        "simulate",
+        "networks",
+        "evaluate",
+        "overlay",
+        "measure",
+    },
     {"spots"},
     {"image", "files", "_core", "__init__"},
 ]

@@ -40,16 +40,16 @@ def test_a_miss_a_false_spot_and_a_wrong_position_cost():
         assert loss_of(wrong, cells, cells[:, 1:]) > best
     moved = cells[:, 1:] + 0.25  # half a px in y and x: 0.5 px² a spot
     cost = loss_of(raw_of(cells), cells, moved) - best
-    torch.testing.assert_close(cost, torch.tensor(2.0 * 0.5 * 2 / 64), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        cost, torch.tensor(2.0 * 0.5 * 2 / 64), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_offsets_of_empty_cells_do_not_matter():
     cells = truth()
     moved = cells[:, 1:] + 5 * (1 - cells[:, :1])
     best = loss_of(raw_of(cells), cells, cells[:, 1:])
-    torch.testing.assert_close(
-        loss_of(raw_of(cells), cells, moved), best
-    )
+    torch.testing.assert_close(loss_of(raw_of(cells), cells, moved), best)
 
 
 def test_the_best_error_is_the_distance_itself():

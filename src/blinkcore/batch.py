@@ -100,9 +100,10 @@ class Options:
     output : Path or None
         A folder for one table an input; a `.csv` or `.parquet` file for one of all;
         None: standard output.
-    format : str
-        Suffix of the tables in a folder or on standard output.
-    threshold, fdr, channel, axes, pixel_size
+    formats : tuple of str
+        Suffixes of the files for an input in a folder, see `blinkcore.io.WRITERS`; the
+        first is its result, the others lie beside it. On standard output the first.
+    threshold, fdr, radius, channel, axes, pixel_size
         See `blinkcore.predict.predict`.
     overlay : Path or None
         Folder for pictures with the spots circled, `<name>.overlay.png`.
@@ -112,9 +113,10 @@ class Options:
 
     model: Model
     output: Path | None
-    format: str = ".csv"
+    formats: tuple[str, ...] = (".csv",)
     threshold: float | None = None
     fdr: float | None = None
+    radius: float | None = None
     channel: int | None = None
     axes: str | None = None
     pixel_size: PixelSize | None = None
@@ -144,6 +146,7 @@ class Options:
             "threshold": self._threshold(),
             "options": {
                 "fdr": self.fdr,
+                "radius": self.radius,
                 "channel": self.channel,
                 "axes": self.axes,
                 "pixel_size_um": None if size is None else size._asdict(),
@@ -257,7 +260,9 @@ def _one(
 ) -> Event:
     """Find spots in one file and write them; errors become events."""
     target = (
-        None if collected else (options.output or Path()) / f"{name}{options.format}"
+        None
+        if collected
+        else (options.output or Path()) / f"{name}{options.formats[0]}"
     )
     output = str(target or options.output or "-")
     n_written = None
@@ -269,8 +274,11 @@ def _one(
         if collected is not None:
             collected.add(spots, record)
         elif target is not None:
-            io.write_spots(spots, target)
-            write_json(sidecar(options, [record]), target.with_suffix(".json"))
+            _write(spots, image, target, item.path)
+            for suffix in options.formats[1:]:
+                beside = target.with_name(Path(name).name + suffix)
+                _write(spots, image, beside, item.path)
+            write_json(sidecar(options, [record]), _beside(target))
         n_written = len(spots)
         if options.overlay is not None:
             _write_overlays(image, spots, options.overlay / name, options.channel)
@@ -285,6 +293,17 @@ def _one(
     return Event("result", item.name, output, len(spots))
 
 
+def _write(spots: pd.DataFrame, image: Image, path: Path, source: Path) -> None:
+    sizes = {axis: image.size(axis) for axis in "TCZYX"}
+    io.write_spots(spots, path, image=source, sizes=sizes, pixel_size=image.pixel_size)
+
+
+def _beside(table: Path) -> Path:
+    """Where the description of a result is: `a.json` for `a.csv` and `a.isbi.xml`."""
+    suffix = next(w for w in io.WRITERS if table.name.lower().endswith(w))
+    return table.with_name(table.name[: -len(suffix)] + ".json")
+
+
 def _is_done(item: Input, table: Path | None, options: Options) -> bool:
     """Whether a table of the same image, model and options is there.
 
@@ -294,7 +313,7 @@ def _is_done(item: Input, table: Path | None, options: Options) -> bool:
         return False
     before = _read_sidecar(table)
     if before is None:
-        for path in (table, table.with_suffix(".json")):
+        for path in (table, _beside(table)):
             if path.exists() and not _is_ours(path):
                 raise ValueError(
                     f"{path} is there and not a result of blinkcore; choose another "
@@ -322,7 +341,7 @@ def _is_ours(path: Path) -> bool:
 def _read_sidecar(table: Path) -> dict[str, Any] | None:
     """Read what lies beside a table; None if it is not there or not ours."""
     try:
-        content = json.loads(table.with_suffix(".json").read_text("utf-8"))
+        content = json.loads(_beside(table).read_text("utf-8"))
         ours = isinstance(content["images"], list) and "blinkcore" in content
         return content if ours else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -343,6 +362,7 @@ def _predict(
         options.model,
         threshold=options.threshold,
         fdr=options.fdr,
+        radius=options.radius,
         channel=options.channel,
     )
     names = [writable(item.name)] * len(spots)
@@ -397,7 +417,7 @@ class _Collected:
         before = _read_sidecar(table)
         if before is None:
             raise ValueError(
-                f"{table} has no readable {table.with_suffix('.json').name} beside it; "
+                f"{table} has no readable {_beside(table).name} beside it; "
                 "without --skip-existing the table is made anew"
             )
         if any(before.get(k) != v for k, v in options.recorded().items()):
@@ -430,12 +450,12 @@ class _Collected:
         table = self._table()
         if path is None:
             if last:
-                tables.write_to(table, sys.stdout.buffer, self.options.format)
+                tables.write_to(table, sys.stdout.buffer, self.options.formats[0])
                 sys.stdout.buffer.flush()
             return
         try:
             io.write_spots(table, path)
-            write_json(sidecar(self.options, self.records), path.with_suffix(".json"))
+            write_json(sidecar(self.options, self.records), _beside(path))
         except _FAILURES as error:
             if last:
                 raise OSError(_rescued(table, path, error)) from error

@@ -6,9 +6,8 @@ images (tiles of one image are drawn together), for differences over the same dr
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from blinkcore.model import Model, load_model
 from blinkcore.predict import find_spots
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
@@ -133,7 +133,8 @@ def _run(
         )
     least = model.metadata.threshold if threshold is None else threshold
     lowest = min(least, float(THRESHOLDS[0]))
-    spots = [find_spots(c.image, model, threshold=lowest)[:, :3] for c in cases]
+    images = [case.image for case in cases if case.image is not None]
+    spots = [find_spots(image, model, threshold=lowest)[:, :3] for image in images]
     return Method(name, spots, least)
 
 
@@ -205,7 +206,8 @@ def score(cases: Sequence[Case], methods: Sequence[Method]) -> pd.DataFrame:
                 | scores
                 | about[index]
             )
-    return pd.DataFrame(rows)
+    table: pd.DataFrame = pd.DataFrame(rows)
+    return table
 
 
 def _about(case: Case) -> dict[str, float]:
@@ -245,7 +247,8 @@ def summarize(table: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
         {
             "methods": [a, b],
             "f1_integral": _interval(
-                _column(table, a, "f1_integral") - _column(table, b, "f1_integral"), draws
+                _column(table, a, "f1_integral") - _column(table, b, "f1_integral"),
+                draws,
             ),
         }
         for a, b in combinations(names, 2)
@@ -274,7 +277,9 @@ def _draws(table: pd.DataFrame, seed: int) -> list[NDArray[np.intp]]:
     members = [np.flatnonzero(sources == s) for s in dict.fromkeys(sources)]
     rng = np.random.default_rng(seed)
     return [
-        np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+        np.concatenate(
+            [members[i] for i in rng.integers(len(members), size=len(members))]
+        )
         for _ in range(_DRAWS)
     ]
 
@@ -301,7 +306,7 @@ def _groups(table: pd.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
     if "snr" not in table.columns:
         return groups
     edges = (-np.inf, *_SNR_EDGES, np.inf)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         rows = table[(table["snr"] >= low) & (table["snr"] < high)]
         groups += _group(f"SNR {low:g} to {high:g}", rows, names)
     thirds = table["density"].quantile([0, 1 / 3, 2 / 3, 1]).to_numpy()
@@ -352,7 +357,9 @@ def plot(cases: Sequence[Case], methods: Sequence[Method], path: Path) -> None:
         errors.hist(distances, np.linspace(0, 3, 31), histtype="step", color=color)
     f1.set(xlabel="cutoff, px", ylabel="F1", ylim=(0, 1))
     f1.legend()
-    precision_recall.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    precision_recall.set(
+        xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02)
+    )
     precision_recall.set_title("over thresholds, at 3 px")
     errors.set(xlabel="distance to the true spot, px", ylabel="spots")
     with whole_file(path) as temporary:
@@ -385,4 +392,6 @@ def _distances(
     if len(truth) == 0 or len(detected) == 0:
         return np.empty(0)
     pairs = match(truth, detected, cutoff=float(CUTOFFS[-1]))
-    return np.hypot(*(truth[pairs[:, 0]] - detected[pairs[:, 1]]).T)
+    y, x = (truth[pairs[:, 0]] - detected[pairs[:, 1]]).T
+    distances: NDArray[np.float64] = np.hypot(y, x)
+    return distances

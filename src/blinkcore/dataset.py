@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -245,7 +246,11 @@ _COLUMNS = {"T": "frame", "C": "channel", "Z": "z"}
 def _check_places(spots: pd.DataFrame, image: Image, path: Path) -> None:
     """Refuse labels that do not say which plane of a stack they are in."""
     for axis, name in _COLUMNS.items():
-        if image.size(axis) > 1 and _column_of(axis, spots, image) is None and axis != "C":
+        if (
+            image.size(axis) > 1
+            and _column_of(axis, spots, image) is None
+            and axis != "C"
+        ):
             raise ValueError(
                 f"{path} does not say in which {name} its spots are, and the image has "
                 f"{image.size(axis)}"
@@ -262,9 +267,7 @@ def _column_of(axis: str, spots: pd.DataFrame, image: Image) -> str | None:
     return None
 
 
-def _points_of(
-    spots: pd.DataFrame, plane: Plane, image: Image
-) -> NDArray[np.float64]:
+def _points_of(spots: pd.DataFrame, plane: Plane, image: Image) -> NDArray[np.float64]:
     at = {"T": plane.frame, "C": plane.channel, "Z": plane.z}
     kept = np.ones(len(spots), bool)
     for axis, index in at.items():
@@ -289,8 +292,8 @@ def _tiles(sample: Sample, tile: int | None) -> list[Sample]:
     )
     tiles = []
     points = sample.points
-    for top, bottom in zip(rows[:-1], rows[1:], strict=True):
-        for left, right in zip(cols[:-1], cols[1:], strict=True):
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(cols):
             low, high = np.array([top, left]) - 0.5, np.array([bottom, right]) - 0.5
             inside = ((points >= low) & (points < high)).all(axis=1)
             tiles.append(
@@ -399,7 +402,7 @@ def _n_near(points: NDArray[np.float64], distance: float) -> int:
 
 
 def _smooth(image: NDArray[Any]) -> NDArray[np.float32]:
-    """The image in units of its noise, background off, smoothed a little."""
+    """Give the image in units of its noise, without background, smoothed a little."""
     scaling = plane_scaling(image, "noise")
     pixels = np.nan_to_num((image.astype(np.float32) - scaling.center) / scaling.scale)
     fine = ndimage.gaussian_filter(pixels, 1.0)

@@ -77,7 +77,9 @@ class Blink(nn.Module):
 
     def activate(self, raw: Tensor) -> Tensor:
         """Turn raw values into a grid."""
-        return torch.cat([torch.sigmoid(raw[:, :1]), raw[:, 1:3].clamp(0.0, 1.0)], dim=1)
+        return torch.cat(
+            [torch.sigmoid(raw[:, :1]), raw[:, 1:3].clamp(0.0, 1.0)], dim=1
+        )
 
     def offsets(self, raw: Tensor) -> Tensor:
         """Offsets as the loss wants them: linear, with a gradient beyond the cell too."""

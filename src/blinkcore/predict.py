@@ -12,6 +12,8 @@ import pandas as pd
 from blinkcore import grid, io
 from blinkcore.fdr import LEAST_PROBABILITY, check_fdr, keep_for_fdr
 from blinkcore.image import Image, PixelSize, in_order
+from blinkcore.measure import NAMES as MEASURED
+from blinkcore.measure import measure
 from blinkcore.model import DEFAULT, Model, load_model
 from blinkcore.normalize import Scaling, normalized, plane_scaling
 from blinkcore.spots import ordered, with_micrometers
@@ -35,6 +37,7 @@ def predict(
     *,
     threshold: float | None = None,
     fdr: float | None = None,
+    radius: float | None = None,
     channel: int | None = None,
     axes: str | None = None,
     pixel_size: PixelSize | None = None,
@@ -54,6 +57,9 @@ def predict(
     fdr : float, optional
         Expected share of false spots among those found, in (0, 1), instead of a
         threshold: see `blinkcore.fdr`.
+    radius : float, optional
+        Measure the light of each spot in a disk of this radius in px, see
+        `blinkcore.measure`: columns `background`, `intensity`, `snr`.
     channel : int, optional
         Only this channel, from 0; of a colour picture red, green or blue.
     axes : str, optional
@@ -98,11 +104,16 @@ def predict(
     rows, places = [], []
     for plane in image.planes(channel):
         found = find_spots(plane.data, loaded, threshold=least, tile=tile)
+        if radius is not None:
+            light = measure(plane.data, found[:, :2], radius=radius)
+            found = np.concatenate([found, light], axis=1)
         rows.append(found)
         places.append(np.tile([plane.frame, plane.channel, plane.z], (len(found), 1)))
     table = np.concatenate([np.concatenate(places), np.concatenate(rows)], axis=1)
-    names = ["frame", "channel", "z", "y", "x", "probability", "localization_error"]
-    spots = pd.DataFrame(table, columns=names[: table.shape[1]])
+    names = ["frame", "channel", "z", "y", "x", "probability"]
+    names += ["localization_error"] if loaded.has_error else []
+    names += list(MEASURED) if radius is not None else []
+    spots = pd.DataFrame(table, columns=names)
     if fdr is not None:
         kept = keep_for_fdr(spots["probability"].to_numpy(), fdr)
         spots = spots[kept].reset_index(drop=True)

@@ -11,15 +11,15 @@ real or simulated by programs of others, after their descriptions and pictures.
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 from blinkcore.simulate import GENERAL, SceneRanges
 
 # Spots on an even background, a plain camera and no dirt: what presets build on.
-_PLAIN = replace(
-    GENERAL,
-    **{f.name: 0.0 for f in fields(SceneRanges) if f.name.startswith("p_")},
-    intensity_spread=(0.05, 0.2),
-)
+_NOTHING: dict[str, Any] = {
+    f.name: 0.0 for f in fields(SceneRanges) if f.name.startswith("p_")
+}
+_PLAIN = replace(GENERAL, **_NOTHING, intensity_spread=(0.05, 0.2))
 
 
 def _per_512(least: float, most: float) -> tuple[float, float]:

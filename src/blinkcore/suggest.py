@@ -6,7 +6,6 @@ contrast is to what is labelled already; crops of one image that are alike count
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from blinkcore.predict import find_spots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -98,7 +98,8 @@ def suggest(
     while left and len(chosen) < count:
         # Each next one should differ from those chosen before it.
         values = [
-            c.worth * (1.0 - np.exp(-_distance(d, np.array(described)))) for c, d in left
+            c.worth * (1.0 - np.exp(-_distance(d, np.array(described))))
+            for c, d in left
         ]
         best = int(np.argmax(values))
         found, description = left.pop(best)
@@ -144,7 +145,9 @@ def _crops_of(
             inside = ((points >= -0.5) & (points < np.array(pixels.shape) - 0.5)).all(1)
             here = np.column_stack([points[inside], spots[inside, 2]])
             doubt = _entropy(here[:, 2])
-            novelty = _distance(_description(pixels), labelled) if len(labelled) else 0.0
+            novelty = (
+                _distance(_description(pixels), labelled) if len(labelled) else 0.0
+            )
             worth = (doubt + 1.0) * (1.0 + novelty)
             name = f"{path.stem}{place}-y{top}-x{left}"
             crops.append(

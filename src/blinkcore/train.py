@@ -369,7 +369,9 @@ class _Source:
         if self.valid:
             return [Scene(s.image, s.points, 0.0, np.empty(0)) for s in self.valid]
         n = self.config.n_valid
-        return [self._simulated([self.config.seed, _VALIDATION, i], 256) for i in range(n)]
+        return [
+            self._simulated([self.config.seed, _VALIDATION, i], 256) for i in range(n)
+        ]
 
     def training(
         self, number: int, method: str
@@ -416,9 +418,7 @@ def _augmented_crop(
     return np.ascontiguousarray(pixels), points
 
 
-def _filled(
-    pixels: NDArray[np.float32], sides: Sequence[int]
-) -> NDArray[np.float32]:
+def _filled(pixels: NDArray[np.float32], sides: Sequence[int]) -> NDArray[np.float32]:
     """Fill normalized pixels up with background at the lower and right edge."""
     missing = [(0, side - n) for side, n in zip(sides, pixels.shape, strict=True)]
     return np.pad(pixels, missing) if any(m[1] for m in missing) else pixels
@@ -486,7 +486,9 @@ def _describe(
         normalization=network.normalization,
         threshold=threshold,
         merge_distance=network.merge_distance,
-        spot_sigma=None if config.data and not config.simulated else config.ranges.sigma,
+        spot_sigma=None
+        if config.data and not config.simulated
+        else config.ranges.sigma,
         provenance={
             "data": _about_data(config),
             "command": shlex.join(["blinkcore", *sys.argv[1:]]),

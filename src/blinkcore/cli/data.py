@@ -44,7 +44,9 @@ def create(
     split: Annotated[
         str, typer.Option(help="Shares of the images: train/valid/test.")
     ] = "0.6/0.2/0.2",
-    channel: Annotated[int | None, typer.Option(help="Only this channel, from 0.")] = None,
+    channel: Annotated[
+        int | None, typer.Option(help="Only this channel, from 0.")
+    ] = None,
     axes: Axes = None,
     pixel_size: PixelSizes = None,
     unit: Unit = "auto",

@@ -17,9 +17,7 @@ app.add_typer(models_app, name="models", invoke_without_command=True)
 @models_app.callback()
 def models(
     context: typer.Context,
-    format_: Annotated[
-        str, typer.Option("--format", help="text or json.")
-    ] = "text",
+    format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
     """List the bundled models."""
     if context.invoked_subcommand is not None:
@@ -101,8 +99,6 @@ def convert(
             about = io.read_image(image, axes=axes, pixel_size=size)
             size, sizes = about.pixel_size, {a: about.size(a) for a in "TCZYX"}
         spots = io.read_labels(source, unit=unit, pixel_size=size, sizes=sizes)
-        lost = io.write_spots(
-            spots, output, image=image, sizes=sizes, pixel_size=size
-        )
+        lost = io.write_spots(spots, output, image=image, sizes=sizes, pixel_size=size)
         said = f"; it cannot hold {', '.join(lost)}" if lost else ""
         typer.echo(f"Wrote {output}: {len(spots)} spots{said}", err=True)

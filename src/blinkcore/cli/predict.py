@@ -45,6 +45,12 @@ def predict(
         float | None,
         typer.Option(help="Share of false spots to expect, instead of a threshold."),
     ] = None,
+    radius: Annotated[
+        float | None,
+        typer.Option(
+            help="Measure intensity in a disk of this radius, px; 3 is usual."
+        ),
+    ] = None,
     channel: Annotated[
         int | None,
         typer.Option(help="Only this channel, from 0; of an RGB image its colour."),
@@ -53,7 +59,12 @@ def predict(
     pixel_size: PixelSizes = None,
     device: Device = "auto",
     format_: Annotated[
-        str, typer.Option("--format", help="Of tables in a folder: csv or parquet.")
+        str,
+        typer.Option(
+            "--format",
+            help="Of files in a folder, one or several: csv, parquet, roi, zip, xml "
+            "(TrackMate), isbi.xml, geojson (QuPath), napari.csv; as in csv,roi.",
+        ),
     ] = "csv",
     list_: Annotated[
         Path | None,
@@ -83,11 +94,16 @@ def predict(
         names = [*(inputs or []), *_listed(list_)]
         if not names:
             raise ValueError("there is no input; give images, folders or --list FILE")
-        _check_usage(progress, format_, axes, channel)
+        formats = tuple(f".{name.strip()}" for name in format_.split(","))
+        _check_usage(progress, formats, axes, channel)
         _check_probabilities(threshold, fdr)
+        if radius is not None and not 0 < radius <= 50:
+            raise ValueError(
+                f"--radius must be above 0 and at most 50 px, got {radius}"
+            )
         size = parse_pixel_size(pixel_size)
         target = None if output == "-" else Path(output)
-        _check_format(target, format_, status)
+        _check_format(target, formats, status)
 
         from blinkcore.batch import Options, find_inputs
         from blinkcore.model import load_model
@@ -97,9 +113,10 @@ def predict(
         options = Options(
             model=loaded,
             output=target,
-            format=f".{format_}",
+            formats=formats,
             threshold=threshold,
             fdr=fdr,
+            radius=radius,
             channel=channel,
             axes=axes.upper() if axes else None,
             pixel_size=size,
@@ -137,15 +154,21 @@ def _listed(path: Path | None) -> list[str]:
 
 def _check_usage(
     progress: str | None,
-    format_: str,
+    formats: tuple[str, ...],
     axes: str | None,
     channel: int | None,
 ) -> None:
     """Refuse before anything is read what no image could make right."""
     if progress not in (None, "bar", "json", "none"):
         raise ValueError(f"--progress must be bar, json or none, got {progress!r}")
-    if format_ not in ("csv", "parquet"):
-        raise ValueError(f"--format must be csv or parquet, got {format_!r}")
+    from blinkcore.io import WRITERS
+
+    for name in formats:
+        # The description of a result is its .json.
+        if name not in WRITERS or name == ".json":
+            others = [w for w in WRITERS if w not in (".csv", ".parquet", ".json")]
+            known = "csv or parquet, or " + ", ".join(w[1:] for w in others)
+            raise ValueError(f"--format must be {known}; got {name[1:]!r}")
     if channel is not None and channel < 0:
         raise ValueError(f"--channel counts from 0, got {channel}")
     if axes is not None:
@@ -167,12 +190,17 @@ def _check_probabilities(threshold: float | None, fdr: float | None) -> None:
         check_fdr(fdr, threshold)
 
 
-def _check_format(target: Path | None, format_: str, status: Path | None) -> None:
+def _check_format(
+    target: Path | None, formats: tuple[str, ...], status: Path | None
+) -> None:
     """Refuse a format that cannot be written, and a status in the place of a result."""
     from blinkcore.io import tables
 
     one_table = target is not None and tables.is_table(target)
-    tables.check_format(target.suffix if target and one_table else f".{format_}")
+    if target is None or one_table:
+        tables.check_format(target.suffix if target else formats[0])
+    elif ".parquet" in formats:
+        tables.check_format(".parquet")
     if (
         status
         and target

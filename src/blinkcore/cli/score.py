@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,8 @@ def evaluate(
     methods: Annotated[
         list[str],
         typer.Argument(
-            metavar="METHOD...", help="Models, or files or folders of spots; any number."
+            metavar="METHOD...",
+            help="Models, or files or folders of spots; any number.",
         ),
     ],
     output: Annotated[
@@ -52,13 +54,19 @@ def evaluate(
         if len(set(methods)) < len(methods):
             raise ValueError("a method is given twice")
         cases = compare.cases_of(truth, part=part, unit=unit)
-        options: dict[str, Any] = {"threshold": threshold, "unit": unit, "device": device}
+        options: dict[str, Any] = {
+            "threshold": threshold,
+            "unit": unit,
+            "device": device,
+        }
         found = [compare.method_of(name, cases, **options) for name in methods]
         table = compare.score(cases, found)
         summary = compare.summarize(table, seed=seed)
         _print(summary)
         if output is not None:
-            _write(output, table, summary, (cases, found))
+            _write(output, table, summary)
+            if find_spec("matplotlib") is not None:
+                compare.plot(cases, found, output / "plots.png")
 
 
 def _print(summary: dict[str, Any]) -> None:
@@ -88,10 +96,7 @@ def _interval(values: Sequence[float | None], *, sign: str = "") -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def _write(output: Path, table: Any, summary: dict[str, Any], drawn: Any) -> None:
-    from importlib.util import find_spec
-
-    from blinkcore import compare
+def _write(output: Path, table: Any, summary: dict[str, Any]) -> None:
     from blinkcore.files import whole_file, write_json
 
     output.mkdir(parents=True, exist_ok=True)
@@ -101,6 +106,4 @@ def _write(output: Path, table: Any, summary: dict[str, Any], drawn: Any) -> Non
     plots = " and plots.png"
     if find_spec("matplotlib") is None:
         plots = "; plots need matplotlib: pip install 'blinkcore[plots]'"
-    else:
-        compare.plot(*drawn, output / "plots.png")
     typer.echo(f"\nWrote scores.csv, summary.json{plots} to {output}", err=True)

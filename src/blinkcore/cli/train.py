@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from blinkcore.cli.app import Debug, Device, app
@@ -55,7 +54,9 @@ def train(
     ] = None,
     patience: Annotated[
         int,
-        typer.Option(help="Stop after so many validations without a better one.", min=0),
+        typer.Option(
+            help="Stop after so many validations without a better one.", min=0
+        ),
     ] = 0,
     seed: Annotated[int, typer.Option(help="Of weights and samples.")] = 0,
     resume: Annotated[
@@ -67,7 +68,9 @@ def train(
 ) -> None:
     """Train a network on own labels, on simulated scenes, or on both."""
     with one_sentence(debug):
-        values = {k: v for k, v in context.params.items() if k not in ("config", "debug")}
+        values = {
+            k: v for k, v in context.params.items() if k not in ("config", "debug")
+        }
         if config is not None:
             values |= _from_yaml(config, context)
         if values["output"] is None:
@@ -93,7 +96,9 @@ def _run(recipe: TrainConfig, target: Path, values: dict[str, Any]) -> None:
             workers=values["workers"],
         )
     except KeyboardInterrupt:
-        kept = f"{target} holds the best so far" if target.exists() else "nothing is kept"
+        kept = (
+            f"{target} holds the best so far" if target.exists() else "nothing is kept"
+        )
         typer.echo(f"Interrupted: {kept}; --resume goes on", err=True)
         raise typer.Exit(INTERRUPTED) from None
     picture = plot_log(target.with_suffix(".csv"), target.with_suffix(".png"))
@@ -116,24 +121,28 @@ def _from_yaml(path: Path, context: typer.Context) -> dict[str, Any]:
         at = f" (line {where.line + 1})" if where else ""
         raise ValueError(f"{path} is not valid YAML{at}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold options, each as 'name: value'")
-    options = {
+        raise ValueError(  # noqa: TRY004 (what a user wrote, not a wrong call)
+            f"{path} must hold options, each as 'name: value'"
+        )
+    options: dict[str, Any] = {
         p.opts[0].lstrip("-"): p
         for p in context.command.params
-        if isinstance(p, click.Option) and p.name not in ("debug", "help")
+        if p.opts[0].startswith("-") and p.name not in ("debug", "help")
     }
     values = {}
     for key, value in content.items():
         option = options.get(str(key).replace("_", "-"))
         if option is None or option.name is None:
             known = ", ".join(options)
-            raise ValueError(f"{path}: '{key}' is no option of train; there are {known}")
+            raise ValueError(
+                f"{path}: '{key}' is no option of train; there are {known}"
+            )
         given = context.get_parameter_source(option.name)
         if given is not None and given.name == "COMMANDLINE":
             continue
         try:
             values[option.name] = option.type_cast_value(context, value)
-        except click.BadParameter as error:
+        except typer.BadParameter as error:
             raise ValueError(f"{path}: '{key}': {error.message}") from error
     return values
 

@@ -134,7 +134,9 @@ def _from_xml(path: Path) -> pd.DataFrame:
         return trackmate.from_xml(root, path)
     if root is not None and isbi.recognizes(root):
         return isbi.from_xml(root)
-    raise ValueError(f"{path} is XML, but neither of TrackMate nor of the ISBI challenge")
+    raise ValueError(
+        f"{path} is XML, but neither of TrackMate nor of the ISBI challenge"
+    )
 
 
 def _in_pixels(
@@ -148,7 +150,7 @@ def _in_pixels(
         raise ValueError(
             f"{path} holds positions in µm, and the size of a pixel is not known; give it"
         )
-    scaled = spots.copy()
+    scaled: pd.DataFrame = spots.copy()
     for name, size in pixel_size._asdict().items():
         if name in spots.columns and size is not None:
             scaled[name] = spots[name] / size
@@ -162,8 +164,7 @@ WRITERS: dict[str, frozenset[str] | None] = {
     ".napari.csv": _PLACE | {"probability", "localization_error"},
     ".isbi.xml": frozenset({"frame", "z", "y", "x", "track"}),
     ".parquet": _EVERYTHING,
-    ".geojson": _PLACE
-    | {"probability", "localization_error", "intensity", "snr"},
+    ".geojson": _PLACE | {"probability", "localization_error", "intensity", "snr"},
     ".json": _EVERYTHING,
     ".csv": _EVERYTHING,
     ".xml": frozenset({"frame", "z", "y", "x", "probability", "sigma"}),

@@ -99,7 +99,7 @@ def from_results(table: pd.DataFrame) -> pd.DataFrame:
 
     Positions stay in the unit that the image was calibrated in.
     """
-    spots = pd.DataFrame({"y": table["Y"], "x": table["X"]})
+    spots: pd.DataFrame = pd.DataFrame({"y": table["Y"], "x": table["X"]})
     for theirs, ours in (("Ch", "channel"), ("Slice", "z"), ("Frame", "frame")):
         if theirs in table.columns:
             spots[ours] = table[theirs] - 1
@@ -126,9 +126,10 @@ def _is_point(roi: roifile.ImagejRoi) -> bool:
 
 def _points(roi: roifile.ImagejRoi, sizes: Mapping[str, int] | None) -> pd.DataFrame:
     if roi.n_coordinates == 0:
-        return pd.DataFrame({"y": [], "x": []})
+        nothing: pd.DataFrame = pd.DataFrame({"y": [], "x": []})
+        return nothing
     x, y = np.asarray(roi.coordinates(), float).T
-    spots = pd.DataFrame({"y": y, "x": x})
+    spots: pd.DataFrame = pd.DataFrame({"y": y, "x": x})
     positions = roi.counter_positions
     if positions is not None and (np.asarray(positions) > 0).any():
         index = np.maximum(np.asarray(positions, np.int64) - 1, 0)

@@ -5,7 +5,7 @@ Positions are in px, an integer is the centre of a pixel; frames (`t`) count fro
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 _NAME = "TrackContestISBI2012"
 
 
-def recognizes(root: ElementTree.Element) -> bool:
+def recognizes(root: ET.Element) -> bool:
     """Whether an XML file is of the challenge."""
     return root.tag == _NAME or root.find(_NAME) is not None
 
 
-def from_xml(root: ElementTree.Element) -> pd.DataFrame:
+def from_xml(root: ET.Element) -> pd.DataFrame:
     """Turn particles to spots; each particle is a track."""
     content = root if root.tag == _NAME else root.find(_NAME)
     rows = [
@@ -42,25 +42,23 @@ def from_xml(root: ElementTree.Element) -> pd.DataFrame:
 
 def write_xml(spots: pd.DataFrame, path: Path) -> None:
     """Write spots: a particle for each track, or for each spot that has none."""
-    root = ElementTree.Element("root")
-    content = ElementTree.SubElement(
+    root = ET.Element("root")
+    content = ET.SubElement(
         root, _NAME, SNR="", density="", scenario="blinkcore", generationDateTime=""
     )
-    particles: dict[int, ElementTree.Element] = {}
+    particles: dict[int, ET.Element] = {}
     table = spots.sort_values("frame", kind="stable") if "frame" in spots else spots
     for row in table.to_dict("records"):
         track = int(row.get("track", -1))
         particle = particles.get(track)
         if particle is None:
-            particle = ElementTree.SubElement(content, "particle")
+            particle = ET.SubElement(content, "particle")
             if track >= 0:
                 particles[track] = particle
         values = {name: repr(float(row.get(name, 0.0))) for name in ("x", "y", "z")}
-        ElementTree.SubElement(
+        ET.SubElement(
             particle, "detection", {"t": str(int(row.get("frame", 0))), **values}
         )
-    ElementTree.indent(root)
+    ET.indent(root)
     with whole_file(path) as temporary:
-        ElementTree.ElementTree(root).write(
-            temporary, encoding="utf-8", xml_declaration=True
-        )
+        ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)

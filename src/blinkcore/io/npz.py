@@ -64,7 +64,9 @@ def read(path: Path) -> list[dict[str, Any]]:
         if {f"{axis}_{part}" for axis in "xy" for part in PARTS} <= names:
             return _deepblink(path)
     except (ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} is not a data set that can be read: {error}") from error
+        raise ValueError(
+            f"{path} is not a data set that can be read: {error}"
+        ) from error
     raise ValueError(
         f"{path} is neither a data set of 'blinkcore dataset create' nor of deepBlink"
     )
@@ -95,7 +97,9 @@ def _deepblink(path: Path) -> list[dict[str, Any]]:
             for number, (image, places) in enumerate(zip(images, points, strict=True)):
                 plane = np.squeeze(np.asarray(image))
                 if plane.ndim != 2:
-                    raise ValueError(f"image {number} of {part} has shape {plane.shape}")
+                    raise ValueError(
+                        f"image {number} of {part} has shape {plane.shape}"
+                    )
                 name = f"{part}{number:05d}"
                 samples.append(
                     {

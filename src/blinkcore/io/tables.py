@@ -149,7 +149,9 @@ def _positions(
     renamed = table.set_axis([_OTHER_NAMES.get(n, n) for n in lower], axis=1)
     if not {"y", "x"} <= set(renamed.columns):
         found = ", ".join(names) or "none"
-        raise ValueError(f"{path} has no columns of positions, like y and x; it has {found}")
+        raise ValueError(
+            f"{path} has no columns of positions, like y and x; it has {found}"
+        )
     if lower in _RS_FISH:
         for name in ("frame", "channel"):
             renamed[name] = _column(renamed, name, path) - 1
@@ -206,7 +208,9 @@ def from_json(content: Any, path: Path) -> pd.DataFrame:
 
     spots = content.get("spots") if isinstance(content, dict) else None
     if not isinstance(spots, list):
-        raise ValueError(f"{path} is neither GeoJSON nor a list of spots of blinkcore")
+        raise ValueError(  # noqa: TRY004 (what a file holds, not a wrong call)
+            f"{path} is neither GeoJSON nor a list of spots of blinkcore"
+        )
     table = pd.DataFrame(spots) if spots else pd.DataFrame({"y": [], "x": []})
     return check_spots(ordered(table), source=str(path))
 

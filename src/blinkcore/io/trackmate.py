@@ -6,7 +6,7 @@ number of pixels is a pixel's centre. Frames count from 0.
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,12 +64,12 @@ def from_table(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return spots, unit
 
 
-def recognizes(root: ElementTree.Element) -> bool:
+def recognizes(root: ET.Element) -> bool:
     """Whether an XML file is a session of TrackMate."""
     return root.tag == "TrackMate"
 
 
-def from_xml(root: ElementTree.Element, path: Path) -> pd.DataFrame:
+def from_xml(root: ET.Element, path: Path) -> pd.DataFrame:
     """Turn the visible spots of a session file to spots in px.
 
     Raises
@@ -126,7 +126,7 @@ def write_xml(
     """
     sizes = sizes or _needed(spots)
     scale = pixel_size or _UNIT
-    root = ElementTree.Element("TrackMate", version="7.11.1")
+    root = ET.Element("TrackMate", version="7.11.1")
     _add(root, "Log")
     unit = "pixel" if pixel_size is None else "micron"
     model = _add(root, "Model", spatialunits=unit, timeunits="frame")
@@ -143,11 +143,9 @@ def write_xml(
     _add(model, "FilteredTracks")
     _add_settings(root, image, sizes, scale)
     _add(root, "GUIState", state="SpotFilter")
-    ElementTree.indent(root)
+    ET.indent(root)
     with whole_file(path) as temporary:
-        ElementTree.ElementTree(root).write(
-            temporary, encoding="utf-8", xml_declaration=True
-        )
+        ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
 
 
 class _Unit:
@@ -166,8 +164,8 @@ def _unit(text: str) -> str:
     return "px" if text.lower() in ("pixel", "pixels", "px") else ""
 
 
-def _add(parent: ElementTree.Element, tag: str, **values: Any) -> ElementTree.Element:
-    return ElementTree.SubElement(
+def _add(parent: ET.Element, tag: str, **values: Any) -> ET.Element:
+    return ET.SubElement(
         parent, tag, {name: str(value) for name, value in values.items()}
     )
 
@@ -181,7 +179,7 @@ def _needed(spots: pd.DataFrame) -> dict[str, int]:
 
 
 def _add_spots(
-    model: ElementTree.Element, spots: pd.DataFrame, scale: PixelSize | _Unit
+    model: ET.Element, spots: pd.DataFrame, scale: PixelSize | _Unit
 ) -> None:
     everything = _add(model, "AllSpots", nspots=len(spots))
     table = spots.reset_index(drop=True)
@@ -196,14 +194,14 @@ def _add_spots(
                 QUALITY=float(row.get("probability", 1.0)),
                 POSITION_X=row["x"] * scale.x, POSITION_Y=row["y"] * scale.y,
                 POSITION_Z=row.get("z", 0.0) * (scale.z or 1.0),
-                POSITION_T=float(frame), FRAME=frame,  # type: ignore[arg-type]
+                POSITION_T=float(frame), FRAME=frame,
                 RADIUS=sigma * np.sqrt(2) * scale.x, VISIBILITY=1,
             )  # fmt: skip
             number += 1
 
 
 def _add_settings(
-    root: ElementTree.Element,
+    root: ET.Element,
     image: Path | None,
     sizes: Mapping[str, int],
     scale: PixelSize | _Unit,

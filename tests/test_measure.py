@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from blinkcore.measure import measure
+
+
+def test_a_spot_of_known_light_on_a_known_background():
+    plane = np.full((40, 50), 100, np.uint16)
+    plane[19:22, 29:32] += 10  # 9 px of 10 counts
+    plane[20, 30] += 90
+    (row,) = measure(plane, [(20.2, 29.7)])
+    np.testing.assert_allclose(row[:2], [100, 180])
+
+
+def test_the_background_is_that_around_each_spot():
+    plane = np.tile(np.arange(200.0), (60, 1))
+    background = measure(plane, [(30, 50), (30, 150)])[:, 0]
+    np.testing.assert_allclose(background, [50, 150])
+
+
+def test_snr_is_the_peak_over_the_noise_of_the_ring():
+    rng = np.random.default_rng(0)
+    plane = rng.normal(500, 10, (400, 400))
+    points = [(y, x) for y in range(20, 380, 20) for x in range(20, 380, 20)]
+    for y, x in points:
+        plane[y, x] = 600
+    assert np.median(measure(plane, points)[:, 2]) == pytest.approx(10, rel=0.1)
+
+
+def test_edges_and_missing_pixels_do_not_count():
+    plane = np.full((30, 30), 7.0)
+    plane[0, 0] = 17
+    plane[1, 1] = np.nan
+    (row,) = measure(plane, [(0, 0)])
+    np.testing.assert_allclose(row[:2], [7, 10])
+
+
+def test_no_spots_and_tiny_planes():
+    assert measure(np.zeros((9, 9)), np.empty((0, 2))).shape == (0, 3)
+    assert np.isnan(measure(np.ones((2, 2)), [(0, 0)])).all()
+
+
+def test_a_radius_must_be_positive():
+    with pytest.raises(ValueError, match="radius must be positive"):
+        measure(np.ones((9, 9)), [(4, 4)], radius=0)
