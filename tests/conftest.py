@@ -42,6 +42,12 @@ def scene():
     return simulate((256, 320), np.random.default_rng(3), ranges=EASY)
 
 
+@pytest.fixture(scope="session")
+def examples():
+    """Folder of the example image."""
+    return Path(__file__).parents[1] / "examples"
+
+
 @pytest.fixture
 def shared():
     """Folder of real files beside the project."""

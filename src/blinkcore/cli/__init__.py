@@ -25,8 +25,21 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # consoles that cannot show µ
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    _forget_old_status(sys.argv)
-    app()
+    arguments = sys.argv[1:] = _from_file(sys.argv[1:])
+    _forget_old_status(arguments)
+    app(arguments)
+
+
+def _from_file(words: list[str]) -> list[str]:
+    """Replace ``@FILE`` by the arguments in it, one a line: hosts need not quote."""
+    if len(words) != 1 or not words[0].startswith("@"):
+        return words
+    path = Path(words[0][1:])
+    try:
+        return path.read_text("utf-8").rstrip("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        sys.stderr.write(f"Error: {path}: the arguments cannot be read: {error}\n")
+        raise SystemExit(2) from error
 
 
 def _forget_old_status(words: list[str]) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import roifile
 
 SUFFIXES = (".roi", ".zip")
+# How points are shown: ImageJ keeps a point's kind and size in these fields.
+_CIRCLE, _LARGE, _YELLOW = 3, 7, b"\xff\xff\xff\x00"
 _AXES = {"C": "channel", "Z": "z", "T": "frame"}  # as ImageJ counts, fastest first
 
 
@@ -81,7 +83,8 @@ def write(
     roi = roifile.ImagejRoi.frompoints(points) if len(points) else roifile.ImagejRoi()
     roi.roitype = roifile.ROI_TYPE.POINT
     roi.name = "blinkcore"
-    # The corners of the box are whole pixels; frompoints makes them one too large.
+    roi.arrow_style_or_aspect_ratio, roi.stroke_width = _CIRCLE, _LARGE
+    roi.stroke_color = _YELLOW
     if len(points):
         roi.counters = np.zeros(len(points), np.uint8)
         roi.counter_positions = _positions(spots, sizes)

@@ -1,0 +1,166 @@
+// Plugins > Blinkcore > Detect Spots: finds the spots of the active image with blinkcore.
+//
+// Runs the blinkcore program and shows what it wrote: a multi-point selection with the
+// place of each point in the stack, an overlay, a table. No detection happens here.
+// As a macro: run("Detect Spots", "model=general threshold=0.5 channel=0 measure=0 overlay");
+// Works in ImageJ 1.53t and later. ASCII only: ImageJ reads macros in its own encoding.
+
+requires("1.53t");
+if (nImages == 0) exit("blinkcore: open an image first.");
+imageId = getImageID();
+command = call("ij.Prefs.get", "blinkcore.command", "blinkcore");
+answer = exec(command, "models", "--format", "json");
+models = modelNames(answer);
+if (models.length == 0) exit("blinkcore: " + missing(command, answer));
+favourite = call("ij.Prefs.get", "blinkcore.model", models[0]);
+getDimensions(width, height, channels, slices, frames);
+
+Dialog.create("Detect Spots (blinkcore)");
+Dialog.addString("Model", favourite, 24);
+Dialog.addMessage("Bundled: " + String.join(models, ", ") + "; or the path of a .pt file.");
+Dialog.addString("Threshold", "auto");
+Dialog.addMessage("0 to 1; auto: the model's own.");
+Dialog.addNumber("Channel", 0, 0, 4, "of " + channels + ", 0 for all");
+Dialog.addNumber("Measure", 0, 1, 4, "px, radius of the disk; 0 for no intensities");
+Dialog.addCheckbox("Overlay", true);
+Dialog.addCheckbox("Manager", false);
+Dialog.addHelp("https://github.com/blinkcore/blinkcore/tree/main/fiji");
+Dialog.show();
+model = Dialog.getString();
+threshold = Dialog.getString();
+channel = Dialog.getNumber();
+radius = Dialog.getNumber();
+wantsOverlay = Dialog.getCheckbox();
+wantsManager = Dialog.getCheckbox();
+
+folder = newFolder();
+if (folder == "") exit("blinkcore: no temporary folder can be made.");
+// save() leaves the image, its title and its "changed" mark alone.
+save(folder + "image.tif");
+arguments = "predict\n" + folder + "image.tif\n--output\n" + folder + "spots\n--format\ncsv,roi\n"
+	+ "--status\n" + folder + "status.json\n--model\n" + model + "\n";
+if (threshold != "auto" && threshold != "") arguments += "--threshold\n" + threshold + "\n";
+if (channel > 0) arguments += "--channel\n" + d2s(channel - 1, 0) + "\n";
+if (radius > 0) arguments += "--radius\n" + radius + "\n";
+showStatus("blinkcore: looking for spots ...");
+problem = runBlinkcore(command, folder, arguments);
+if (problem != "") {
+	removeFolder(folder);
+	exit("blinkcore: " + problem);
+}
+
+selectImage(imageId);
+n = showTable(folder + "spots" + File.separator + "image.csv");
+if (n == 0) {
+	run("Select None");
+} else {
+	open(folder + "spots" + File.separator + "image.roi");
+	if (getImageID() != imageId) {
+		// ImageJ shows a selection that does not fit on an image of its own.
+		close();
+		selectImage(imageId);
+		exit("blinkcore: the spots are in the table, but ImageJ could not show them.");
+	}
+	if (wantsOverlay) {
+		Overlay.remove;
+		Overlay.addSelection("yellow");
+		Overlay.show;
+	}
+	if (wantsManager && call("java.awt.GraphicsEnvironment.isHeadless") == "false") {
+		roiManager("add");
+	}
+}
+removeFolder(folder);
+showStatus("blinkcore: " + n + " spots");
+
+// Names of the bundled models in the program's answer; none if it is no such answer.
+function modelNames(text) {
+	lines = split(text, "\n");
+	names = newArray(0);
+	for (i = 0; i < lines.length; i++) {
+		// Only names of models are one step in and open a record.
+		if (matches(lines[i], " \"[^\"]+\": \\{"))
+			names = Array.concat(names, substring(lines[i], 2, indexOf(lines[i], "\":")));
+	}
+	return names;
+}
+
+function missing(command, answer) {
+	if (answer != "" && !startsWith(answer, "Cannot run program"))
+		return "unexpected answer of '" + command + "': " + answer;
+	return "the program '" + command + "' was not found. Install it with 'pip install blinkcore' "
+		+ "and set its path in Plugins > Blinkcore > Blinkcore Settings.";
+}
+
+// A folder of this run alone: results of an earlier one can never be taken for its own.
+function newFolder() {
+	path = getDirectory("temp") + "blinkcore-" + d2s(getTime(), 0) + "-" + d2s(1e9 * random, 0);
+	File.makeDirectory(path);
+	if (!File.isDirectory(path)) return "";
+	return path + File.separator;
+}
+
+function removeFolder(folder) {
+	names = getFileList(folder);
+	for (i = 0; i < names.length; i++) {
+		path = folder + names[i];
+		if (endsWith(names[i], "/")) removeFolder(path);
+		ok = File.delete(path);
+	}
+	if (File.exists(folder)) ok = File.delete(folder);
+}
+
+// Runs the program and gives "" or the sentence that it failed with. exec() tells neither
+// its error output nor its exit code, so the status file decides. The arguments go through
+// a file: names with spaces and quotes then pass on every system.
+function runBlinkcore(command, folder, arguments) {
+	File.saveString(arguments, folder + "arguments.txt");
+	answer = exec(command, "@" + folder + "arguments.txt");
+	if (!File.exists(folder + "status.json")) {
+		if (answer == "") answer = "the program '" + command + "' gave no answer.";
+		return answer;
+	}
+	status = File.openAsString(folder + "status.json");
+	if (indexOf(status, "\n \"ok\": true") >= 0) return "";
+	lines = split(status, "\n");
+	for (i = 0; i < lines.length; i++) {
+		if (startsWith(lines[i], " \"error\": \"")) {
+			sentence = substring(lines[i], 11, lastIndexOf(lines[i], "\""));
+			return replace(replace(sentence, "\\\\\"", "\""), folder, "");
+		}
+	}
+	return "it failed, and did not say why.";
+}
+
+// Fills the table "Spots" and gives the number of rows. Places count from 1, as in ImageJ.
+function showTable(path) {
+	lines = split(File.openAsString(path), "\n");
+	header = split(lines[0], ",");
+	n = lines.length - 1;
+	getPixelSize(unit, pixelWidth, pixelHeight);
+	isCalibrated = (unit != "pixel" && unit != "pixels");
+	Table.create("Spots");
+	for (column = 0; column < header.length; column++) {
+		name = header[column];
+		if (name == "image" || endsWith(name, "_um")) continue;
+		values = newArray(n);
+		for (i = 0; i < n; i++) {
+			fields = split(lines[i + 1], ",");
+			values[i] = parseFloat(fields[fields.length - header.length + column]);
+		}
+		if (name == "frame" || name == "channel" || name == "z") {
+			for (i = 0; i < n; i++) values[i] += 1;
+			if (name == "z") name = "slice";
+		}
+		Table.setColumn(name, values);
+		if (isCalibrated && (name == "x" || name == "y")) {
+			scale = pixelWidth;
+			if (name == "y") scale = pixelHeight;
+			scaled = newArray(n);
+			for (i = 0; i < n; i++) scaled[i] = values[i] * scale;
+			Table.setColumn(name + " (" + unit + ")", scaled);
+		}
+	}
+	Table.update;
+	return n;
+}

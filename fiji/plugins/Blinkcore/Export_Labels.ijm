@@ -1,0 +1,35 @@
+// Plugins > Blinkcore > Export Labels: the point selections of all open images, as .roi files
+// beside a copy of each image. "blinkcore dataset create FOLDER FOLDER -o data.npz" reads them.
+// As a macro: run("Export Labels", "folder=/data/labelled");
+
+requires("1.53t");
+if (nImages == 0) exit("blinkcore: open labelled images first.");
+Dialog.create("Export Labels (blinkcore)");
+Dialog.addString("Folder", getDirectory("home"), 40);
+Dialog.show();
+folder = Dialog.getString();
+File.makeDirectory(folder);
+if (!File.isDirectory(folder)) exit("blinkcore: " + folder + " is no folder and cannot be made.");
+if (!endsWith(folder, File.separator)) folder += File.separator;
+active = getImageID();
+ids = newArray(nImages);
+for (i = 0; i < ids.length; i++) {
+	selectImage(i + 1);
+	ids[i] = getImageID();
+}
+written = 0;
+for (i = 0; i < ids.length; i++) {
+	selectImage(ids[i]);
+	if (selectionType() != 10) {
+		print("blinkcore: " + getTitle() + " has no point selection and is left out");
+		continue;
+	}
+	name = File.getNameWithoutExtension(getTitle());
+	if (File.exists(folder + name + ".roi"))
+		exit("blinkcore: " + folder + name + ".roi is there already; two images of one name?");
+	saveAs("Selection", folder + name + ".roi");
+	save(folder + name + ".tif");
+	written++;
+}
+selectImage(active);
+print("blinkcore: labels of " + written + " images in " + folder);
