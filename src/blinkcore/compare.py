@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from blinkcore import dataset, io
-from blinkcore.evaluate import CUTOFFS, evaluate, f1_curve, match
+from blinkcore.evaluate import CUTOFF, CUTOFFS, evaluate, f1_curve, match
 from blinkcore.files import whole_file
 from blinkcore.model import Model, load_model
 from blinkcore.predict import find_spots
@@ -187,8 +187,17 @@ def _planes(spots: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def score(cases: Sequence[Case], methods: Sequence[Method]) -> pd.DataFrame:
+def score(
+    cases: Sequence[Case], methods: Sequence[Method], *, cutoff: float = CUTOFF
+) -> pd.DataFrame:
     """Score each method on each case.
+
+    Parameters
+    ----------
+    cases, methods
+        What there is and what was found.
+    cutoff : float
+        See `blinkcore.evaluate.evaluate`.
 
     Returns
     -------
@@ -200,7 +209,7 @@ def score(cases: Sequence[Case], methods: Sequence[Method]) -> pd.DataFrame:
     rows = []
     for method in methods:
         for index, case in enumerate(cases):
-            scores = asdict(evaluate(case.points, method.kept(index)))
+            scores = asdict(evaluate(case.points, method.kept(index), cutoff=cutoff))
             rows.append(
                 {"method": method.name, "case": case.name, "source": case.source}
                 | scores
@@ -360,7 +369,7 @@ def plot(cases: Sequence[Case], methods: Sequence[Method], path: Path) -> None:
     precision_recall.set(
         xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02)
     )
-    precision_recall.set_title("over thresholds, at 3 px")
+    precision_recall.set_title(f"over thresholds, at {CUTOFF:g} px")
     errors.set(xlabel="distance to the true spot, px", ylabel="spots")
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

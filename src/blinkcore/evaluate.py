@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 CUTOFFS = np.linspace(0.0, 3.0, 50)  # px, of the F1 integral
+CUTOFF = 3.0  # px
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,12 @@ class Scores:
     f1_integral : float
         Area under F1 against cutoff, 0 to 3 px, divided by 3.
     f1, precision, recall : float
-        At the largest cutoff, 3 px.
+        At the cutoff.
     rmse : float
-        Root mean square distance of the pairs matched at 3 px, in px; NaN without one.
+        Root mean square distance of the pairs matched at the cutoff, in px; NaN without
+        one.
     n_truth, n_detected, n_matched : int
-        Numbers of spots, and of pairs at 3 px.
+        Numbers of spots, and of pairs at the cutoff.
     """
 
     f1_integral: float
@@ -108,7 +110,11 @@ def f1_curve(
 
 
 def evaluate(
-    truth: ArrayLike, detected: ArrayLike, *, scale: Sequence[float] | None = None
+    truth: ArrayLike,
+    detected: ArrayLike,
+    *,
+    cutoff: float = CUTOFF,
+    scale: Sequence[float] | None = None,
 ) -> Scores:
     """Score detected spots against true ones.
 
@@ -116,6 +122,8 @@ def evaluate(
     ----------
     truth, detected : array-like, shape (n, 2) or (n, 3)
         Positions (z,) y, x in px.
+    cutoff : float
+        Largest distance of a pair for all scores but the F1 integral, in px.
     scale : sequence of float, optional
         See `match`.
 
@@ -131,15 +139,16 @@ def evaluate(
     """
     truth, detected = _scaled(truth, scale), _scaled(detected, scale)
     curve = f1_curve(truth, detected)
+    nothing = len(truth) == len(detected) == 0
     pairs = np.empty((0, 2), np.int64)
     squares = np.empty(0)
     if len(truth) and len(detected):
-        pairs = _core.match(truth, detected, cutoff=float(CUTOFFS[-1]))
+        pairs = _core.match(truth, detected, cutoff=cutoff)
         squares = ((truth[pairs[:, 0]] - detected[pairs[:, 1]]) ** 2).sum(axis=1)
-    nothing = len(truth) == len(detected) == 0
+    f1 = 2 * len(pairs) / max(len(truth) + len(detected), 1)
     return Scores(
         f1_integral=float((curve[1:] + curve[:-1]).mean() / 2),  # trapezoid, / 3 px
-        f1=float(curve[-1]),
+        f1=1.0 if nothing else f1,
         precision=1.0 if nothing else len(pairs) / max(len(detected), 1),
         recall=1.0 if nothing else len(pairs) / max(len(truth), 1),
         rmse=float(np.sqrt(squares.mean())) if len(pairs) else float("nan"),

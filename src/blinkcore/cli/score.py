@@ -39,6 +39,9 @@ def evaluate(
     threshold: Annotated[
         float | None, typer.Option(help="For models, instead of their own.")
     ] = None,
+    cutoff: Annotated[
+        float, typer.Option(help="Largest distance of a pair, px (not of F1 integral).")
+    ] = 3.0,
     unit: Unit = "auto",
     seed: Annotated[int, typer.Option(help="Of the intervals' bootstrap.")] = 0,
     device: Device = "auto",
@@ -51,6 +54,8 @@ def evaluate(
 
         if threshold is not None:
             check_threshold(threshold)
+        if not 0 < cutoff < float("inf"):
+            raise ValueError(f"--cutoff must be a distance in px, got {cutoff}")
         if len(set(methods)) < len(methods):
             raise ValueError("a method is given twice")
         cases = compare.cases_of(truth, part=part, unit=unit)
@@ -60,23 +65,23 @@ def evaluate(
             "device": device,
         }
         found = [compare.method_of(name, cases, **options) for name in methods]
-        table = compare.score(cases, found)
+        table = compare.score(cases, found, cutoff=cutoff)
         summary = compare.summarize(table, seed=seed)
-        _print(summary)
+        _print(summary, cutoff)
         if output is not None:
             _write(output, table, summary)
             if find_spec("matplotlib") is not None:
                 compare.plot(cases, found, output / "plots.png")
 
 
-def _print(summary: dict[str, Any]) -> None:
+def _print(summary: dict[str, Any], cutoff: float) -> None:
     typer.echo(
         f"{summary['true_spots']} true spots in {summary['cases']} planes of "
         f"{summary['images']} images; mean and 95 % interval\n"
     )
     width = max(12, *(len(name) + 2 for name in summary["methods"]))
     titles = {
-        "f1_integral": "F1 integral", "f1": "F1 at 3 px", "precision": "precision",
+        "f1_integral": "F1 integral", "f1": f"F1 at {cutoff:g} px", "precision": "precision",
         "recall": "recall", "rmse": "RMSE px",
     }  # fmt: skip
     typer.echo(" " * width + "".join(f"{title:<22}" for title in titles.values()))

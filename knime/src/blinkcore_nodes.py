@@ -1,0 +1,365 @@
+"""KNIME nodes that run blinkcore: detection, evaluation, models.
+
+Imported whenever KNIME lists its nodes: nothing heavy above the functions.
+"""
+
+import base64
+import logging
+import math
+
+import blinkcore_cli as cli
+import knime.extension as knext
+
+LOGGER = logging.getLogger(__name__)
+N_PICTURES = 4
+
+category = knext.category(
+    path="/community",
+    level_id="blinkcore",
+    name="blinkcore",
+    description="Find fluorescent spots in microscopy images.",
+    icon="icons/blinkcore.png",
+)
+
+
+def _is_path_column(column: knext.Column) -> bool:
+    """Whether a column can hold paths: String, or KNIME's Path."""
+    if column.ktype == knext.string():
+        return True
+    return "FSLocationValue" in str(column.ktype)
+
+
+def _local_path(value) -> str:
+    """Give the path of a cell; raise ValueError if it is not on this computer."""
+    category_ = getattr(value, "fs_category", None)
+    if category_ is None:
+        return str(value)
+    if str(category_).upper() != "LOCAL":
+        raise ValueError(
+            f"{value.path} is not on this computer ({category_}); transfer the files to a "
+            "local folder first, for example with Transfer Files"
+        )
+    return str(value.path)
+
+
+def _schema(measured: bool) -> knext.Schema:
+    kinds = {"string": knext.string(), "int64": knext.int64(), "float64": knext.double()}
+    known = cli.columns(measured=measured)
+    return knext.Schema([kinds[kind] for kind in known.values()], list(known))
+
+
+def _paths(table: knext.Table, column: str) -> "tuple[list[str], int]":
+    """Paths of a column, and how many cells were missing."""
+    import pandas as pd
+
+    values = table[column].to_pandas()[column]
+    kept = [v for v in values if v is not None and v is not pd.NA and not _is_nan(v)]
+    return [_local_path(v) for v in kept], len(values) - len(kept)
+
+
+def _is_nan(value) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _raise_for_user(error: Exception):
+    raise knext.InvalidParametersError(str(error)) from error
+
+
+@knext.parameter_group(label="Spots")
+class SpotSettings:
+    """What counts as a spot."""
+
+    model = knext.StringParameter(
+        "Model",
+        "Name of a bundled model, or path of a model file (`.pt`). A connected *Spot Model "
+        "Reader* takes precedence.",
+        default_value="general",
+    )
+    own_threshold = knext.BoolParameter(
+        "Use the model's own threshold",
+        "Models know the probability above which a spot counts.",
+        default_value=True,
+    )
+    threshold = knext.DoubleParameter(
+        "Threshold",
+        "Probability above which a spot counts.",
+        default_value=0.5,
+        min_value=0.0,
+        max_value=1.0,
+    ).rule(knext.OneOf(own_threshold, [False]), knext.Effect.SHOW)
+
+    def validate(self, values):
+        if not str(values["model"]).strip():
+            raise ValueError("Give the name or the file of a model.")
+        if not values["own_threshold"] and values["threshold"] >= 1.0:
+            raise ValueError("The threshold must be below 1.")
+
+
+@knext.parameter_group(label="Images")
+class ImageSettings:
+    """What to look at and what to measure."""
+
+    channel = knext.IntParameter(
+        "Channel",
+        "Only this channel, counted from 1; 0 for all.",
+        default_value=0,
+        min_value=0,
+    )
+    measures = knext.BoolParameter(
+        "Measure intensities",
+        "Adds background, intensity and SNR of each spot.",
+        default_value=False,
+    )
+    radius = knext.DoubleParameter(
+        "Radius",
+        "Of the disk whose light is a spot's intensity, in pixels.",
+        default_value=3.0,
+        min_value=0.5,
+        max_value=50.0,
+    ).rule(knext.OneOf(measures, [True]), knext.Effect.SHOW)
+
+
+@knext.node(
+    name="Spot Detection (blinkcore)",
+    node_type=knext.NodeType.PREDICTOR,
+    icon_path="icons/blinkcore.png",
+    category=category,
+    id="spot_detection",
+    keywords=["spot", "fluorescence", "smFISH", "particle", "microscopy", "deepBlink"],
+)
+@knext.input_table(
+    name="Images",
+    description="Table with a column of image files: TIFF (also ImageJ and OME), PNG, JPEG.",
+)
+@knext.input_table(
+    name="Model",
+    description="Table of a *Spot Model Reader*.",
+    optional=True,
+)
+@knext.output_table(
+    name="Spots",
+    description="One row a spot: image, frame, channel, z, y, x (pixels, an integer is the "
+    "centre of a pixel; frame, channel and z count from 0), probability, localization error "
+    "(pixels), and y, x in µm where the image knows the size of a pixel.",
+)
+@knext.output_view(
+    name="Spots on images", description="The first images with their spots circled."
+)
+class SpotDetection:
+    """Finds fluorescent spots in image files, threshold-free and sub-pixel.
+
+    Runs **blinkcore** on each file of a column of paths. A stack is searched plane by plane.
+    Cells that are missing are skipped, and files that cannot be read are named in the
+    warning; all others are done.
+
+    Paths come from *List Files/Folders* (Path) or any String column. Files must be on this
+    computer.
+    """
+
+    column = knext.ColumnParameter(
+        "File column",
+        "Column with the paths of the images, String or Path.",
+        column_filter=_is_path_column,
+    )
+    spots = SpotSettings()
+    images = ImageSettings()
+
+    def configure(self, context, table_schema, model_schema=None):
+        candidates = [c.name for c in table_schema if _is_path_column(c)]
+        if not self.column:
+            if not candidates:
+                raise knext.InvalidParametersError(
+                    "The table has no column of String or Path that could hold image files."
+                )
+            self.column = candidates[-1]
+            context.set_warning(f"The column '{self.column}' is taken for the files.")
+        if self.column not in table_schema.column_names:
+            raise knext.InvalidParametersError(
+                f"The column '{self.column}' is not in the table."
+            )
+        if model_schema is not None and "model" not in model_schema.column_names:
+            raise knext.InvalidParametersError(
+                "The second table is not one of a Spot Model Reader: no column 'model'."
+            )
+        return _schema(self.images.measures)
+
+    def execute(self, context, table, model_table=None):
+        model = self.spots.model
+        if model_table is not None:
+            rows = model_table.to_pandas()
+            if len(rows) != 1:
+                raise knext.InvalidParametersError(
+                    f"The table of the model must have one row, it has {len(rows)}."
+                )
+            model = str(rows["model"].iloc[0])
+        try:
+            paths, n_missing = _paths(table, self.column)
+            found = cli.predict(
+                paths,
+                model=model,
+                threshold=None if self.spots.own_threshold else self.spots.threshold,
+                channel=self.images.channel - 1 if self.images.channel else None,
+                radius=self.images.radius if self.images.measures else None,
+                n_pictures=N_PICTURES,
+                progress=context.set_progress,
+                is_canceled=context.is_canceled,
+            )
+        except cli.Canceled:
+            return None  # KNIME knows that it canceled
+        except (cli.ProgramError, ValueError) as error:
+            _raise_for_user(error)
+        _warn(context, n_missing, found.failed, len(paths))
+        return knext.Table.from_pandas(found.spots), knext.view_html(_page(found))
+
+
+def _warn(context, n_missing, failed, n_paths):
+    said = []
+    if n_missing:
+        said.append(f"{n_missing} missing cells were skipped.")
+    if failed:
+        LOGGER.warning("\n".join(failed))
+        said.append(f"{len(failed)} of {n_paths} images could not be read: {failed[0]}")
+    if failed and len(failed) == n_paths:
+        raise knext.InvalidParametersError(failed[0])
+    if said:
+        context.set_warning(" ".join(said))
+
+
+def _page(found: cli.Found) -> str:
+    """A page with the pictures."""
+    style = "body{font-family:sans-serif;margin:8px}img{max-width:100%;margin-bottom:8px}"
+    pictures = "".join(
+        f'<img src="data:image/png;base64,{base64.b64encode(p).decode()}"/>'
+        for p in found.pictures
+    )
+    text = f"<p>{len(found.spots)} spots</p>" if found.pictures else "<p>No image.</p>"
+    return f"<html><head><style>{style}</style></head><body>{text}{pictures}</body></html>"
+
+
+@knext.node(
+    name="Spot Model Reader (blinkcore)",
+    node_type=knext.NodeType.SOURCE,
+    icon_path="icons/blinkcore.png",
+    category=category,
+    id="spot_model_reader",
+    keywords=["spot", "model"],
+)
+@knext.output_table(
+    name="Model",
+    description="One row: model (name or file, for *Spot Detection*), and what the model says "
+    "about itself.",
+)
+class SpotModelReader:
+    """Reads what a model of blinkcore says about itself.
+
+    Gives the name or file of a model, the network, the side of its cells, its threshold,
+    the widths of spots that it was trained on, and its score on validation images. The
+    table feeds *Spot Detection (blinkcore)*.
+    """
+
+    model = knext.StringParameter(
+        "Model",
+        "Name of a bundled model, or path of a model file (`.pt`).",
+        default_value="general",
+    )
+
+    @model.validator
+    def _check(value):
+        if not str(value).strip():
+            raise ValueError("Give the name or the file of a model.")
+
+    def configure(self, context):
+        return knext.Schema(
+            [
+                knext.string(), knext.string(), knext.int64(), knext.double(),
+                knext.double(), knext.double(), knext.double(), knext.string(),
+            ],
+            [
+                "model", "network", "cell size", "threshold", "least sigma",
+                "largest sigma", "F1 integral", "trained on",
+            ],
+        )  # fmt: skip
+
+    def execute(self, context):
+        import pandas as pd
+
+        try:
+            about = cli.model_metadata(self.model)
+        except cli.ProgramError as error:
+            _raise_for_user(error)
+        sigma = about["spot_sigma"] or [float("nan")] * 2
+        row = {
+            "model": self.model,
+            "network": about["architecture"],
+            "cell size": about["cell_size"],
+            "threshold": about["threshold"],
+            "least sigma": float(sigma[0]),
+            "largest sigma": float(sigma[1]),
+            "F1 integral": float(about["scores"].get("f1_integral", float("nan"))),
+            "trained on": str(about["provenance"].get("data", "")),
+        }
+        return knext.Table.from_pandas(pd.DataFrame([row]))
+
+
+SCORES = ("f1_integral", "f1", "precision", "recall", "rmse", "n_truth", "n_detected")
+
+
+@knext.node(
+    name="Spot Evaluation (blinkcore)",
+    node_type=knext.NodeType.OTHER,
+    icon_path="icons/blinkcore.png",
+    category=category,
+    id="spot_evaluation",
+    keywords=["spot", "evaluation", "F1", "Hungarian"],
+)
+@knext.input_table(
+    name="True spots",
+    description="Labels: columns y and x in pixels, and image, frame, channel, z if several.",
+)
+@knext.input_table(name="Detected spots", description="Spots to score, the same columns.")
+@knext.output_table(
+    name="Scores",
+    description="One row: F1 integral (0 to 3 pixels), F1, precision, recall and RMSE at the "
+    "cutoff, and the numbers of spots. Means over images and planes.",
+)
+class SpotEvaluation:
+    """Scores detected spots against true ones.
+
+    Spots are matched one to one, most pairs first, then the least total distance
+    (Hungarian matching), up to the cutoff, image by image where both tables have a column
+    *image*.
+    """
+
+    cutoff = knext.DoubleParameter(
+        "Cutoff",
+        "Largest distance in pixels at which a detected and a true spot may match.",
+        default_value=3.0,
+        min_value=0.01,
+        max_value=1000.0,
+    )
+
+    def configure(self, context, truth_schema, detected_schema):
+        for name, schema in (("true", truth_schema), ("detected", detected_schema)):
+            missing = [n for n in ("y", "x") if n not in schema.column_names]
+            if missing:
+                raise knext.InvalidParametersError(
+                    f"The table of {name} spots has no column '{missing[0]}'."
+                )
+        kinds = [knext.double()] * 5 + [knext.int64()] * 2
+        return knext.Schema(kinds, list(SCORES))
+
+    def execute(self, context, truth, detected):
+        import pandas as pd
+
+        try:
+            scores = cli.evaluate(
+                truth.to_pandas(),
+                detected.to_pandas(),
+                cutoff=self.cutoff,
+                is_canceled=context.is_canceled,
+            )
+        except cli.Canceled:
+            return None  # KNIME knows that it canceled
+        except cli.ProgramError as error:
+            _raise_for_user(error)
+        return knext.Table.from_pandas(pd.DataFrame([{n: scores[n] for n in SCORES}]))
