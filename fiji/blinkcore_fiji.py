@@ -182,7 +182,9 @@ def _image_plus(ij: Any, image: Any) -> Any:
     if isinstance(image, plain):
         return image
     if ij is None:
-        raise ValueError("an image of ImageJ2 needs the PyImageJ gateway: detect(ij, image)")
+        raise ValueError(
+            "an image of ImageJ2 needs the PyImageJ gateway: detect(ij, image)"
+        )
     return ij.convert().convert(image, plain)
 
 
@@ -255,7 +257,9 @@ def _squeezed(shape: tuple[int, ...], axes: str) -> tuple[tuple[int, ...], str]:
 
 def _clean_environment() -> dict[str, str]:
     """Give the environment without what a host put there for its own Python."""
-    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    return {
+        k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")
+    }
 
 
 def _sentence(status: Path, stderr: str) -> str:

@@ -258,7 +258,9 @@ def test_a_drawn_point_lies_on_its_pixel(run_macro, tmp_path):
         """,
         batch=False,
     )
-    drawn = np.asarray(PIL.Image.open(tmp_path / "drawn.png").convert("RGB")).astype(int)
+    drawn = np.asarray(PIL.Image.open(tmp_path / "drawn.png").convert("RGB")).astype(
+        int
+    )
     white = (drawn.min(axis=2) > 200).nonzero()
     colored = (np.ptp(drawn, axis=2) > 100).nonzero()
     assert len(colored[0]) > 4

@@ -118,7 +118,9 @@ def test_cancel_ends_the_program_within_a_second(cli, tmp_path):
 
 
 def test_scores_are_those_of_the_program(cli):
-    truth = pd.DataFrame({"image": ["a", "a", "b"], "y": [1.0, 20, 5], "x": [1.0, 9, 5]})
+    truth = pd.DataFrame(
+        {"image": ["a", "a", "b"], "y": [1.0, 20, 5], "x": [1.0, 9, 5]}
+    )
     detected = truth.assign(y=truth["y"] + 1.0).iloc[[0, 2]]
     scores = cli.evaluate(truth, detected, cutoff=1.5)
     assert scores["recall"] == pytest.approx((0.5 + 1.0) / 2)

@@ -12,7 +12,7 @@ LAYERS = [
     {"batch", "compare", "suggest"},
     {"train", "predict", "convert"},
     {"model", "losses", "dataset"},
-    {"presets"},
+    {"presets", "scale"},
     {
         "fdr",
         "io",

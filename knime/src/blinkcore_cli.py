@@ -167,7 +167,9 @@ def evaluate(
         run([*words, *_words(options)], None, lambda event: None, is_canceled)
         summary = json.loads((folder / "scores" / "summary.json").read_text("utf-8"))
     (scores,) = summary["methods"].values()
-    means = {n: float("nan") if v[0] is None else float(v[0]) for n, v in scores.items()}
+    means = {
+        n: float("nan") if v[0] is None else float(v[0]) for n, v in scores.items()
+    }
     return {**means, "n_truth": len(truth), "n_detected": len(detected)}
 
 

@@ -43,7 +43,11 @@ def _local_path(value) -> str:
 
 
 def _schema(measured: bool) -> knext.Schema:
-    kinds = {"string": knext.string(), "int64": knext.int64(), "float64": knext.double()}
+    kinds = {
+        "string": knext.string(),
+        "int64": knext.int64(),
+        "float64": knext.double(),
+    }
     known = cli.columns(measured=measured)
     return knext.Schema([kinds[kind] for kind in known.values()], list(known))
 
@@ -227,13 +231,17 @@ def _warn(context, n_missing, failed, n_paths):
 
 def _page(found: cli.Found) -> str:
     """A page with the pictures."""
-    style = "body{font-family:sans-serif;margin:8px}img{max-width:100%;margin-bottom:8px}"
+    style = (
+        "body{font-family:sans-serif;margin:8px}img{max-width:100%;margin-bottom:8px}"
+    )
     pictures = "".join(
         f'<img src="data:image/png;base64,{base64.b64encode(p).decode()}"/>'
         for p in found.pictures
     )
     text = f"<p>{len(found.spots)} spots</p>" if found.pictures else "<p>No image.</p>"
-    return f"<html><head><style>{style}</style></head><body>{text}{pictures}</body></html>"
+    return (
+        f"<html><head><style>{style}</style></head><body>{text}{pictures}</body></html>"
+    )
 
 
 @knext.node(
@@ -316,7 +324,9 @@ SCORES = ("f1_integral", "f1", "precision", "recall", "rmse", "n_truth", "n_dete
     name="True spots",
     description="Labels: columns y and x in pixels, and image, frame, channel, z if several.",
 )
-@knext.input_table(name="Detected spots", description="Spots to score, the same columns.")
+@knext.input_table(
+    name="Detected spots", description="Spots to score, the same columns."
+)
 @knext.output_table(
     name="Scores",
     description="One row: F1 integral (0 to 3 pixels), F1, precision, recall and RMSE at the "

@@ -25,7 +25,7 @@ import blinkcore
 from blinkcore import io, overlay
 from blinkcore.files import one_line, sentence, writable, write_json
 from blinkcore.io import tables, tiff
-from blinkcore.predict import predict
+from blinkcore.predict import choose_scale, predict, scale_warning
 from blinkcore.spots import ordered
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Options:
     formats : tuple of str
         Suffixes of the files for an input in a folder, see `blinkcore.io.WRITERS`; the
         first is its result, the others lie beside it. On standard output the first.
-    threshold, fdr, radius, channel, axes, pixel_size
+    threshold, fdr, radius, scale, channel, axes, pixel_size
         See `blinkcore.predict.predict`.
     overlay : Path or None
         Folder for pictures with the spots circled, `<name>.overlay.png`.
@@ -117,6 +117,7 @@ class Options:
     threshold: float | None = None
     fdr: float | None = None
     radius: float | None = None
+    scale: float | str = 1.0
     channel: int | None = None
     axes: str | None = None
     pixel_size: PixelSize | None = None
@@ -147,6 +148,7 @@ class Options:
             "options": {
                 "fdr": self.fdr,
                 "radius": self.radius,
+                "scale": self.scale,
                 "channel": self.channel,
                 "axes": self.axes,
                 "pixel_size_um": None if size is None else size._asdict(),
@@ -229,6 +231,7 @@ def predict_files(inputs: list[Input], options: Options) -> Iterator[Event]:
         instead.
     """
     names = output_names(inputs)
+    checked = options.scale != 1.0
     collected = _Collected.start(options) if options.one_table else None
     covered: set[str] = set()
     try:
@@ -237,10 +240,24 @@ def predict_files(inputs: list[Input], options: Options) -> Iterator[Event]:
                 yield Event("skipped", item.name, message="part of an earlier image")
                 continue
             covered.update(_identity(path) for path in tiff.files_of_set(item.path))
+            if not checked:  # once: it takes longer than a small image itself
+                checked = _check_scale(item, options)
             yield _one(item, names[item.path], options, collected)
     finally:
         if collected is not None:
             collected.write(last=True)
+
+
+def _check_scale(item: Input, options: Options) -> bool:
+    """Warn if spots are wider or narrower than the model's; False if it cannot be read."""
+    try:
+        image = _read(item, options)
+        warning = scale_warning(image, options.model, options.channel)
+    except _FAILURES:  # it will be said when it is read for its spots
+        return False
+    if warning is not None:
+        logger.warning("%s: %s", item.name, warning)
+    return True
 
 
 def sidecar(options: Options, images: list[dict[str, Any]]) -> dict[str, Any]:
@@ -351,15 +368,14 @@ def _read_sidecar(table: Path) -> dict[str, Any] | None:
 def _predict(
     item: Input, options: Options
 ) -> tuple[Image, pd.DataFrame, dict[str, Any]]:
-    image = io.read_image(
-        item.path,
-        axes=options.axes,
-        pixel_size=options.pixel_size,
-        rgb=options.channel is not None,
-    )
+    image = _read(item, options)
+    scale = options.scale
+    if scale == "auto":
+        scale = choose_scale(image, options.model, options.channel)
     spots = predict(
         image,
         options.model,
+        scale=scale,
         threshold=options.threshold,
         fdr=options.fdr,
         radius=options.radius,
@@ -374,9 +390,19 @@ def _predict(
         "axes": image.axes,
         "shape": list(image.data.shape),
         "pixel_size_um": None if size is None else size._asdict(),
+        "scale": scale,
         "spots": len(spots),
     }
     return image, spots, record
+
+
+def _read(item: Input, options: Options) -> Image:
+    return io.read_image(
+        item.path,
+        axes=options.axes,
+        pixel_size=options.pixel_size,
+        rgb=options.channel is not None,
+    )
 
 
 def _write_overlays(

@@ -16,6 +16,14 @@ from blinkcore.measure import NAMES as MEASURED
 from blinkcore.measure import measure
 from blinkcore.model import DEFAULT, Model, load_model
 from blinkcore.normalize import Scaling, normalized, plane_scaling
+from blinkcore.scale import (
+    Blobs,
+    check_factor,
+    estimate,
+    factor_for,
+    fits,
+    resampled,
+)
 from blinkcore.spots import ordered, with_micrometers
 
 if TYPE_CHECKING:
@@ -38,6 +46,7 @@ def predict(
     threshold: float | None = None,
     fdr: float | None = None,
     radius: float | None = None,
+    scale: float | str = 1.0,
     channel: int | None = None,
     axes: str | None = None,
     pixel_size: PixelSize | None = None,
@@ -60,6 +69,10 @@ def predict(
     radius : float, optional
         Measure the light of each spot in a disk of this radius in px, see
         `blinkcore.measure`: columns `background`, `intensity`, `snr`.
+    scale : float or "auto"
+        Resample planes by this factor before the model sees them, if spots are wider or
+        narrower than those that it was trained on; positions are those of the image. With
+        "auto" the width of blobs decides, see `choose_scale`.
     channel : int, optional
         Only this channel, from 0; of a colour picture red, green or blue.
     axes : str, optional
@@ -100,10 +113,12 @@ def predict(
         raise ValueError("axes and pixel_size are those of the Image; give an array")
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     least = _least_probability(threshold, fdr, loaded)
+    factor = choose_scale(image, loaded, channel) if scale == "auto" else float(scale)
+    check_factor(factor)
 
     rows, places = [], []
     for plane in image.planes(channel):
-        found = find_spots(plane.data, loaded, threshold=least, tile=tile)
+        found = _find_scaled(plane.data, loaded, least, tile, factor)
         if radius is not None:
             light = measure(plane.data, found[:, :2], radius=radius)
             found = np.concatenate([found, light], axis=1)
@@ -119,6 +134,63 @@ def predict(
         spots = spots[kept].reset_index(drop=True)
     absent = [n for n, a in zip(names, "TCZ", strict=False) if a not in image.axes]
     return with_micrometers(ordered(spots.drop(columns=absent)), image.pixel_size)
+
+
+def choose_scale(image: Image, model: Model, channel: int | None = None) -> float:
+    """Choose the factor that brings an image's spots to what a model was trained on.
+
+    Parameters
+    ----------
+    image : Image
+        Its middle plane is looked at.
+    model : Model
+        Whose `spot_sigma` counts.
+    channel : int, optional
+        See `predict`.
+
+    Returns
+    -------
+    float
+        1 if the spots fit, or nothing is known about them or about the model.
+    """
+    blobs, trained = _blobs(image, channel), model.metadata.spot_sigma
+    if blobs is None or trained is None or fits(blobs.sigma, trained):
+        return 1.0
+    return factor_for(blobs.sigma, trained)
+
+
+def scale_warning(image: Image, model: Model, channel: int | None = None) -> str | None:
+    """Say in a sentence if an image's spots are not of the width of the model's."""
+    blobs, trained = _blobs(image, channel), model.metadata.spot_sigma
+    if blobs is None or trained is None or fits(blobs.sigma, trained):
+        return None
+    return (
+        f"bright spots are {blobs.sigma:.1f} px wide (sigma of {blobs.n}, SNR "
+        f"{blobs.snr:.0f}), the model {model.name} was trained on {trained[0]:g} to "
+        f"{trained[1]:g} px; if they are what you look for, try --scale auto"
+    )
+
+
+def _blobs(image: Image, channel: int | None) -> Blobs | None:
+    middle = image.n_planes(channel) // 2
+    for number, plane in enumerate(image.planes(channel)):
+        if number == middle:
+            return estimate(plane.data)
+    return None
+
+
+def _find_scaled(
+    plane: NDArray[Any], model: Model, threshold: float, tile: int, factor: float
+) -> NDArray[np.float64]:
+    if factor == 1.0:
+        return find_spots(plane, model, threshold=threshold, tile=tile)
+    other = resampled(plane, factor)
+    spots = find_spots(other, model, threshold=threshold, tile=tile)
+    ratio = np.array(plane.shape) / np.array(other.shape)
+    spots[:, :2] = (spots[:, :2] + 0.5) * ratio - 0.5
+    spots[:, :2] = np.clip(spots[:, :2], -0.5, np.array(plane.shape) - 0.5001)
+    spots[:, 3:] *= ratio.mean()  # errors
+    return spots
 
 
 def _least_probability(

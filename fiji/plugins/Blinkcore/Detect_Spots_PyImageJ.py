@@ -1,9 +1,9 @@
-#@ ImagePlus imp
-#@ String (label="Model", value="general") model
-#@ String (label="Threshold (auto: the model's own)", value="auto") threshold
-#@ Integer (label="Channel (from 1, 0 for all)", value=0) channel
-#@ Double (label="Measure in a disk of radius (px, 0 for no intensities)", value=0) radius
-#@output Integer count
+# @ ImagePlus imp
+# @ String (label="Model", value="general") model
+# @ String (label="Threshold (auto: the model's own)", value="auto") threshold
+# @ Integer (label="Channel (from 1, 0 for all)", value=0) channel
+# @ Double (label="Measure in a disk of radius (px, 0 for no intensities)", value=0) radius
+# @output Integer count
 """Plugins > Blinkcore > Detect Spots PyImageJ, for Fiji's Python mode and PyImageJ.
 
 As a macro: run("Detect Spots PyImageJ", "model=general threshold=auto channel=0 radius=0").

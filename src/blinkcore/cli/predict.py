@@ -51,6 +51,13 @@ def predict(
             help="Measure intensity in a disk of this radius, px; 3 is usual."
         ),
     ] = None,
+    scale: Annotated[
+        str,
+        typer.Option(
+            help="Resample by this factor for the model, or auto, if spots are wider or "
+            "narrower than its own."
+        ),
+    ] = "1",
     channel: Annotated[
         int | None,
         typer.Option(help="Only this channel, from 0; of an RGB image its colour."),
@@ -117,6 +124,7 @@ def predict(
             threshold=threshold,
             fdr=fdr,
             radius=radius,
+            scale=_parse_scale(scale),
             channel=channel,
             axes=axes.upper() if axes else None,
             pixel_size=size,
@@ -178,6 +186,19 @@ def _check_usage(
             check_axes(axes.upper(), (1,) * len(axes))
         except ValueError as error:
             raise ValueError(f"--{error}") from error
+
+
+def _parse_scale(text: str) -> float | str:
+    from blinkcore.scale import check_factor
+
+    if text == "auto":
+        return text
+    try:
+        factor = float(text)
+    except ValueError as error:
+        raise ValueError(f"--scale must be a factor or auto, got {text!r}") from error
+    check_factor(factor)
+    return factor
 
 
 def _check_probabilities(threshold: float | None, fdr: float | None) -> None:

@@ -1,0 +1,145 @@
+"""How wide are the spots of an image? And: the image at another scale.
+
+The width of blobs by scale selection (Lindeberg, International Journal of Computer Vision
+1998, doi:10.1023/A:1008045108935): the scale-normalized Laplacian of a Gaussian answers
+most where its width is the blob's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import PIL.Image
+from scipy import ndimage
+
+from blinkcore.normalize import normalized, plane_scaling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SIGMAS = np.geomspace(0.6, 12.0, 19)  # px
+_SIDE = 768  # px: of the middle of the plane that is looked at
+_SIGNIFICANCE = 12.0  # standard deviations of a response to noise alone
+_FEWEST = 10  # blobs that make an estimate
+_MOST = 300
+_SPREAD = 1.5  # largest ratio of the upper to the lower quartile of one kind of blobs
+LEAST, LARGEST = 0.1, 10.0  # factors that make sense
+
+
+class Blobs(NamedTuple):
+    """Blobs of a plane.
+
+    Attributes
+    ----------
+    sigma : float
+        Median width, px.
+    snr : float
+        Median of peak above background over the noise.
+    n : int
+        How many it is the median of.
+    """
+
+    sigma: float
+    snr: float
+    n: int
+
+
+def estimate(plane: NDArray[Any]) -> Blobs | None:
+    """Estimate the width and SNR of a plane's bright blobs.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (height, width)
+        Any real type.
+
+    Returns
+    -------
+    Blobs or None
+        None if there are fewer than ten that rise from the noise, or if they are of many
+        widths: then they are structures rather than spots.
+    """
+    rows, cols = (
+        slice(max(0, (n - _SIDE) // 2), (n + _SIDE) // 2) for n in plane.shape
+    )
+    if min(plane.shape) < 32:
+        return None
+    pixels = normalized(plane[rows, cols], plane_scaling(plane, "noise"))
+    # In units of its standard deviation where there is white noise of 1 only, which is
+    # sqrt(1 / (2 pi)) / sigma for the normalized Laplacian; pixels of narrow filters see
+    # the same to a few per cent.
+    responses = np.stack(
+        [-(s**2) * ndimage.gaussian_laplace(pixels, s, truncate=3.0) for s in _SIGMAS]
+    )
+    noise = np.sqrt(1.0 / (2.0 * np.pi)) / _SIGMAS[:, None, None]
+    # Blobs are maxima in place and scale; the first and last scale have none.
+    peaks = responses[1:-1] == ndimage.maximum_filter(responses, 3)[1:-1]
+    peaks &= responses[1:-1] > _SIGNIFICANCE * noise[1:-1]
+    scale, row, col = peaks.nonzero()
+    if len(scale) < _FEWEST:
+        return None
+    strength = responses[1:-1][peaks]
+    best = np.argsort(-strength / noise[1:-1, 0, 0][scale])[:_MOST]
+    sigma = _between(responses, scale[best] + 1, row[best], col[best])
+    low, high = np.quantile(sigma, (0.25, 0.75))
+    if high > _SPREAD * low:
+        return None
+    # The normalized Laplacian of a Gaussian of height h is h / 2 at its own scale.
+    snr = 2.0 * strength[best]
+    # A pixel's width is part of what is seen.
+    true = np.sqrt(np.maximum(float(np.median(sigma)) ** 2 - 1.0 / 12.0, 0.05))
+    return Blobs(float(true), float(np.median(snr)), len(best))
+
+
+def _between(
+    responses: NDArray[np.float32],
+    scale: NDArray[np.intp],
+    row: NDArray[np.intp],
+    col: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """Scale of the largest response by a parabola over three neighbours, px."""
+    below, at, above = (responses[scale + d, row, col] for d in (-1, 0, 1))
+    step = 0.5 * (below - above) / np.minimum(below - 2 * at + above, -1e-9)
+    ratio = _SIGMAS[1] / _SIGMAS[0]
+    sigma: NDArray[np.float64] = _SIGMAS[scale] * ratio ** np.clip(step, -0.5, 0.5)
+    return sigma
+
+
+def fits(sigma: float, trained: tuple[float, float]) -> bool:
+    """Whether a width is near enough to those that a model was trained on."""
+    return trained[0] / 1.25 <= sigma <= trained[1] * 1.25
+
+
+def factor_for(sigma: float, trained: tuple[float, float]) -> float:
+    """Scale that brings a width to the middle of what a model was trained on."""
+    middle = float(np.sqrt(trained[0] * trained[1]))
+    return float(np.clip(middle / sigma, LEAST, LARGEST))
+
+
+def check_factor(factor: float) -> None:
+    """Raise ValueError if a scale makes no sense."""
+    if not LEAST <= factor <= LARGEST:
+        raise ValueError(f"scale must be {LEAST:g} to {LARGEST:g}, got {factor:g}")
+
+
+def resampled(plane: NDArray[Any], factor: float) -> NDArray[np.float32]:
+    """Bring a plane to another scale: means over pixels down, cubic up.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (height, width)
+        Any real type.
+    factor : float
+        New pixels for an old one, in each direction.
+
+    Returns
+    -------
+    ndarray of float32
+        A place p (an integer is the centre of a pixel) is at (p + 0.5) * shape ratio - 0.5.
+    """
+    height, width = (max(1, round(n * factor)) for n in plane.shape)
+    kind = PIL.Image.Resampling.BOX if factor < 1 else PIL.Image.Resampling.BICUBIC
+    scaling = plane_scaling(plane, "noise")
+    # Without their offset float32 holds counts of any size.
+    picture = PIL.Image.fromarray(normalized(plane, scaling))
+    return np.array(picture.resize((width, height), kind))

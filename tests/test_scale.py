@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from blinkcore import predict
+from blinkcore.evaluate import evaluate
+from blinkcore.image import Image
+from blinkcore.predict import choose_scale, scale_warning
+from blinkcore.scale import estimate, factor_for, fits, resampled
+from blinkcore.simulate import simulate
+
+TRAINED = (0.8, 2.5)
+
+
+def spots_of(sigma, easy, seed=0):
+    ranges = replace(
+        easy, sigma=(sigma, sigma * 1.001), density=(6e-4, 6.1e-4), snr=(14.0, 15.0)
+    )
+    return simulate((256, 300), np.random.default_rng(seed), ranges=ranges)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.5, 2.0, 3.0, 4.0])
+def test_the_width_of_spots_is_found(sigma, easy):
+    blobs = estimate(spots_of(sigma, easy).image)
+    assert blobs.sigma == pytest.approx(sigma, rel=0.06)
+    assert blobs.n > 20
+
+
+def test_noise_and_tiny_planes_have_no_blobs():
+    rng = np.random.default_rng(0)
+    assert estimate(rng.poisson(100, (300, 300))) is None
+    assert estimate(np.zeros((300, 300), np.uint8)) is None
+    assert estimate(np.ones((8, 300))) is None
+
+
+def test_a_fitting_width_needs_no_scale():
+    assert fits(1.3, TRAINED)
+    assert not fits(5.0, TRAINED)
+    assert 5.0 * factor_for(5.0, TRAINED) == pytest.approx(np.sqrt(2.0))
+
+
+@pytest.mark.parametrize("factor", [0.31, 0.5, 1.7, 3.0])
+def test_places_of_a_resampled_plane_map_back(factor):
+    plane = np.full((90, 120), 100.0)
+    y, x = np.mgrid[:90, :120]
+    plane += 900 * np.exp(-((y - 33.3) ** 2 + (x - 77.7) ** 2) / (2 * 4.0**2))
+    other = resampled(plane, factor)
+    light = np.clip(other - np.median(other), 0, None)
+    light[light < 0.05 * light.max()] = 0
+    rows, cols = np.mgrid[: other.shape[0], : other.shape[1]]
+    found = np.array([(rows * light).sum(), (cols * light).sum()]) / light.sum()
+    ratio = np.array(plane.shape) / np.array(other.shape)
+    np.testing.assert_allclose((found + 0.5) * ratio - 0.5, (33.3, 77.7), atol=0.2)
+
+
+def test_auto_finds_wide_spots_that_are_missed_otherwise(easy, general):
+    scene = spots_of(5.0, easy)
+    image = Image(scene.image, "YX")
+    assert choose_scale(image, general) < 0.5
+    missed = evaluate(scene.points, predict(image, general)[["y", "x"]])
+    found = predict(image, general, scale="auto")
+    scores = evaluate(scene.points, found[["y", "x"]])
+    assert missed.recall < 0.5
+    assert scores.f1 > 0.8  # crowded: they are 5 px wide
+    assert scores.rmse < 1.0
+
+
+def test_a_warning_says_what_to_do(easy, general):
+    words = scale_warning(Image(spots_of(5.0, easy).image, "YX"), general)
+    assert "--scale auto" in words
+    assert "0.8 to 2.5 px" in words
+    assert scale_warning(Image(spots_of(1.3, easy).image, "YX"), general) is None
