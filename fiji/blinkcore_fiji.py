@@ -240,6 +240,7 @@ def _run(
         program = command or [sys.executable, "-m", "blinkcore"]
         done = subprocess.run(
             [*program, "predict", str(folder / "image.tif"), *words],
+            check=False,
             capture_output=True,
             text=True,
             env=_clean_environment(),

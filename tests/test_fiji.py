@@ -46,7 +46,9 @@ def imagej(java):
         os._exit(0)
         """
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     for line in done.stdout.splitlines():
         if line.startswith("PATH "):
             jars = line[5:].split(os.pathsep)
@@ -90,7 +92,7 @@ def run_macro(imagej, display, tmp_path):
             "ij.ImageJ", "-port0", "-batch" if batch else "-macro", str(path),
         ]  # fmt: skip
         done = subprocess.run(
-            started, capture_output=True, encoding="utf-8", timeout=120,
+            started, check=False, capture_output=True, encoding="utf-8", timeout=120,
             env={**os.environ, "DISPLAY": display, "LC_ALL": "C.UTF-8"},
         )  # fmt: skip
         return done.stdout
@@ -282,7 +284,7 @@ def in_process(java, code, tmp_path):
     whole = START_JVM + BRIDGE.format(fiji=str(FIJI)) + textwrap.dedent(code)
     done = subprocess.run(
         [sys.executable, "-c", whole + "\nsys.stdout.flush(); os._exit(0)\n"],
-        capture_output=True, text=True, cwd=tmp_path, timeout=120,
+        check=False, capture_output=True, text=True, cwd=tmp_path, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -355,7 +357,7 @@ def test_the_bridge_says_what_is_wrong(imagej, java, tmp_path):
 def test_the_bridge_explains_itself_without_java():
     done = subprocess.run(
         [sys.executable, str(FIJI / "blinkcore_fiji.py"), "--help"],
-        capture_output=True, text=True, env={"PATH": ""},
+        check=False, capture_output=True, text=True, env={"PATH": ""},
     )  # fmt: skip
     assert done.returncode == 0
     assert "--fiji" in done.stdout

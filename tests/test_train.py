@@ -1,7 +1,10 @@
 import csv
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -152,3 +155,100 @@ def test_validation_scores_a_perfect_network_with_one(scene):
     assert scores["precision"] == 1.0
     assert scores["recall"] > 0.98
     assert scores["rmse"] < 0.05
+
+
+@pytest.fixture
+def data(tmp_path, easy):
+    from blinkcore import dataset
+    from blinkcore.simulate import simulate
+
+    scenes = [
+        simulate((70, 90), np.random.default_rng(i), ranges=easy) for i in range(8)
+    ]
+    path = tmp_path / "d.npz"
+    dataset.of_scenes(scenes, (0.7, 0.3, 0), 0).save(path)
+    return str(path)
+
+
+def test_training_on_own_labels_mixes_in_simulated_scenes(tmp_path, data):
+    config = replace(TINY, data=data, data_sha256="a" * 64, simulated=0.5)
+    metadata = train(config, tmp_path / "m.pt", workers=0)
+    assert metadata.provenance["data"].startswith(
+        "d.npz (sha256 aaaaaaaaaaaaaaaa) and 50%"
+    )
+    only = train(replace(config, simulated=0.0), tmp_path / "o.pt", workers=0)
+    assert only.spot_sigma is None
+
+
+def test_fine_tuning_begins_with_the_models_weights(tmp_path, data):
+    first = train(replace(TINY, steps=2), tmp_path / "a.pt", workers=0)
+    config = replace(
+        TINY, steps=1, validate_every=1, data=data, start=str(tmp_path / "a.pt"),
+        learning_rate=0.0, arguments=first.arguments,
+    )  # fmt: skip
+    train(config, tmp_path / "b.pt", workers=0)
+    from blinkcore.model import load_weights
+
+    one, other = (load_weights(tmp_path / f"{n}.pt") for n in "ab")
+    for name, value in one.items():
+        if "running" not in name and "tracked" not in name:
+            torch.testing.assert_close(value, other[name])
+
+
+def test_crops_of_labels_keep_spots_on_their_pixels():
+    from blinkcore.dataset import Sample
+    from blinkcore.train import _augmented_crop
+
+    image = np.random.default_rng(0).normal(100, 1, (40, 50)).astype(np.float32)
+    points = np.array([(5.0, 7.0), (30.0, 44.0), (39.0, 0.0)])
+    for y, x in points.astype(int):
+        image[y, x] = 1000
+    sample = Sample(image, points, "train", "a", "a")
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        pixels, found = _augmented_crop(sample, 48, "noise", rng)
+        assert pixels.shape == (48, 48)
+        bright = np.argwhere(pixels > 100)
+        assert sorted(map(tuple, bright)) == sorted(map(tuple, found.astype(int)))
+
+
+def test_training_stops_when_nothing_gets_better(tmp_path):
+    config = replace(TINY, steps=40, validate_every=1, learning_rate=0.0, patience=3)
+    train(config, tmp_path / "m.pt", workers=0)
+    with (tmp_path / "m.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) < 40
+
+
+def run_train(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "blinkcore", "train", *arguments],
+        capture_output=True, text=True, cwd=cwd, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_command_fine_tunes_by_a_recipe(tmp_path, data):
+    (tmp_path / "r.yaml").write_text(
+        f"data: {data}\nfrom: general\nsteps: 4\nvalidate-every: 2\ncrop: 64\n"
+        "batch_size: 2\noutput: tuned.pt\nworkers: 0\n"
+    )
+    done = run_train("r.yaml", "--seed", "5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metadata = read_metadata(tmp_path / "tuned.pt")
+    assert metadata.provenance["recipe"]["start"] == "general"
+    assert metadata.provenance["recipe"]["seed"] == 5
+    assert (tmp_path / "tuned.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_wrong_recipe_names_its_key(tmp_path):
+    for content, words in (
+        ("stepps: 3", "'stepps' is no option"),
+        ("steps: many", "'--steps'"),
+        ("- 3", "must hold options"),
+        ("a: [", "not valid YAML (line"),
+    ):
+        (tmp_path / "r.yaml").write_text(content)
+        done = run_train("r.yaml", "-o", "m.pt", cwd=tmp_path)
+        assert done.returncode == 2
+        assert words in done.stderr
+    assert "--output" in run_train(cwd=tmp_path).stderr

@@ -29,6 +29,7 @@ LABEL_SUFFIXES = (
     ".csv", ".txt", ".tsv", ".parquet", ".json", ".geojson", ".xml", ".roi", ".zip",
 )  # fmt: skip
 DUPLICATE = 0.5  # px; nearer labels are one spot labelled twice
+_FEWEST, _CLEAR = 10, 4.0  # spots, and their contrast over noise, that tell a shift
 
 
 @dataclass(frozen=True)
@@ -329,7 +330,8 @@ class Check:
     dark : float
         Share of labels that stand on no maximum of the image.
     shift_y, shift_x : float
-        Mean distance in px from the labels to the centres of light around them.
+        Median distance in px from the clear labels to the centres of light around them,
+        0 where it could be chance.
     swapped : bool
         Whether the labels fit only with x and y exchanged.
     """
@@ -358,7 +360,7 @@ class Check:
         elif self.n_spots >= 5 and self.dark > 0.5:
             said.append(f"{self.dark:.0%} of the labels are on no bright place")
         shift = np.array([self.shift_y, self.shift_x])
-        if not self.swapped and self.n_spots >= 10 and np.abs(shift).max() > 0.3:
+        if not self.swapped and np.abs(shift).max() > 0.3:
             said.append(
                 f"the labels lie {self.shift_y:+.2f}, {self.shift_x:+.2f} px (y, x) from "
                 "the centres of the light: another origin of coordinates?"
@@ -378,7 +380,7 @@ def check(sample: Sample) -> Check:
     swapped = (
         len(points) >= 5 and fits.mean() > 0.8 and there > 0.5 and there > here + 0.3
     )
-    shift = _shift(sample.image, points[inside])
+    shift = _shift(sample.image, points[inside][contrast > _CLEAR])
     cells = np.floor((points + 0.5) / 4)
     return Check(
         name=sample.name,
@@ -433,7 +435,10 @@ def _bright(smooth: NDArray[np.float32], points: NDArray[np.float64]) -> float:
 
 
 def _shift(image: NDArray[Any], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Median distance (y, x) from points to the centres of light in 7 x 7 px."""
+    """Median distance (y, x) from points to the centres of light in 7 x 7 px.
+
+    0 where it is less than five times its standard error, or there are few points.
+    """
     scaling = plane_scaling(image, "noise")
     pixels = np.nan_to_num((image.astype(float) - scaling.center) / scaling.scale)
     offsets = np.arange(-3, 4)
@@ -449,7 +454,11 @@ def _shift(image: NDArray[Any], points: NDArray[np.float64]) -> NDArray[np.float
             centre_y = row + (light.sum(axis=1) @ offsets) / total
             centre_x = col + (light.sum(axis=0) @ offsets) / total
             moved.append((y - centre_y, x - centre_x))
-    return np.median(moved, axis=0) if moved else np.zeros(2)
+    if len(moved) < _FEWEST:
+        return np.zeros(2)
+    middle: NDArray[np.float64] = np.median(moved, axis=0)
+    error = 1.25 * np.std(moved, axis=0) / np.sqrt(len(moved))
+    return np.where(np.abs(middle) > 5 * error, middle, 0.0)
 
 
 def summary(dataset: Dataset) -> list[dict[str, Any]]:

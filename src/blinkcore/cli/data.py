@@ -61,6 +61,7 @@ def create(
             raise ValueError(f"--output of a data set must end in .npz, got {output}")
         if tile is not None and tile < 16:
             raise ValueError(f"--tile must be 16 px or more, got {tile}")
+        shares = parse_split(split)
         pairs = dataset.pair_by_name(
             _image_files(images),
             _files(labels, dataset.LABEL_SUFFIXES),
@@ -72,7 +73,7 @@ def create(
         made = dataset.create(
             pairs.pairs,
             tile=tile,
-            split=parse_split(split),
+            split=shares,
             seed=seed,
             unit=unit,
             axes=axes.upper() if axes else None,

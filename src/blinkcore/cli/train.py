@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,8 +112,8 @@ def _run(recipe: TrainConfig, target: Path, values: dict[str, Any]) -> None:
     )
 
 
-def _from_yaml(path: Path, context: typer.Context) -> dict[str, Any]:
-    """Read options; what stands on the command line too is taken from there."""
+def _words_of(path: Path) -> list[str]:
+    """Turn a recipe into options, so that both are checked by the same code."""
     import yaml
 
     try:
@@ -124,27 +126,23 @@ def _from_yaml(path: Path, context: typer.Context) -> dict[str, Any]:
         raise ValueError(  # noqa: TRY004 (what a user wrote, not a wrong call)
             f"{path} must hold options, each as 'name: value'"
         )
-    options: dict[str, Any] = {
-        p.opts[0].lstrip("-"): p
-        for p in context.command.params
-        if p.opts[0].startswith("-") and p.name not in ("debug", "help")
-    }
-    values = {}
+    known = [
+        n.rstrip("_").replace("_", "-") for n in inspect.signature(train).parameters
+    ]
+    known = [n for n in known if n not in ("context", "config", "debug")]
+    words = []
     for key, value in content.items():
-        option = options.get(str(key).replace("_", "-"))
-        if option is None or option.name is None:
-            known = ", ".join(options)
+        name = str(key).replace("_", "-")
+        if name not in known:
+            options = ", ".join(known)
             raise ValueError(
-                f"{path}: '{key}' is no option of train; there are {known}"
+                f"{path}: '{key}' is no option of train; there are {options}"
             )
-        given = context.get_parameter_source(option.name)
-        if given is not None and given.name == "COMMANDLINE":
-            continue
-        try:
-            values[option.name] = option.type_cast_value(context, value)
-        except typer.BadParameter as error:
-            raise ValueError(f"{path}: '{key}': {error.message}") from error
-    return values
+        if isinstance(value, bool):
+            words += [f"--{name}"] if value else []
+        elif value is not None:
+            words += [f"--{name}", str(value)]
+    return words
 
 
 def _recipe(values: dict[str, Any]) -> TrainConfig:

@@ -7,6 +7,7 @@ counts frames and channels from 1.
 
 from __future__ import annotations
 
+import csv
 import json
 from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Any
@@ -114,13 +115,14 @@ def read_foreign(path: Path) -> tuple[pd.DataFrame, str]:
     """
     import pandas as pd
 
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise ValueError(f"{path} is empty")
     try:
         table = pd.read_csv(
             path, dtype=str, sep=None, engine="python", encoding="utf-8-sig"
         )
-    except pd.errors.EmptyDataError as error:
-        raise ValueError(f"{path} is empty") from error
-    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
+    except (ValueError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a table of spots: {error}") from error
     names = [str(name).strip() for name in table.columns]
     table.columns = pd.Index(names)

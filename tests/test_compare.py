@@ -1,0 +1,126 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from blinkcore import compare, dataset, io
+from blinkcore.compare import Case, Method
+
+
+@pytest.fixture
+def cases():
+    rng = np.random.default_rng(0)
+    return [
+        Case(f"c{i}", f"s{i // 2}", rng.uniform(0, 100, (20, 2))) for i in range(12)
+    ]
+
+
+def method(cases, name, keep=1.0, error=0.1, seed=0):
+    """Find a share of the spots, with an error."""
+    rng = np.random.default_rng(seed)
+    found = [
+        c.points[: round(keep * len(c.points))]
+        + rng.normal(0, error, (round(keep * len(c.points)), 2))
+        for c in cases
+    ]
+    return Method(name, found)
+
+
+def test_scores_and_differences_are_those_of_known_methods(cases):
+    methods = [method(cases, "all"), method(cases, "half", keep=0.5)]
+    summary = compare.summarize(compare.score(cases, methods))
+    whole, half = (summary["methods"][n] for n in ("all", "half"))
+    assert whole["recall"][0] == 1.0
+    assert half["recall"][0] == pytest.approx(0.5, abs=0.03)
+    assert whole["rmse"][0] == pytest.approx(0.1 * np.sqrt(2), rel=0.15)
+    mean, low, high = summary["differences"][0]["f1_integral"]
+    assert low < mean < high
+    assert low > 0.2
+    assert (summary["cases"], summary["images"]) == (12, 6)
+
+
+def test_a_method_less_itself_is_exactly_zero(cases):
+    methods = [method(cases, "a"), method(cases, "b")]
+    (difference,) = compare.summarize(compare.score(cases, methods))["differences"]
+    assert difference["f1_integral"] == [0.0, 0.0, 0.0]
+
+
+def test_intervals_draw_whole_images():
+    """Cases of one image that are all alike leave the width of as many images."""
+    values = np.repeat([0.0, 1.0] * 10, 50)
+    table = pd.DataFrame({"method": "m", "source": np.repeat(np.arange(20), 50)})
+    low, high = compare._interval(values, compare._draws(table, 0))[1:]
+    assert high - low == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(20), rel=0.2)
+
+
+def test_the_cutoff_decides(cases):
+    far = method(cases, "far", error=2.0)
+    near, wide = (
+        compare.score(cases, [far], cutoff=c)["recall"].mean() for c in (0.5, 6.0)
+    )
+    assert near < 0.2
+    assert wide > 0.9
+
+
+@pytest.fixture
+def labelled(tmp_path, scene, easy):
+    from blinkcore.simulate import simulate
+
+    scenes = [
+        simulate((96, 96), np.random.default_rng(i), ranges=easy) for i in range(6)
+    ]
+    dataset.of_scenes(scenes, (0, 0, 1), 0).save(tmp_path / "d.npz")
+    for folder, shift in (("truth", 0.0), ("other", 0.2)):
+        for i, s in enumerate(scenes):
+            table = pd.DataFrame(s.points + shift, columns=["y", "x"])
+            io.write_spots(table, tmp_path / folder / f"scene{i:05d}.csv")
+    return tmp_path
+
+
+def evaluate(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "blinkcore", "evaluate", *arguments],
+        capture_output=True, text=True, cwd=cwd, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_models_and_tables_side_by_side(labelled):
+    done = evaluate("d.npz", "general", "other", "-o", "out", cwd=labelled)
+    assert done.returncode == 0, done.stderr
+    assert "F1 integral, general less other" in done.stdout
+    summary = json.loads((labelled / "out" / "summary.json").read_text())
+    assert summary["methods"]["other"]["rmse"][0] == pytest.approx(
+        0.2 * np.sqrt(2), abs=1e-4
+    )
+    assert summary["methods"]["general"]["f1"][0] > 0.9
+    rows = pd.read_csv(labelled / "out" / "scores.csv")
+    assert len(rows) == 12
+    assert (labelled / "out" / "plots.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.slow
+def test_tables_alone_and_two_single_files(labelled):
+    done = evaluate("truth", "other", cwd=labelled)
+    assert done.returncode == 0, done.stderr
+    assert "0.283" in done.stdout
+    one = evaluate("truth/scene00000.csv", "other/scene00001.csv", cwd=labelled)
+    assert one.returncode == 0, one.stderr
+
+
+def test_wrong_use_is_one_sentence(labelled):
+    for arguments, words in (
+        (("truth", "general"), "labels only"),
+        (("d.npz", "nosuch"), "no model 'nosuch'"),
+        (("d.npz", "general", "--part", "valid"), "no part 'valid'"),
+        (("truth", "d.npz"), "d.npz is not a TorchScript"),
+        (("nothing", "other"), "nothing"),
+        (("truth", "other", "--cutoff", "0"), "--cutoff"),
+    ):
+        done = evaluate(*arguments, cwd=labelled)
+        assert done.returncode == 2, arguments
+        assert words in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1

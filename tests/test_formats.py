@@ -1,0 +1,203 @@
+"""Spots in the formats of other programs: known files in, round trips by other readers."""
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+import roifile
+
+from blinkcore import io
+from blinkcore.image import PixelSize
+
+SIZES = {"T": 4, "C": 2, "Z": 3, "Y": 20, "X": 30}
+
+
+@pytest.fixture
+def spots():
+    """One in each of three planes, at asymmetric places."""
+    return pd.DataFrame(
+        {
+            "frame": [0, 0, 3], "channel": [0, 1, 1], "z": [0.0, 2.0, 1.0],
+            "y": [7.25, 7.0, 3.5], "x": [5.0, 12.5, 9.0],
+            "probability": [0.5, 0.75, 1.0],
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", io.WRITERS)
+def test_places_survive_a_round_trip(spots, tmp_path, suffix):
+    path = tmp_path / f"spots{suffix}"
+    lost = io.write_spots(spots, path, sizes=SIZES)
+    found = io.read_labels(path, sizes=SIZES)
+    kept = [n for n in ("frame", "channel", "z", "y", "x") if n not in lost]
+    assert {"y", "x", "frame"} <= set(kept)
+    pd.testing.assert_frame_equal(found[kept], spots[kept], check_exact=False)
+
+
+@pytest.mark.parametrize("suffix", io.WRITERS)
+def test_no_spots_survive_too(tmp_path, suffix):
+    path = tmp_path / f"none{suffix}"
+    io.write_spots(pd.DataFrame({"y": np.empty(0), "x": np.empty(0)}), path)
+    assert len(io.read_labels(path)) == 0
+
+
+def test_an_unknown_suffix_is_refused(spots, tmp_path):
+    with pytest.raises(ValueError, match="written as"):
+        io.write_spots(spots, tmp_path / "a.xlsx")
+
+
+# Each format by a second reader, so that two mistakes of ours cannot agree.
+
+
+def test_roi_is_one_point_selection_with_places(spots, tmp_path):
+    io.write_spots(spots, tmp_path / "a.zip", sizes=SIZES)
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        (name,) = archive.namelist()
+        roi = roifile.ImagejRoi.frombytes(archive.read(name))
+    assert roi.roitype == roifile.ROI_TYPE.POINT
+    np.testing.assert_allclose(roi.coordinates(), spots[["x", "y"]])
+    # stack index, from 1: channel fastest, then z, then frame
+    assert roi.counter_positions.tolist() == [1, 1 + 1 + 2 * 2, 1 + 1 + 2 * 1 + 6 * 3]
+
+
+def test_a_plain_image_has_no_stack_positions(tmp_path):
+    io.write_spots(pd.DataFrame({"y": [7.0], "x": [5.0]}), tmp_path / "a.roi")
+    roi = roifile.ImagejRoi.fromfile(tmp_path / "a.roi")
+    assert roi.counter_positions.tolist() == [0]
+    np.testing.assert_allclose(roi.coordinates(), [[5.0, 7.0]])
+
+
+def test_trackmate_has_calibrated_positions_and_the_image(spots, tmp_path):
+    io.write_spots(
+        spots, tmp_path / "a.xml", image=tmp_path / "my.tif", sizes=SIZES,
+        pixel_size=PixelSize(0.5, 0.1, 0.2),
+    )  # fmt: skip
+    root = ET.parse(tmp_path / "a.xml").getroot()
+    first = root.find("Model/AllSpots/SpotsInFrame[@frame='0']/Spot")
+    assert float(first.get("POSITION_Y")) == pytest.approx(0.725)
+    assert float(first.get("POSITION_X")) == pytest.approx(1.0)
+    image = root.find("Settings/ImageData")
+    assert image.get("filename") == "my.tif"
+    assert (image.get("width"), image.get("nframes")) == ("30", "4")
+    found = io.read_labels(tmp_path / "a.xml")
+    np.testing.assert_allclose(found[["y", "x"]], spots[["y", "x"]])
+
+
+def test_isbi_has_a_particle_for_each_track(tmp_path):
+    table = pd.DataFrame(
+        {"frame": [0, 1, 1], "y": [1.5, 2.5, 9.0], "x": [3, 4, 5], "track": [7, 7, -1]}
+    )
+    io.write_spots(table, tmp_path / "a.isbi.xml")
+    particles = ET.parse(tmp_path / "a.isbi.xml").getroot().findall(".//particle")
+    assert [len(p) for p in particles] == [2, 1]
+    assert particles[0][1].attrib == {"t": "1", "x": "4.0", "y": "2.5", "z": "0.0"}
+
+
+def test_qupath_counts_from_the_corner_of_the_first_pixel(spots, tmp_path):
+    io.write_spots(spots, tmp_path / "a.geojson")
+    content = json.loads((tmp_path / "a.geojson").read_text())
+    geometry = content["features"][1]["geometry"]
+    assert geometry["coordinates"] == [13.0, 7.5]
+    assert geometry["plane"] == {"t": 0, "c": 1, "z": 2}
+
+
+def test_napari_has_an_axis_a_dimension(spots, tmp_path):
+    io.write_spots(spots.drop(columns="channel"), tmp_path / "a.napari.csv")
+    with (tmp_path / "a.napari.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [rows[2][f"axis-{i}"] for i in range(4)] == ["3", "1.0", "3.5", "9.0"]
+
+
+# What others write.
+
+
+def text(tmp_path, content, name="a.csv"):
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("axis-0,axis-1\n1.5,2.5\n", {"y": 1.5, "x": 2.5}),  # U-FISH
+        ("index,axis-0,axis-1,axis-2\n0,4,1.5,2.5\n", {"z": 4, "y": 1.5, "x": 2.5}),
+        (
+            "y,x,intensity,probability\n1.5,2.5,9,0.75\n",
+            {"y": 1.5, "probability": 0.75},
+        ),
+        ("x,y,t,c,intensity\n2.5,1.5,1,2,9\n", {"x": 2.5, "frame": 0, "channel": 1}),
+        ("t,z,c,y,x\n3,1,0,1.5,2.5\n", {"frame": 3, "z": 1, "y": 1.5}),
+        (" ,X,Y,Ch,Slice,Frame\n1,2.5,1.5,1,3,2\n", {"y": 1.5, "z": 2, "frame": 1}),
+        (" \tX\tY\n1\t2.5\t1.5\n", {"y": 1.5, "x": 2.5}),
+    ],
+)
+def test_tables_of_other_programs(tmp_path, content, expected):
+    (row,) = io.read_labels(text(tmp_path, content)).to_dict("records")
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_positions_in_micrometers_need_the_size_of_a_pixel(tmp_path):
+    path = text(tmp_path, " ,X,Y\n1,2.5,1.5\n")
+    found = io.read_labels(path, unit="um", pixel_size=PixelSize(None, 0.5, 0.25))
+    assert found[["y", "x"]].to_numpy().tolist() == [[3.0, 10.0]]
+    with pytest.raises(ValueError, match="size of a pixel is not known"):
+        io.read_labels(path, unit="um")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", "", "empty"),
+        ("a.csv", "a,b\n1,2\n", "no columns of positions"),
+        ("a.csv", "y,x\n1,oops\n", "must hold numbers"),
+        ("a.xml", "<a", "not valid XML"),
+        ("a.xml", "<a/>", "neither of TrackMate"),
+        ("a.json", "{", "not valid JSON"),
+        ("a.json", "[1]", "neither GeoJSON"),
+        ("a.roi", "text", "no selection"),
+        ("a.zip", "text", "no selection"),
+    ],
+)
+def test_wrong_files_are_one_sentence(tmp_path, name, content, words):
+    with pytest.raises(ValueError, match=words):
+        io.read_labels(text(tmp_path, content, name))
+
+
+def test_areas_are_no_points(tmp_path):
+    roi = roifile.ImagejRoi.frompoints([[0, 0], [5, 0], [5, 5]])
+    roi.roitype = roifile.ROI_TYPE.POLYGON
+    roi.tofile(tmp_path / "a.roi")
+    with pytest.raises(ValueError, match="no points but polygon"):
+        io.read_labels(tmp_path / "a.roi")
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "first"),
+    [
+        ("fiji_multipoint.csv", 20, (43.5, 43.0)),
+        ("trackmate_before_7.0.csv", 11, (510.802594, 81.839185)),
+        ("trackmate_7.0_plus.csv", 4, (3.997753, 63.999084)),
+        ("trackmate_7.7_plus.csv", 6, (566.721367, 307.670334)),
+        ("trackmate_tracks_with_splitting_merging.xml", 183, (112.285191, 104.458459)),
+    ],
+)
+def test_real_label_files(shared, name, n, first):
+    size = PixelSize(None, 0.1, 0.1)
+    found = io.read_labels(shared / "labels" / name, pixel_size=size)
+    assert len(found) == n
+    np.testing.assert_allclose(found[["y", "x"]].iloc[0], first, atol=1e-6)
+
+
+def test_the_session_file_and_its_table_agree(shared):
+    stem = "trackmate_tracks_with_splitting_merging"
+    session = io.read_labels(shared / "labels" / f"{stem}.xml")
+    table = io.read_labels(shared / "labels" / f"{stem}_spots.csv")
+    key = ["frame", "y", "x"]
+    np.testing.assert_allclose(
+        session.sort_values(key)[key], table.sort_values(key)[key], atol=1e-9
+    )
