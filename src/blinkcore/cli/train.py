@@ -70,11 +70,12 @@ def train(
 ) -> None:
     """Train a network on own labels, on simulated scenes, or on both."""
     with one_sentence(debug):
-        values = {
-            k: v for k, v in context.params.items() if k not in ("config", "debug")
-        }
         if config is not None:
-            values |= _from_yaml(config, context)
+            # What stands on the command line comes later and so wins.
+            given = sys.argv[2:]
+            given.remove(str(config))
+            app(["train", *_words_of(config), *given])
+        values = dict(context.params)
         if values["output"] is None:
             raise ValueError("say where the model goes: --output MODEL.pt")
         target = Path(values["output"])
