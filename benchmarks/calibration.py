@@ -1,6 +1,6 @@
-"""Do probabilities mean what they say? Reliability on scenes that no training saw.
+"""Do probabilities and errors mean what they say? On scenes that no training saw.
 
-    python benchmarks/calibration.py [MODEL]
+    python benchmarks/calibration.py [MODEL [PICTURE.png]]
 
 300 scenes of 256 x 256 px from the ranges of the training with other seeds. A spot counts as
 real if it is matched to a true one within 3 px.
@@ -23,29 +23,77 @@ LEAST = 0.05
 
 
 def matched(points, spots):
-    """Whether each spot is real."""
+    """Whether each spot is real, and how far it lies from the true one in y and x."""
     real = np.zeros(len(spots), bool)
+    distance = np.full((len(spots), 2), np.nan)
     if len(points) and len(spots):
-        real[match(points, spots[:, :2], cutoff=3.0)[:, 1]] = True
-    return real
+        pairs = match(points, spots[:, :2], cutoff=3.0)
+        real[pairs[:, 1]] = True
+        distance[pairs[:, 1]] = spots[pairs[:, 1], :2] - points[pairs[:, 0]]
+    return real, distance
+
+
+def coverage(errors, distances):
+    """Does the predicted error hold? Shares within one and two of it, by its size."""
+    rows = []
+    edges = (0.0, 0.1, 0.2, 0.3, 0.5, 10.0)
+    for low, high in [*pairwise(edges), (edges[0], edges[-1])]:
+        inside = (errors >= low) & (errors < high)
+        within = np.abs(distances[inside]) / errors[inside, None]
+        rms = np.sqrt((distances[inside] ** 2).mean())
+        said = np.sqrt((errors[inside] ** 2).mean())
+        name = "all" if high == edges[-1] and low == 0 else f"{low:g}-{high:g}"
+        rows.append(
+            [name, inside.sum(), f"{said:.3f}", f"{rms:.3f}"]
+            + [f"{(within < n).mean():.3f}" for n in (1, 2)]
+        )
+    print("Error of matched spots with a probability above 0.5, px:\n")
+    table(
+        ["localization_error", "spots", "RMS said", "RMS found", "within 1 (0.683)",
+         "within 2 (0.954)"], rows,
+    )  # fmt: skip
+
+
+def draw(path, said, true, found, truth):
+    """Reliability diagram, and where in their pixel spots are found."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    left.plot([0, 1], [0, 1], "k:", linewidth=1)
+    left.plot(said, true, "o-")
+    left.set(xlabel="probability said", ylabel="share that is real")
+    for axis, name, plot in ((0, "y", middle), (1, "x", right)):
+        cells = (truth[:, axis] + 0.5) % 2, (found[:, axis] + 0.5) % 2
+        plot.hist2d(*cells, bins=40, range=[[0, 2], [0, 2]], cmap="magma")
+        plot.set(xlabel=f"true {name} in its cell, px", ylabel="found")
+    figure.savefig(path, dpi=110)
 
 
 def main():
     machine()
-    model = load_model(*sys.argv[1:2] or ["general"], device="cpu")
+    model = load_model(*(sys.argv[1:2] or ["general"]), device="cpu")
     probability, real, n_truth = [], [], 0
+    errors, distances, places = [], [], []
     for i in range(N):
         scene = simulate((256, 256), np.random.default_rng([SEED, i]))
         spots = find_spots(scene.image, model, threshold=LEAST)
         probability.append(spots[:, 2])
-        real.append(matched(scene.points, spots))
+        is_real, distance = matched(scene.points, spots)
+        real.append(is_real)
+        sure = is_real & (spots[:, 2] > 0.5)
+        distances.append(distance[sure])
+        places.append(spots[sure, :2])
+        if model.has_error:
+            errors.append(spots[sure, 3])
         n_truth += len(scene.points)
     p, r = np.concatenate(probability), np.concatenate(real)
-    rows, error = [], 0.0
+    rows, error, points = [], 0.0, []
     edges = np.array([LEAST, *np.arange(0.1, 1.0, 0.1), 1.0001])
     for low, high in pairwise(edges):
         inside = (p >= low) & (p < high)
         said, true = p[inside].mean(), r[inside].mean()
+        points.append((said, true))
         error += inside.mean() * abs(said - true)
         name = f"{low:.2f}-{min(high, 1):.2f}"
         rows.append([name, inside.sum(), f"{said:.3f}", f"{true:.3f}"])
@@ -59,6 +107,13 @@ def main():
         rows.append([fdr, len(found), f"{1 - found.mean():.3f}", f"{recall:.3f}"])
     print("Asked for a share of false spots, image by image:\n")
     table(["--fdr", "spots kept", "false", "recall"], rows)
+    distances, places = np.concatenate(distances), np.concatenate(places)
+    if errors:
+        coverage(np.concatenate(errors), distances)
+    bias = [f"{b:+.4f}" for b in distances.mean(axis=0)]
+    print(f"Mean of found less true, y and x: {', '.join(bias)} px\n")
+    if len(sys.argv) > 2:
+        draw(sys.argv[2], *np.transpose(points), places, places - distances)
 
 
 if __name__ == "__main__":

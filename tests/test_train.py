@@ -149,8 +149,9 @@ def test_validation_scores_a_perfect_network_with_one(scene):
         def activate(self, raw):
             return raw
 
-    threshold, scores = validate(Oracle(), [scene])
-    assert threshold in THRESHOLDS
+    result = validate(Oracle(), [scene])
+    assert result.threshold in THRESHOLDS
+    scores = result.scores
     # Of two spots in one cell of 2 px one is lost, whatever the network.
     assert scores["precision"] == 1.0
     assert scores["recall"] > 0.98
@@ -252,3 +253,20 @@ def test_a_wrong_recipe_names_its_key(tmp_path):
         assert done.returncode == 2
         assert words in done.stderr
     assert "--output" in run_train(cwd=tmp_path).stderr
+
+
+def test_calibration_learns_how_often_spots_are_real():
+    from blinkcore.grid import calibrated
+    from blinkcore.simulate import Scene
+    from blinkcore.train import _fit_calibration
+
+    rng = np.random.default_rng(0)
+    scenes, found = [], []
+    for _ in range(20):
+        places = np.argwhere(np.ones((12, 12))) * 20.0
+        said = rng.uniform(0.05, 0.95, len(places))
+        truth = rng.random(len(places)) < calibrated(said, (0.8, 1.5))
+        found.append(np.column_stack([places, said]))
+        scenes.append(Scene(np.zeros((4, 4), np.uint8), places[truth], 1.0, said))
+    a, b = _fit_calibration(scenes, found)
+    assert (a, b) == pytest.approx((0.8, 1.5), abs=0.2)

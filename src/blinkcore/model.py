@@ -61,6 +61,8 @@ class Metadata:
         Claims of neighbouring cells closer than this (px) are one spot.
     spot_sigma : tuple of float or None
         Least and largest width of spots it was trained on, in px; None: not known.
+    calibration : tuple of float
+        See `blinkcore.grid.calibrated`.
     provenance : dict
         Data, command, seed, steps, version, revision.
     scores : dict
@@ -79,6 +81,7 @@ class Metadata:
     threshold: float
     merge_distance: float
     spot_sigma: tuple[float, float] | None
+    calibration: tuple[float, float] = (0.0, 1.0)
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
@@ -101,6 +104,7 @@ class Metadata:
                 f"reads up to {FORMAT_VERSION}; please upgrade blinkcore"
             )
         names = [f.name for f in fields(cls)]
+        values.setdefault("calibration", (0.0, 1.0))  # younger than the format
         missing = [n for n in names if n not in values]
         if missing:
             raise ValueError(f"{_METADATA} lacks {', '.join(missing)}")
@@ -122,6 +126,11 @@ class Metadata:
         if self.normalization not in normalize.METHODS:
             raise ValueError(f"normalization is unknown: {self.normalization!r}")
         grid.check_threshold(self.threshold)
+        if len(self.calibration) != 2 or not self.calibration[1] > 0:
+            raise ValueError(
+                f"calibration must be an offset and a positive slope, got "
+                f"{self.calibration!r}"
+            )
         if self.merge_distance < 0:
             raise ValueError(
                 f"merge_distance must not be negative, got {self.merge_distance!r}"

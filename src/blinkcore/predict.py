@@ -243,6 +243,8 @@ def find_spots(
             f"{plane.shape[0]} x {plane.shape[1]}; use a blink model or crop the image"
         )
     scaling = plane_scaling(plane, metadata.normalization)
+    calibration = (metadata.calibration[0], metadata.calibration[1])
+    least = grid.uncalibrated(threshold, calibration)
     found = [np.empty((0, 4 if model.has_error else 3))]
     for core, window in _tiles(plane.shape, model, tile):
         cells = model(_network_input(plane, window, scaling, metadata.stride))[0]
@@ -250,9 +252,10 @@ def find_spots(
             cells,
             cell_size=metadata.cell_size,
             cell_map=metadata.cell_map,
-            threshold=threshold,
+            threshold=least,
             merge_distance=metadata.merge_distance,
         )
+        spots[:, 2] = grid.calibrated(spots[:, 2], calibration)
         spots[:, :2] += [window[0].start, window[1].start]
         found.append(spots[_inside(spots, core, plane.shape)])
     spots = np.concatenate(found)

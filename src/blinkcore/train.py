@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from scipy import optimize
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -27,7 +28,7 @@ from torch.utils.data import Dataset as TorchDataset
 import blinkcore
 from blinkcore import grid, normalize
 from blinkcore.dataset import Sample, load_dataset
-from blinkcore.evaluate import evaluate
+from blinkcore.evaluate import CUTOFF, evaluate, match
 from blinkcore.files import whole_file
 from blinkcore.losses import grid_loss
 from blinkcore.model import (
@@ -51,6 +52,7 @@ logger = logging.getLogger(__name__)
 _TRAINING, _VALIDATION = 0, 1  # second word of the seeds: no scene is in both
 # Validation chooses among these; many spots are likelier noise than not, and leaving out
 # all of them costs more F1 than it gains.
+_LEAST = 0.02  # probability of the claims that calibration is fitted to
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 SCORES = ("f1_integral", "f1", "precision", "recall", "rmse")
 
@@ -173,7 +175,8 @@ def train(
         if state.step % config.validate_every and state.step < config.steps:
             continue
         network = state.averaged_network
-        threshold, scores = validate(network, valid)
+        result = validate(network, valid)
+        scores = result.scores
         loss, seconds = float(np.mean(losses)), time.monotonic() - started
         _write_row(log, "a", [state.step, loss, rate, seconds, *scores.values()])
         left = seconds / (state.step - first) * (config.steps - state.step)
@@ -188,7 +191,7 @@ def train(
         if scores["f1_integral"] > state.best or not output.exists():
             state.best, state.waited = scores["f1_integral"], 0
             best = copy.deepcopy(network).cpu()
-            metadata = _describe(best, config, state.step, threshold, scores)
+            metadata = _describe(best, config, state.step, result)
             save_model(best, metadata, output)
         state.save(checkpoint, config)
         if config.patience and state.waited >= config.patience:
@@ -206,9 +209,27 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def validate(
-    network: Blink | DeepBlink, scenes: Sequence[Scene]
-) -> tuple[float, dict[str, float]]:
+@dataclass(frozen=True)
+class Validation:
+    """How a network does on scenes.
+
+    Attributes
+    ----------
+    calibration : tuple of float
+        See `blinkcore.grid.calibrated`.
+    threshold : float
+        The one of `THRESHOLDS` with the largest F1 integral.
+    scores : dict
+        At this threshold, means over the scenes of the fields in `SCORES`; RMSE over the
+        scenes with a match.
+    """
+
+    calibration: tuple[float, float]
+    threshold: float
+    scores: dict[str, float]
+
+
+def validate(network: Blink | DeepBlink, scenes: Sequence[Scene]) -> Validation:
     """Score a network on scenes by the code that scores predictions.
 
     Parameters
@@ -220,11 +241,7 @@ def validate(
 
     Returns
     -------
-    threshold : float
-        The one of `THRESHOLDS` with the largest F1 integral.
-    scores : dict
-        At this threshold, means over the scenes of the fields in `SCORES`; RMSE over the
-        scenes with a match.
+    Validation
     """
     network.eval()
     device = next(network.parameters()).device
@@ -236,27 +253,55 @@ def validate(
         with torch.inference_mode():
             raw = network(whole[None, None].to(device))
             grids.append(network.activate(raw)[0].cpu().numpy())
-    results = {t: _mean_scores(network, scenes, grids, t) for t in THRESHOLDS}
-    best = max(THRESHOLDS, key=lambda t: results[t]["f1_integral"])
-    return best, results[best]
-
-
-def _mean_scores(
-    network: Blink | DeepBlink,
-    scenes: Sequence[Scene],
-    grids: Sequence[NDArray[np.float32]],
-    threshold: float,
-) -> dict[str, float]:
-    rows = []
-    for scene, cells in zip(scenes, grids, strict=True):
-        spots = grid.decode(
+    found = [
+        grid.decode(
             cells,
             cell_size=network.cell_size,
             cell_map=network.cell_map,
-            threshold=threshold,
+            threshold=_LEAST,
             merge_distance=network.merge_distance,
         )
-        scores = asdict(evaluate(scene.points, spots[:, :2]))
+        for cells in grids
+    ]
+    calibration = _fit_calibration(scenes, found)
+    for spots in found:
+        spots[:, 2] = grid.calibrated(spots[:, 2], calibration)
+    results = {t: _mean_scores(scenes, found, t) for t in THRESHOLDS}
+    best = max(THRESHOLDS, key=lambda t: results[t]["f1_integral"])
+    return Validation(calibration, best, results[best])
+
+
+def _fit_calibration(
+    scenes: Sequence[Scene], found: Sequence[NDArray[np.float64]]
+) -> tuple[float, float]:
+    """Fit how often spots are real to their probabilities, by maximum likelihood."""
+    logits, real = [], []
+    for scene, spots in zip(scenes, found, strict=True):
+        is_real = np.zeros(len(spots))
+        if len(spots) and len(scene.points):
+            is_real[match(scene.points, spots[:, :2], cutoff=CUTOFF)[:, 1]] = 1.0
+        p = np.clip(spots[:, 2], 1e-6, 1.0 - 1e-6)
+        logits.append(np.log(p / (1.0 - p)))
+        real.append(is_real)
+    x, y = np.concatenate(logits), np.concatenate(real)
+    if len(y) < 200 or not 0.02 < y.mean() < 0.98:
+        return 0.0, 1.0  # too little to go by
+
+    def cost(ab: NDArray[np.float64]) -> float:
+        z = ab[0] + ab[1] * x
+        return float((np.logaddexp(0.0, z) - y * z).mean())
+
+    a, b = optimize.minimize(cost, (0.0, 1.0), bounds=((-5, 5), (0.2, 5))).x
+    return float(a), float(b)
+
+
+def _mean_scores(
+    scenes: Sequence[Scene], found: Sequence[NDArray[np.float64]], threshold: float
+) -> dict[str, float]:
+    rows = []
+    for scene, spots in zip(scenes, found, strict=True):
+        kept = spots[spots[:, 2] > threshold, :2]
+        scores = asdict(evaluate(scene.points, kept))
         rows.append([scores[name] for name in SCORES])
     table = np.array(rows)
     has_match = np.isfinite(table).all(axis=1)
@@ -473,8 +518,7 @@ def _describe(
     network: Blink | DeepBlink,
     config: TrainConfig,
     step: int,
-    threshold: float,
-    scores: dict[str, float],
+    validation: Validation,
 ) -> Metadata:
     return Metadata(
         architecture=config.network,
@@ -484,7 +528,8 @@ def _describe(
         stride=network.stride,
         receptive_field=network.receptive_field,
         normalization=network.normalization,
-        threshold=threshold,
+        threshold=validation.threshold,
+        calibration=validation.calibration,
         merge_distance=network.merge_distance,
         spot_sigma=None
         if config.data and not config.simulated
@@ -498,7 +543,7 @@ def _describe(
             "revision": _revision(),
             "torch": torch.__version__,
         },
-        scores=scores,
+        scores=validation.scores,
     )
 
 

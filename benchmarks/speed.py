@@ -1,6 +1,10 @@
-"""Time and memory of `predict`: warm API, cold program, and a plane of 10,000 x 10,000.
+"""Time and memory: warm API beside the peers, cold program, a plane of 10,000 x 10,000.
 
-python benchmarks/predict.py
+    python benchmarks/speed.py
+
+deepBlink's network has random weights, as Spotiflow's and Piscis' default networks have
+(from PyPI, where they are installed): for the time only. Theirs is that of the network on
+a normalized image, without finding maxima; ours and LoG's is that of the whole way.
 """
 
 import subprocess
@@ -18,7 +22,7 @@ from blinkcore.model import Model, load_model, save_model
 from blinkcore.networks import DeepBlink
 from blinkcore.predict import find_spots, predict
 from blinkcore.simulate import simulate
-from blinkcore.train import TrainConfig, _describe
+from blinkcore.train import TrainConfig, Validation, _describe
 
 LARGE = 10_000
 READ_AND_FIND = """
@@ -40,23 +44,61 @@ print(took, peak() - before, peak(), len(spots))
 """
 
 
-def warm(image: np.ndarray, general: Model) -> list[list[object]]:
-    config = TrainConfig(network="deepblink", arguments={"filters": [64, 64, 64]})
-    network = DeepBlink((64, 64, 64)).eval()
-    rows: list[list[object]] = []
+def deepblink(filters: int) -> Model:
+    sizes = [filters] * 3
+    config = TrainConfig(network="deepblink", arguments={"filters": sizes})
+    network = DeepBlink(sizes).eval()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "m.pt"
-        save_model(network, _describe(network, config, 0, {}), path)
-        deepblink = load_model(path, device="cpu")
+        save_model(
+            network,
+            _describe(network, config, 0, Validation((0.0, 1.0), 0.5, {})),
+            path,
+        )
+        return load_model(path, device="cpu")
+
+
+def spotiflow():
+    """The default network of Spotiflow, or None."""
+    try:
+        from spotiflow.model import Spotiflow, SpotiflowModelConfig
+    except ImportError:
+        return None
+    return Spotiflow(SpotiflowModelConfig()).eval()
+
+
+def piscis():
+    """The default network of Piscis, or None."""
+    try:
+        from piscis.models.spots import SpotsModel
+    except ImportError:
+        return None
+    return SpotsModel().eval()
+
+
+def run_network(network, pixels):
+    with torch.inference_mode():
+        network(pixels)
+
+
+def warm(image, methods) -> list[list[object]]:
+    rows: list[list[object]] = []
+    pixels = torch.zeros(1, 1, *image.shape)
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        times = [
-            seconds(find_spots, image, general, threshold=0.5),
-            seconds(detect, image, 1.5, 10.0),
-            seconds(find_spots, image, deepblink, threshold=0.5),
-        ]
+        times = []
+        for method in methods.values():
+            if isinstance(method, Model):
+                times.append(seconds(find_spots, image, method, threshold=0.5))
+            elif method is detect:
+                times.append(seconds(detect, image, 1.5, 10.0))
+            elif method is None or image.size > 512 * 512:
+                times.append(None)
+            else:
+                times.append(seconds(run_network, method, pixels))
         size = f"{image.shape[0]} x {image.shape[1]}"
-        rows.append([size, threads, *(f"{1000 * t:.1f}" for t in times)])
+        cells = ["–" if t is None else f"{1000 * t:.1f}" for t in times]
+        rows.append([size, threads, *cells])
     return rows
 
 
@@ -84,14 +126,22 @@ def cold(path: Path) -> list[list[object]]:
 def main():
     machine()
     general = load_model("general", device="cpu")
+    methods = {
+        "blink (general)": general,
+        "LoG": detect,
+        "deepblink, 32 filters": deepblink(32),
+        "deepblink, 64 filters": deepblink(64),
+        "Spotiflow": spotiflow(),
+        "Piscis": piscis(),
+    }
     rows = []
     for side in (512, 2048):
         image = simulate((side, side), np.random.default_rng(12)).image
-        rows += warm(image, general)
+        rows += warm(image, methods)
     print(
         "Warm, normalize + network + decode, ms (LoG: scipy, one scale, always 1 thread):\n"
     )
-    table(["image", "threads", "blink (general)", "LoG", "deepblink, 64 filters"], rows)
+    table(["image", "threads", *methods], rows)
 
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder) / "small.tif", Path(folder) / "large.tif"
