@@ -2,8 +2,8 @@
 
     python benchmarks/finetune.py FOLDER
 
-Makes such a kind of scenes (spots of sigma 3.2 to 4 px inside of textured cells, wider than
-any training saw), with 20 images to train on, 5 to validate, 40 to test, all labelled; runs
+Makes such a kind of scenes (spots of sigma 3.2 to 4 px on haze, wider than any training
+saw), with 20 images to train on, 5 to validate, 40 to test, all labelled; runs
 the commands that a user would, and prints how long the training took and both scores.
 """
 
@@ -22,7 +22,7 @@ from blinkcore.simulate import simulate
 
 SEED = 555_000_111
 WIDE = replace(
-    PRESETS["smfish"], sigma=(3.2, 4.0), density=(3e-4, 1.5e-3), p_texture=1.0
+    PRESETS["particle"], sigma=(3.2, 4.0), density=(3e-4, 1.5e-3), p_haze=0.5
 )
 
 

@@ -192,6 +192,7 @@ class one_sentence:
         logging.basicConfig(
             level=logging.DEBUG if self.debug else logging.WARNING,
             handlers=[_ToReport(self.report)],
+            format="%(message)s",
         )
         # tifffile's complaints become our sentences.
         logging.getLogger("tifffile").propagate = self.debug

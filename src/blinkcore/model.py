@@ -126,7 +126,7 @@ class Metadata:
         if self.normalization not in normalize.METHODS:
             raise ValueError(f"normalization is unknown: {self.normalization!r}")
         grid.check_threshold(self.threshold)
-        if len(self.calibration) != 2 or not self.calibration[1] > 0:
+        if not self.calibration[1] > 0:
             raise ValueError(
                 f"calibration must be an offset and a positive slope, got "
                 f"{self.calibration!r}"
