@@ -63,7 +63,9 @@ def _files(tmp_path):
 
 def test_zero_spots_are_a_table_with_columns(general, folder, tmp_path):
     run([folder / "flat.tif"], Options(general, tmp_path / "out"))
-    assert (tmp_path / "out" / "flat.csv").read_text() == "image,y,x,probability\n"
+    assert (tmp_path / "out" / "flat.csv").read_text() == (
+        "image,y,x,probability,localization_error\n"
+    )
 
 
 def test_the_sidecar_explains_the_result(general, folder, tmp_path):
@@ -79,6 +81,7 @@ def test_the_sidecar_explains_the_result(general, folder, tmp_path):
             "axes": "YX",
             "shape": [40, 50],
             "pixel_size_um": None,
+            "scale": 1.0,
             "spots": 0,
         }
     ]

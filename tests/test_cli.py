@@ -68,7 +68,9 @@ def test_predict_writes_table_sidecar_and_picture(image, tmp_path):
         "cells.overlay.png",
     }
     table = tables.read(tmp_path / "out" / "cells.csv")
-    assert list(table.columns) == ["image", "y", "x", "probability", "y_um", "x_um"]
+    assert list(table.columns) == [
+        "image", "y", "x", "probability", "localization_error", "y_um", "x_um",
+    ]  # fmt: skip
     np.testing.assert_allclose(table["x_um"], table["x"] / 10, atol=1e-4)
 
 

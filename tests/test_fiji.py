@@ -61,7 +61,7 @@ def display():
     if shutil.which("Xvfb") is None:
         pytest.skip("needs Xvfb")
     read, write = os.pipe()
-    screen = ["-screen", "0", "1280x1024x24", "-nolisten", "tcp"]
+    screen = ["-screen", "0", "1280x1024x24", "-nolisten", "tcp", "-noreset"]
     server = subprocess.Popen(
         ["Xvfb", "-displayfd", str(write), *screen], pass_fds=[write],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -231,7 +231,7 @@ def predict_files(inputs: list[Input], options: Options) -> Iterator[Event]:
         instead.
     """
     names = output_names(inputs)
-    checked = options.scale != 1.0
+    check_scale = options.scale == 1.0
     collected = _Collected.start(options) if options.one_table else None
     covered: set[str] = set()
     try:
@@ -240,24 +240,13 @@ def predict_files(inputs: list[Input], options: Options) -> Iterator[Event]:
                 yield Event("skipped", item.name, message="part of an earlier image")
                 continue
             covered.update(_identity(path) for path in tiff.files_of_set(item.path))
-            if not checked:  # once: it takes longer than a small image itself
-                checked = _check_scale(item, options)
-            yield _one(item, names[item.path], options, collected)
+            event = _one(item, names[item.path], options, collected, check_scale)
+            # Once: it takes longer than a small image itself.
+            check_scale = check_scale and event.kind != "result"
+            yield event
     finally:
         if collected is not None:
             collected.write(last=True)
-
-
-def _check_scale(item: Input, options: Options) -> bool:
-    """Warn if spots are wider or narrower than the model's; False if it cannot be read."""
-    try:
-        image = _read(item, options)
-        warning = scale_warning(image, options.model, options.channel)
-    except _FAILURES:  # it will be said when it is read for its spots
-        return False
-    if warning is not None:
-        logger.warning("%s: %s", item.name, warning)
-    return True
 
 
 def sidecar(options: Options, images: list[dict[str, Any]]) -> dict[str, Any]:
@@ -273,7 +262,11 @@ def sidecar(options: Options, images: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _one(
-    item: Input, name: Path, options: Options, collected: _Collected | None
+    item: Input,
+    name: Path,
+    options: Options,
+    collected: _Collected | None,
+    check_scale: bool,
 ) -> Event:
     """Find spots in one file and write them; errors become events."""
     target = (
@@ -287,7 +280,7 @@ def _one(
         is_done = collected.has(item) if collected else _is_done(item, target, options)
         if is_done:
             return Event("skipped", item.name, output, message="its result is there")
-        image, spots, record = _predict(item, options)
+        image, spots, record = _predict(item, options, check_scale)
         if collected is not None:
             collected.add(spots, record)
         elif target is not None:
@@ -366,9 +359,18 @@ def _read_sidecar(table: Path) -> dict[str, Any] | None:
 
 
 def _predict(
-    item: Input, options: Options
+    item: Input, options: Options, check_scale: bool
 ) -> tuple[Image, pd.DataFrame, dict[str, Any]]:
-    image = _read(item, options)
+    image = io.read_image(
+        item.path,
+        axes=options.axes,
+        pixel_size=options.pixel_size,
+        rgb=options.channel is not None,
+    )
+    if check_scale:
+        warning = scale_warning(image, options.model, options.channel)
+        if warning is not None:
+            logger.warning("%s: %s", item.name, warning)
     scale = options.scale
     if scale == "auto":
         scale = choose_scale(image, options.model, options.channel)
@@ -394,15 +396,6 @@ def _predict(
         "spots": len(spots),
     }
     return image, spots, record
-
-
-def _read(item: Input, options: Options) -> Image:
-    return io.read_image(
-        item.path,
-        axes=options.axes,
-        pixel_size=options.pixel_size,
-        rgb=options.channel is not None,
-    )
 
 
 def _write_overlays(

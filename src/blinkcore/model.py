@@ -108,6 +108,7 @@ class Metadata:
         missing = [n for n in names if n not in values]
         if missing:
             raise ValueError(f"{_METADATA} lacks {', '.join(missing)}")
+        values["calibration"] = tuple(values["calibration"])
         metadata = cls(**{name: values[name] for name in names})
         metadata._check()
         return metadata

@@ -75,7 +75,7 @@ def _noise(rows: NDArray[np.floating[Any]]) -> float:
 
 
 def normalized(pixels: NDArray[Any], scaling: Scaling) -> NDArray[np.float32]:
-    """Scale pixels; what is not a number becomes the centre.
+    """Scale pixels; what is not a number, or not finite, becomes the centre.
 
     Parameters
     ----------
@@ -95,6 +95,6 @@ def normalized(pixels: NDArray[Any], scaling: Scaling) -> NDArray[np.float32]:
     values *= 1.0 / scaling.scale
     if pixels.dtype.kind == "f":
         limit = 1e6  # far beyond any spot, and finite in float32
-        np.nan_to_num(values, copy=False, nan=0.0, posinf=limit, neginf=-limit)
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         np.clip(values, -limit, limit, out=values)
     return values.astype(np.float32, copy=False)
