@@ -217,7 +217,14 @@ def _check_format(
     """Refuse a format that cannot be written, and a status in the place of a result."""
     from blinkcore.io import tables
 
+    from blinkcore.io import WRITERS
+
     one_table = target is not None and tables.is_table(target)
+    if target and not one_table and target.suffix in WRITERS and not target.is_dir():
+        raise ValueError(
+            f"--output {target}: one table of all is .csv or .parquet; for others give a "
+            f"folder and --format {target.suffix[1:]}"
+        )
     if target is None or one_table:
         tables.check_format(target.suffix if target else formats[0])
     elif ".parquet" in formats:

@@ -54,8 +54,10 @@ def read(path: Path) -> list[dict[str, Any]]:
     ValueError
         If it is neither, or holds more than arrays.
     """
-    with path.open("rb"):
-        pass
+    with path.open("rb") as file:
+        is_zip = zipfile.is_zipfile(file)
+    if not is_zip:
+        raise ValueError(f"{path} is no data set (.npz), whatever its name says")
     try:
         with np.load(path, allow_pickle=False) as content:
             if _INDEX in content.files:
