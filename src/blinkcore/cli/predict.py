@@ -215,9 +215,7 @@ def _check_format(
     target: Path | None, formats: tuple[str, ...], status: Path | None
 ) -> None:
     """Refuse a format that cannot be written, and a status in the place of a result."""
-    from blinkcore.io import tables
-
-    from blinkcore.io import WRITERS
+    from blinkcore.io import WRITERS, tables
 
     one_table = target is not None and tables.is_table(target)
     if target and not one_table and target.suffix in WRITERS and not target.is_dir():
