@@ -338,3 +338,37 @@ def test_names_that_mean_nothing_are_errors(tmp_path):
         "matches",
         "has",
     ]
+
+
+def test_labels_in_the_place_of_any_format_are_kept(general, folder, tmp_path):
+    mine = tmp_path / "out" / "flat.roi"
+    mine.parent.mkdir()
+    mine.write_bytes(b"my labels")
+    options = Options(general, tmp_path / "out", formats=(".csv", ".roi"))
+    (event,) = run([folder / "flat.tif"], options)
+    assert event.kind == "error"
+    assert "not a result of blinkcore" in event.message
+    assert mine.read_bytes() == b"my labels"
+    # nor once there is a result of ours that has no such file
+    run([folder / "flat.tif"], Options(general, tmp_path / "out"))
+    for formats in ((".csv", ".roi"), (".roi",)):
+        (event,) = run(
+            [folder / "flat.tif"], Options(general, tmp_path / "out", formats=formats)
+        )
+        assert event.kind == "error"
+        assert mine.read_bytes() == b"my labels"
+
+
+def test_a_new_format_or_picture_is_not_skipped(general, folder, tmp_path):
+    def again(**options):
+        chosen = Options(general, tmp_path / "out", skip_existing=True, **options)
+        (event,) = run([folder / "flat.tif"], chosen)
+        return event.kind
+
+    assert again() == "result"
+    assert again() == "skipped"
+    assert again(formats=(".csv", ".roi")) == "result"
+    assert again(formats=(".csv", ".roi")) == "skipped"
+    assert again(overlay=tmp_path / "pictures") == "result"
+    assert again(overlay=tmp_path / "pictures") == "skipped"
+    assert again(formats=(".roi",)) == "skipped"  # ours, and there

@@ -130,6 +130,8 @@ def predict(
 
             run(["predict", *_words(options)], status, tell, is_canceled)
             content = json.loads(status.read_text("utf-8"))
+            if content["error"] and not content["failed"]:
+                raise ProgramError(content["error"])  # of no image: a full disk, say
             failed += [f"{f['image']}: {f['message']}" for f in content["failed"]]
             if table.exists():
                 parts.append(_read(table))

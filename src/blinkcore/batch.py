@@ -277,18 +277,20 @@ def _one(
     output = str(target or options.output or "-")
     n_written = None
     try:
-        is_done = collected.has(item) if collected else _is_done(item, target, options)
+        is_done = (
+            collected.has(item) if collected else _is_done(item, target, options, name)
+        )
         if is_done:
             return Event("skipped", item.name, output, message="its result is there")
         image, spots, record = _predict(item, options, check_scale)
         if collected is not None:
             collected.add(spots, record)
         elif target is not None:
-            _write(spots, image, target, item.path)
-            for suffix in options.formats[1:]:
-                beside = target.with_name(Path(name).name + suffix)
-                _write(spots, image, beside, item.path)
-            write_json(sidecar(options, [record]), _beside(target))
+            for path in _files(target, options):
+                _write(spots, image, path, item.path)
+            formats = _own_formats(target) | set(options.formats)
+            content = sidecar(options, [record]) | {"formats": sorted(formats)}
+            write_json(content, _beside(target))
         n_written = len(spots)
         if options.overlay is not None:
             _write_overlays(image, spots, options.overlay / name, options.channel)
@@ -310,25 +312,43 @@ def _write(spots: pd.DataFrame, image: Image, path: Path, source: Path) -> None:
 
 def _beside(table: Path) -> Path:
     """Where the description of a result is: `a.json` for `a.csv` and `a.isbi.xml`."""
+    return table.with_name(_base(table) + ".json")
+
+
+def _base(table: Path) -> str:
+    """Name of a result without the suffix of its format."""
     suffix = next(w for w in io.WRITERS if table.name.lower().endswith(w))
-    return table.with_name(table.name[: -len(suffix)] + ".json")
+    return table.name[: -len(suffix)]
 
 
-def _is_done(item: Input, table: Path | None, options: Options) -> bool:
-    """Whether a table of the same image, model and options is there.
+def _files(table: Path, options: Options) -> list[Path]:
+    """All files of a result, its table first."""
+    return [table.with_name(_base(table) + suffix) for suffix in options.formats]
+
+
+def _own_formats(table: Path) -> set[str]:
+    """Formats that earlier runs wrote for the same image."""
+    before = _read_sidecar(table)
+    return set(before.get("formats", [".csv", ".parquet"])) if before else set()
+
+
+def _is_done(item: Input, table: Path | None, options: Options, name: Path) -> bool:
+    """Whether all files of the same image, model and options are there.
 
     Raises ValueError if what is there is another image's or not ours: labels perhaps.
     """
     if table is None:
         return False
-    before = _read_sidecar(table)
+    before, own = _read_sidecar(table), _own_formats(table)
+    files = _files(table, options)
+    foreign = [f for f, s in zip(files, options.formats, strict=True) if s not in own]
+    for path in foreign if before else [*foreign, _beside(table)]:
+        if path.exists() and not _is_ours(path):
+            raise ValueError(
+                f"{path} is there and not a result of blinkcore; choose another "
+                "output folder"
+            )
     if before is None:
-        for path in (table, _beside(table)):
-            if path.exists() and not _is_ours(path):
-                raise ValueError(
-                    f"{path} is there and not a result of blinkcore; choose another "
-                    "output folder"
-                )
         return False
     paths = [record.get("path") for record in before["images"]]
     if paths != [_identity(item.path)]:
@@ -337,7 +357,12 @@ def _is_done(item: Input, table: Path | None, options: Options) -> bool:
             "choose another output folder"
         )
     same = all(before.get(k) == v for k, v in options.recorded().items())
-    return options.skip_existing and same and table.exists()
+    files_there = all(path.exists() for path in files)
+    if options.overlay is not None:
+        base = options.overlay / name
+        picture = base.with_name(f"{base.name}{OVERLAY_SUFFIX}")
+        files_there &= picture.exists() or base.is_dir()
+    return options.skip_existing and same and files_there
 
 
 def _is_ours(path: Path) -> bool:

@@ -51,6 +51,8 @@ def read(path: Path, sizes: Mapping[str, int] | None = None) -> pd.DataFrame:
         If it is no selection of ImageJ, or holds no points but areas.
     """
     rois = _rois(path)
+    if not rois:
+        raise ValueError(f"{path} has no selection (.roi) of ImageJ in it")
     tables = [_points(roi, sizes) for roi in rois if _is_point(roi)]
     if rois and not tables:
         kinds = ", ".join(sorted({r.roitype.name.lower() for r in rois}))
