@@ -124,3 +124,70 @@ def test_wrong_use_is_one_sentence(labelled):
         assert done.returncode == 2, arguments
         assert words in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def tables(folder, **files):
+    for name, table in files.items():
+        io.write_spots(pd.DataFrame(table), folder / f"{name}.csv")
+    return str(folder)
+
+
+def scores_of(truth, detected):
+    cases = compare.cases_of(truth, [detected], part="test", unit="auto")
+    found = compare.method_of(
+        detected, cases, threshold=None, unit="auto", device="cpu"
+    )
+    return compare.score(cases, [found])
+
+
+def test_a_table_without_places_is_that_of_the_first_plane(tmp_path):
+    places = {"y": [1.0, 5.0], "x": [2.0, 6.0]}
+    truth = tables(tmp_path / "t", a=places, b=places)
+    first = {"frame": [0, 0], "channel": [0, 0], "z": [0, 0]}
+    detected = tables(tmp_path / "d", a=places | first, b=places | first)
+    for one, other in ((truth, detected), (detected, truth)):
+        assert (scores_of(one, other)["f1"] == 1.0).all()
+
+
+def test_images_and_planes_without_true_spots_count(tmp_path):
+    nothing = {"frame": np.empty(0, int), "y": np.empty(0), "x": np.empty(0)}
+    spot = {"frame": [0], "y": [1.0], "x": [2.0]}
+    two_frames = {"frame": [0, 1, 1], "y": [1.0, 1, 5], "x": [2.0, 2, 5]}
+    truth = tables(tmp_path / "t", a=spot, b=nothing, c=nothing)
+    detected = tables(tmp_path / "d", a=two_frames, b=two_frames, c=nothing)
+    rows = scores_of(truth, detected)
+    assert rows["n_detected"].sum() == 6
+    assert rows["n_matched"].sum() == 1
+    assert rows[rows["source"] == "c"]["f1"].tolist() == [1.0]
+
+
+def test_an_image_without_detections_is_missed_not_refused(tmp_path):
+    nothing = {"y": np.empty(0), "x": np.empty(0)}
+    spot = {"y": [1.0], "x": [2.0]}
+    truth = tables(tmp_path / "t", a=spot, b=spot)
+    rows = scores_of(truth, tables(tmp_path / "d", a=spot, b=nothing))
+    assert rows["recall"].tolist() == [1.0, 0.0]
+    with pytest.raises(ValueError, match="no table of b"):
+        scores_of(truth, tables(tmp_path / "e", a=spot, other=spot))
+
+
+def test_spots_of_several_images_are_not_laid_over_one_another(tmp_path):
+    spot = {"y": [1.0], "x": [2.0]}
+    truth = tables(tmp_path / "t", a=spot)
+    both = {"image": ["a", "b"], "y": [1.0, 1], "x": [2.0, 2]}
+    with pytest.raises(ValueError, match="spots of 2 images"):
+        scores_of(truth, tables(tmp_path / "d", a=both))
+    with pytest.raises(ValueError, match="spots of 2 images"):
+        io.write_spots(pd.DataFrame(both), tmp_path / "both.roi")
+
+
+def test_results_of_every_format_are_read_beside_their_descriptions(tmp_path):
+    spot = {"y": [1.0], "x": [2.0]}
+    truth = tables(tmp_path / "t", **{"a_0.5uM": spot, "a_0.1uM": spot})
+    for suffix in (".roi", ".isbi.xml", ".napari.csv"):
+        folder = tmp_path / suffix[1:]
+        for name in ("a_0.5uM", "a_0.1uM"):
+            io.write_spots(pd.DataFrame(spot), folder / f"{name}{suffix}")
+            content = json.dumps({"blinkcore": "0", "images": []})
+            (folder / f"{name}.json").write_text(content)
+        assert (scores_of(truth, str(folder))["f1"] == 1.0).all()

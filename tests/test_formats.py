@@ -201,3 +201,21 @@ def test_the_session_file_and_its_table_agree(shared):
     np.testing.assert_allclose(
         session.sort_values(key)[key], table.sort_values(key)[key], atol=1e-9
     )
+
+
+def test_a_missing_measurement_is_no_error(tmp_path):
+    spots = pd.DataFrame({"y": [1.5, 2.0], "x": [2.5, 3.0], "snr": [np.nan, 4.0]})
+    io.write_spots(spots, tmp_path / "a.csv")
+    found = io.read_labels(tmp_path / "a.csv")
+    assert found["snr"].isna().tolist() == [True, False]
+    io.write_spots(found.assign(sigma=np.nan), tmp_path / "a.geojson")
+    assert "NaN" not in (tmp_path / "a.geojson").read_text()
+    io.write_spots(found.assign(sigma=np.nan), tmp_path / "a.xml")
+    assert "nan" not in (tmp_path / "a.xml").read_text()
+
+
+def test_a_zip_without_a_selection_is_not_taken_for_no_spots(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.csv", "y,x\n")
+    with pytest.raises(ValueError, match="no selection"):
+        io.read_labels(tmp_path / "a.zip")

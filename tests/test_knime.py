@@ -293,3 +293,26 @@ def test_evaluation_gives_scores(nodes):
 
     with pytest.raises(knext.InvalidParametersError, match="no column 'y'"):
         node.configure(context, table_of(a=[1.0]).schema, detected.schema)
+
+
+def test_evaluation_knows_images_without_labels_or_detections(cli):
+    """The detection node always gives frame, channel and z; labels need not."""
+    truth = pd.DataFrame({"image": ["a", "b"], "y": [1.0, 5], "x": [1.0, 5]})
+    zero = {"frame": 0, "channel": 0, "z": 0.0}
+    same = cli.evaluate(truth, truth.assign(**zero), cutoff=3.0)
+    assert same["f1"] == 1.0
+    detected = pd.DataFrame({"image": ["a", "c"], "y": [1.0, 5], "x": [1.0, 5]})
+    scores = cli.evaluate(truth, detected.assign(**zero), cutoff=3.0)
+    assert scores["recall"] < 0.7
+    assert scores["precision"] < 0.7
+
+
+def test_a_late_failure_is_an_error(cli, images, monkeypatch):
+    def full(words, status, tell, is_canceled):
+        content = {"ok": False, "error": "disk full", "failed": []}
+        status.write_text(__import__("json").dumps(content))
+        return ""
+
+    monkeypatch.setattr(cli, "run", full)
+    with pytest.raises(cli.ProgramError, match="disk full"):
+        cli.predict(images)

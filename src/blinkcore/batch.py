@@ -327,7 +327,7 @@ def _files(table: Path, options: Options) -> list[Path]:
 
 
 def _own_formats(table: Path) -> set[str]:
-    """Formats that earlier runs wrote for the same image."""
+    """Give the formats that earlier runs wrote for the same image."""
     before = _read_sidecar(table)
     return set(before.get("formats", [".csv", ".parquet"])) if before else set()
 

@@ -22,7 +22,7 @@ from blinkcore.predict import find_spots
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,6 +30,9 @@ SCORES = ("f1_integral", "f1", "precision", "recall", "rmse")
 THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # of the precision-recall curve
 _DRAWS, _LEVEL = 2000, 0.95
 _SNR_EDGES = (2.0, 4.0, 7.0)
+
+
+Place = tuple[int, int, int]  # frame, channel, z
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,15 @@ class Case:
         y, x in px.
     image : ndarray or None
         The pixels; None where only labels are there.
+    place : tuple of int
+        Frame, channel and z of the plane in its table, 0 where the table has none.
     """
 
     name: str
     source: str
     points: NDArray[np.float64]
     image: NDArray[Any] | None = None
+    place: Place = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,28 @@ class Method:
         return spots[:, :2]
 
 
-def cases_of(path: str | os.PathLike[str], *, part: str, unit: str) -> list[Case]:
+def cases_of(
+    path: str | os.PathLike[str],
+    methods: Sequence[str] = (),
+    *,
+    part: str,
+    unit: str,
+) -> list[Case]:
     """Load the truth: a data set (.npz), a file of labels, or a folder of them.
+
+    Labels say only where spots are: planes of a labelled image in which a method alone
+    has found some are cases too, without a true spot.
+
+    Parameters
+    ----------
+    path : str or path
+        The truth.
+    methods : sequence of str
+        See `method_of`.
+    part : str
+        Of a data set.
+    unit : str
+        Of labels, see `blinkcore.io.read_labels`.
 
     Raises
     ------
@@ -92,10 +118,16 @@ def cases_of(path: str | os.PathLike[str], *, part: str, unit: str) -> list[Case
     if path.suffix.lower() == ".npz":
         samples = dataset.load_dataset(path).part(part)
         return [Case(s.name, s.source, s.points, s.image) for s in samples]
+    truth = _tables(path, unit)
+    planes = {name: set(places) for name, places in truth.items()}
+    for method in methods:
+        if _is_table(method):
+            for name, places in _fitting(_tables(Path(method), unit), truth).items():
+                planes[name] |= set(places)
     return [
-        Case(name + place, name, points)
-        for name, file in _label_files(path).items()
-        for place, points in _planes(io.read_labels(file, unit=unit)).items()
+        Case(_name(name, place), name, truth[name].get(place, NO_SPOTS), place=place)
+        for name in truth
+        for place in sorted(planes[name] or {(0, 0, 0)})
     ]
 
 
@@ -109,19 +141,48 @@ def method_of(
     OSError, ValueError
         If it is no model and no spots, or does not fit the cases.
     """
-    path = Path(name)
-    is_table = path.is_dir() or path.suffix.lower() in dataset.LABEL_SUFFIXES
-    if not is_table:
+    if not _is_table(name):
         model = load_model(name, device=device)
         return _run(model, name, cases, threshold)
-    planes = {
-        stem + place: points
-        for stem, file in _label_files(path).items()
-        for place, points in _planes(io.read_labels(file, unit=unit)).items()
-    }
-    one = len(cases) == len(planes) == 1  # names need not fit then
-    found = list(planes.values()) * len(cases) if one else _by_name(planes, cases, name)
+    # Labels are paired by the name of their file, samples of a data set by their own.
+    titles = [c.source if c.image is None else c.name for c in cases]
+    tables = _fitting(_tables(Path(name), unit), titles)
+    missing = [title for title in titles if title not in tables]
+    if missing:
+        raise ValueError(f"{name} has no table of {missing[0]}; its names differ")
+    found = [
+        tables[title].get(case.place, NO_SPOTS)
+        for title, case in zip(titles, cases, strict=True)
+    ]
     return Method(name, found)
+
+
+NO_SPOTS: NDArray[np.float64] = np.empty((0, 2))
+_Tables = dict[str, dict[Place, "NDArray[np.float64]"]]
+
+
+def _is_table(name: str) -> bool:
+    path = Path(name)
+    return path.is_dir() or path.suffix.lower() in dataset.LABEL_SUFFIXES
+
+
+def _tables(path: Path, unit: str) -> _Tables:
+    """Points of each plane of each file; a file without a spot has no planes."""
+    return {
+        name: _planes(io.one_image(io.read_labels(file, unit=unit), file))
+        for name, file in _label_files(path).items()
+    }
+
+
+def _fitting(tables: _Tables, names: Collection[str]) -> _Tables:
+    """Tables of the images that are named; one alone fits another, whatever its name."""
+    if len(tables) == len(set(names)) == 1:
+        return dict(zip(names, tables.values(), strict=False))
+    return {name: table for name, table in tables.items() if name in names}
+
+
+def _name(table: str, place: Place) -> str:
+    return table if not any(place) else f"{table}|{','.join(map(str, place))}"
 
 
 def _run(
@@ -138,17 +199,6 @@ def _run(
     return Method(name, spots, least)
 
 
-def _by_name(
-    planes: dict[str, NDArray[np.float64]], cases: Sequence[Case], method: str
-) -> list[NDArray[np.float64]]:
-    """Spots of each case; a plane of a listed image without any has none."""
-    stems = {name.partition("|")[0] for name in planes}
-    missing = [c.name for c in cases if c.source not in stems and c.name not in planes]
-    if missing:
-        raise ValueError(f"{method} has no spots of {missing[0]}; its names differ")
-    return [planes.get(case.name, np.empty((0, 2))) for case in cases]
-
-
 def _label_files(path: Path) -> dict[str, Path]:
     """Files of labels by the name that they have in common with other methods'."""
     if not path.is_dir():
@@ -157,9 +207,7 @@ def _label_files(path: Path) -> dict[str, Path]:
         return {_stem(path): path}
     files: dict[str, Path] = {}
     for file in sorted(path.iterdir()):
-        # A result's own description is no table.
-        described = file.suffix == ".json" and file.with_suffix(".csv").exists()
-        if file.suffix.lower() not in dataset.LABEL_SUFFIXES or described:
+        if file.suffix.lower() not in dataset.LABEL_SUFFIXES or io.is_sidecar(file):
             continue
         if _stem(file) in files:
             raise ValueError(f"{files[_stem(file)]} and {file} have one name")
@@ -170,20 +218,21 @@ def _label_files(path: Path) -> dict[str, Path]:
 
 
 def _stem(path: Path) -> str:
-    return path.name.partition(".")[0]
+    known = [w for w in io.WRITERS if path.name.lower().endswith(w)]
+    return path.name[: -len(known[0])] if known else path.stem
 
 
-def _planes(spots: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
-    """Points of each plane; its name is empty where the table knows one plane only."""
-    axes = [n for n in ("frame", "channel", "z") if n in spots.columns]
-    if not axes:
-        return {"": spots[["y", "x"]].to_numpy(float)}
-    places = spots[axes].round().astype(int)
+def _planes(spots: pd.DataFrame) -> dict[Place, NDArray[np.float64]]:
+    """Points of each plane that has some; an axis that a table lacks is at 0."""
+    points = spots[["y", "x"]].to_numpy(float)
+    zeros = np.zeros(len(spots))
+    axes = [spots.get(name, zeros) for name in ("frame", "channel", "z")]
+    places = np.rint(np.column_stack(axes)).astype(int).reshape(-1, 3)
     return {
-        "|" + ",".join(f"{n}{v}" for n, v in zip(axes, place, strict=True)): spots.loc[
-            rows.index, ["y", "x"]
-        ].to_numpy(float)
-        for place, rows in places.groupby(axes)
+        (int(place[0]), int(place[1]), int(place[2])): points[
+            (places == place).all(axis=1)
+        ]
+        for place in np.unique(places, axis=0)
     }
 
 

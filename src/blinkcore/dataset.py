@@ -200,7 +200,7 @@ def create(
         spots = io.read_labels(
             labels, unit=unit, pixel_size=image.pixel_size, sizes=sizes
         )
-        _check_places(spots, image, labels)
+        _check_places(io.one_image(spots, labels), image, labels)
         for plane in image.planes(channel):
             name = path.stem + _place_name(plane, image)
             points = _points_of(spots, plane, image)

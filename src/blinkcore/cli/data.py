@@ -210,6 +210,8 @@ def _image_files(path: Path) -> list[Path]:
 
 def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     """Files of a folder, or the one that is given."""
+    from blinkcore.io import is_sidecar
+
     if not path.is_dir():
         if not path.exists():
             raise FileNotFoundError(2, "there is no such file or folder", str(path))
@@ -217,10 +219,7 @@ def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     found = [f for f in sorted(path.iterdir()) if f.suffix.lower() in set(suffixes)]
     # What blinkcore wrote beside images and tables: pictures, descriptions.
     found = [
-        f
-        for f in found
-        if not f.name.endswith(".overlay.png")
-        and not (f.suffix == ".json" and f.with_suffix(".csv").exists())
+        f for f in found if not f.name.endswith(".overlay.png") and not is_sidecar(f)
     ]
     if not found:
         raise ValueError(f"{path} has no file in it that ends in {' '.join(suffixes)}")

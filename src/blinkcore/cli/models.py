@@ -96,7 +96,9 @@ def convert(
 
         size, sizes = parse_pixel_size(pixel_size), None
         if image is not None:
-            about = io.read_image(image, axes=axes, pixel_size=size)
+            about = io.read_image(
+                image, axes=axes.upper() if axes else None, pixel_size=size
+            )
             size, sizes = about.pixel_size, {a: about.size(a) for a in "TCZYX"}
         spots = io.read_labels(source, unit=unit, pixel_size=size, sizes=sizes)
         lost = io.write_spots(spots, output, image=image, sizes=sizes, pixel_size=size)

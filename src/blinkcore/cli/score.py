@@ -58,7 +58,7 @@ def evaluate(
             raise ValueError(f"--cutoff must be a distance in px, got {cutoff}")
         if len(set(methods)) < len(methods):
             raise ValueError("a method is given twice")
-        cases = compare.cases_of(truth, part=part, unit=unit)
+        cases = compare.cases_of(truth, methods, part=part, unit=unit)
         options: dict[str, Any] = {
             "threshold": threshold,
             "unit": unit,

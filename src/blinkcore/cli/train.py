@@ -73,7 +73,7 @@ def train(
         if config is not None:
             # What stands on the command line comes later and so wins.
             given = sys.argv[2:]
-            given.remove(str(config))
+            del given[[Path(word) == config for word in given].index(True)]
             app(["train", *_words_of(config), *given])
         values = dict(context.params)
         if values["output"] is None:

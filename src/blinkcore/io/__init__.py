@@ -122,6 +122,28 @@ def read_labels(
     return check_spots(spots, source=str(path))
 
 
+def one_image(spots: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Hand on a table of one image; raise ValueError if it is of several."""
+    n = spots["image"].nunique() if "image" in spots.columns else 1
+    if n > 1:
+        raise ValueError(
+            f"{path} holds the spots of {n} images; make a table of each, by giving "
+            "'blinkcore predict' a folder as --output"
+        )
+    return spots
+
+
+def is_sidecar(path: Path) -> bool:
+    """Whether a file is the description that lies beside a result of blinkcore."""
+    if path.suffix.lower() != ".json":
+        return False
+    try:
+        content = tables.parse_json(path)
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"blinkcore", "images"} <= set(content)
+
+
 def _from_xml(path: Path) -> pd.DataFrame:
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, parse
@@ -213,6 +235,9 @@ def write_spots(
     if kind is None:
         known = ", ".join(WRITERS)
         raise ValueError(f"spots are written as {known}; got {path.name!r}")
+    held = WRITERS[kind]
+    if held is not None:
+        one_image(spots, path)
     if kind == ".napari.csv":
         tables.write_napari(spots, path)
     elif kind == ".isbi.xml":
@@ -230,7 +255,6 @@ def write_spots(
         imagej.write(spots, path, sizes)
     else:
         tables.write(spots, path)
-    held = WRITERS[kind]
     extra = set() if held is None else set(spots.columns) - held - {"image"}
     # Positions in µm follow from those in px.
     return [n for n in spots.columns if n in extra and not n.endswith("_um")]

@@ -54,7 +54,7 @@ def write(spots: pd.DataFrame, path: Path) -> None:
         measured = {
             name: float(row[name])
             for name in ("probability", "localization_error", "intensity", "snr")
-            if name in row
+            if name in row and row[name] == row[name]  # not a missing one
         }
         features.append(
             {

@@ -167,8 +167,13 @@ def _numbers(spots: pd.DataFrame, path: Path) -> pd.DataFrame:
     kept = [name for name in spots.columns if name in COLUMNS]
     numbers = spots[kept].copy()
     for name in kept:
-        if COLUMNS[name] != "str":
-            numbers[name] = _column(spots, name, path)
+        if COLUMNS[name] == "str":
+            continue
+        # A measurement may be missing, a place may not.
+        empty = spots[name].isna() & (COLUMNS[name] == "float64")
+        if name in ("z", "y", "x"):
+            empty &= False
+        numbers[name] = _column(spots[~empty], name, path).reindex(spots.index)
     return ordered(numbers)
 
 

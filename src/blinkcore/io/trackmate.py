@@ -188,7 +188,8 @@ def _add_spots(
     for frame, rows in table.groupby(frames, sort=True):
         parent = _add(everything, "SpotsInFrame", frame=int(str(frame)))
         for row in rows.to_dict("records"):
-            sigma = row.get("sigma", 1.5 / np.sqrt(2))
+            sigma = row.get("sigma", np.nan)
+            sigma = sigma if np.isfinite(sigma) else 1.5 / np.sqrt(2)
             _add(
                 parent, "Spot", ID=number, name=f"ID{number}",
                 QUALITY=float(row.get("probability", 1.0)),
