@@ -51,11 +51,26 @@ def test_images_find_their_labels_by_name(folder):
         (["a.tif", "ab.tif"], ["ab_spots.csv", "a.roi"], ["a.roi", "ab_spots.csv"]),
         (["a.tif"], ["RoiSet_a.zip"], ["RoiSet_a.zip"]),
         (["x.y.tif"], ["x.y.csv"], ["x.y.csv"]),
+        (["a_0.5uM.tif"], ["a_0.5uM_points.csv"], ["a_0.5uM_points.csv"]),
+        (["b.ome.tif"], ["b.csv"], ["b.csv"]),
+        (["b.tif"], ["b.isbi.xml"], ["b.isbi.xml"]),
+        (["i_1.tif", "i_2.tif"], ["i_1.csv", "i_10.csv"], ["i_1.csv"]),
     ],
 )
 def test_the_longest_name_wins(images, labels, expected):
     pairs = dataset.pair_by_name(map(Path, images), map(Path, labels))
     assert [label.name for _, label in pairs.pairs] == expected
+
+
+def test_labels_of_no_channel_are_not_given_to_all(tmp_path):
+    pixels = np.zeros((2, 40, 50), np.uint16)
+    tifffile.imwrite(tmp_path / "c.tif", pixels, imagej=True, metadata={"axes": "CYX"})
+    io.write_spots(pd.DataFrame({"y": [5.0], "x": [7.0]}), tmp_path / "c.csv")
+    pairs = [(tmp_path / "c.tif", tmp_path / "c.csv")]
+    with pytest.raises(ValueError, match="--channel"):
+        dataset.create(pairs)
+    (sample,) = dataset.create(pairs, channel=1).samples
+    assert sample.points.tolist() == [[5.0, 7.0]]
 
 
 def test_two_labels_of_one_image_are_refused():

@@ -110,8 +110,9 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
 def pair_by_name(images: Iterable[Path], labels: Iterable[Path]) -> Pairs:
     """Find the labels of each image by their names.
 
-    The same name without suffix, or one that begins or ends with the image's name
-    (`a.tif` with `a_points.csv` or `RoiSet_a.zip`); the longest such image name wins.
+    The same name without suffix, or one that begins or ends with the image's name and a
+    mark beside it (`a.tif` with `a_points.csv` or `RoiSet_a.zip`, `a1.tif` not with
+    `a10.csv`); the longest such image name wins.
 
     Parameters
     ----------
@@ -130,16 +131,17 @@ def pair_by_name(images: Iterable[Path], labels: Iterable[Path]) -> Pairs:
     images, labels = sorted(images), sorted(labels)
     by_stem: dict[str, Path] = {}
     for image in images:
-        if image.stem in by_stem:
+        stem = _without_suffix(image, _IMAGE_SUFFIXES)
+        if stem in by_stem:
             raise ValueError(
-                f"{by_stem[image.stem]} and {image} have one name; labels are found by name"
+                f"{by_stem[stem]} and {image} have one name; labels are found by name"
             )
-        by_stem[image.stem] = image
+        by_stem[stem] = image
     found: dict[Path, Path] = {}
     alone = []
     for label in labels:
-        stem = label.name.partition(".")[0] if label.stem not in by_stem else label.stem
-        fitting = [s for s in by_stem if stem.startswith(s) or stem.endswith(s)]
+        stem = _without_suffix(label, tuple(io.WRITERS))
+        fitting = [s for s in by_stem if _belongs(stem, s)]
         if not fitting:
             alone.append(label)
             continue
@@ -149,6 +151,24 @@ def pair_by_name(images: Iterable[Path], labels: Iterable[Path]) -> Pairs:
         found[image] = label
     pairs = [(image, found[image]) for image in images if image in found]
     return Pairs(pairs, [i for i in images if i not in found], alone)
+
+
+_IMAGE_SUFFIXES = (".ome.tif", ".ome.tiff")
+
+
+def _without_suffix(path: Path, longer: tuple[str, ...]) -> str:
+    """Name of a file without its suffix, which may be one of two parts."""
+    for suffix in sorted(longer, key=len, reverse=True):
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.stem
+
+
+def _belongs(label: str, image: str) -> bool:
+    """Whether a label's name is an image's, alone or with something marked off."""
+    if label.startswith(image) and not label[len(image) :][:1].isalnum():
+        return True
+    return label.endswith(image) and not label[: -len(image)][-1:].isalnum()
 
 
 def create(
@@ -200,7 +220,7 @@ def create(
         spots = io.read_labels(
             labels, unit=unit, pixel_size=image.pixel_size, sizes=sizes
         )
-        _check_places(io.one_image(spots, labels), image, labels)
+        _check_places(io.one_image(spots, labels), image, labels, channel)
         for plane in image.planes(channel):
             name = path.stem + _place_name(plane, image)
             points = _points_of(spots, plane, image)
@@ -244,8 +264,15 @@ def _split(
 _COLUMNS = {"T": "frame", "C": "channel", "Z": "z"}
 
 
-def _check_places(spots: pd.DataFrame, image: Image, path: Path) -> None:
+def _check_places(
+    spots: pd.DataFrame, image: Image, path: Path, channel: int | None
+) -> None:
     """Refuse labels that do not say which plane of a stack they are in."""
+    if image.size("C") > 1 and channel is None and "channel" not in spots.columns:
+        raise ValueError(
+            f"{path} does not say in which channel its spots are, and the image has "
+            f"{image.size('C')}; give --channel"
+        )
     for axis, name in _COLUMNS.items():
         if (
             image.size(axis) > 1
