@@ -342,6 +342,7 @@ def test_unusable_models_end_with_2_before_anything_is_read(
         (["a.tif", "--pixel-size", "one"], "--pixel-size must be one number"),
         (["a.tif", "--format", "xlsx"], "--format must be csv or parquet"),
         (["a.tif", "-o", "spots.roi"], "--format roi"),
+        (["a.tif", "-o", "all.csv", "--format", "csv,roi"], "needs a folder"),
         (["a.tif", "--scale", "wide"], "--scale must be a factor"),
         (["a.tif", "--radius", "0"], "--radius must be above 0"),
         (["a.tif", "--progress", "loud"], "--progress must be bar, json or none"),

@@ -253,6 +253,13 @@ def test_a_wrong_recipe_names_its_key(tmp_path):
         assert done.returncode == 2
         assert words in done.stderr
     assert "--output" in run_train(cwd=tmp_path).stderr
+    done = run_train("-o", "m.pt", "--crop", "50", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--crop must be a multiple of 4" in done.stderr
+    done = run_train(
+        "./r.yaml", cwd=tmp_path
+    )  # found among the words as it was written
+    assert "not valid YAML" in done.stderr
 
 
 def test_calibration_learns_how_often_spots_are_real():

@@ -223,6 +223,8 @@ def _check_format(
             f"--output {target}: one table of all is .csv or .parquet; for others give a "
             f"folder and --format {target.suffix[1:]}"
         )
+    if (target is None or one_table) and len(formats) > 1:
+        raise ValueError("--format of several needs a folder as --output")
     if target is None or one_table:
         tables.check_format(target.suffix if target else formats[0])
     elif ".parquet" in formats:

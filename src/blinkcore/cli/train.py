@@ -152,13 +152,22 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         raise ValueError(f"--network must be blink or deepblink, got {network!r}")
     from blinkcore.files import sha256_of
     from blinkcore.model import read_metadata
+    from blinkcore.networks import NETWORKS
     from blinkcore.train import TrainConfig
 
     sizes: Any = values["filters"]
-    arguments = {"filters": sizes if network == "blink" else [sizes] * 3}
+    arguments: dict[str, Any] = {
+        "filters": sizes if network == "blink" else [sizes] * 3
+    }
     if start:
         metadata = read_metadata(start)
         network, arguments = metadata.architecture, metadata.arguments
+    stride = NETWORKS[network](**arguments).stride
+    if values["crop"] % stride:
+        raise ValueError(
+            f"--crop must be a multiple of {stride} px for this network, got "
+            f"{values['crop']}"
+        )
     data = values["data"]
     if data is None and values["simulated"]:
         raise ValueError("--simulated is a share beside --data; without data all are")
