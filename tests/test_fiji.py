@@ -61,14 +61,15 @@ def display():
     if shutil.which("Xvfb") is None:
         pytest.skip("needs Xvfb")
     read, write = os.pipe()
-    screen = ["-screen", "0", "1280x1024x24", "-nolisten", "tcp", "-noreset"]
+    screen = ["-screen", "0", "1280x1024x24", "-nolisten", "tcp"]
     server = subprocess.Popen(
         ["Xvfb", "-displayfd", str(write), *screen], pass_fds=[write],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(write)
-    name = ":" + os.read(read, 16).decode().strip()
-    os.close(read)
+    # The whole line: a server that cannot write its end gives up.
+    with os.fdopen(read) as answer:
+        name = ":" + answer.readline().strip()
     yield name
     server.terminate()
     server.wait()
