@@ -133,11 +133,7 @@ def tables(folder, **files):
 
 
 def scores_of(truth, detected):
-    cases = compare.cases_of(truth, [detected], part="test", unit="auto")
-    found = compare.method_of(
-        detected, cases, threshold=None, unit="auto", device="cpu"
-    )
-    return compare.score(cases, [found])
+    return compare.score(*compare.load(truth, [detected]))
 
 
 def test_a_table_without_places_is_that_of_the_first_plane(tmp_path):

@@ -7,7 +7,6 @@ A failing file never stops the others, what is done stays done, and every table 
 from __future__ import annotations
 
 import glob
-import json
 import logging
 import os
 import sys
@@ -40,7 +39,6 @@ COORDINATES = (
     "y down and x right in px; an integer is the centre of a pixel, the first pixel's "
     "centre is (0, 0); frame, channel and z count from 0"
 )
-OVERLAY_SUFFIX = ".overlay.png"  # such files are never taken for inputs
 _FAILURES = (OSError, ValueError, TypeError, RuntimeError, MemoryError, ImportError)
 
 
@@ -288,7 +286,8 @@ def _one(
         elif target is not None:
             for path in _files(target, options):
                 _write(spots, image, path, item.path)
-            formats = _own_formats(target) | set(options.formats)
+            before = io.read_sidecar(_beside(target))
+            formats = _own_formats(before) | set(options.formats)
             content = sidecar(options, [record]) | {"formats": sorted(formats)}
             write_json(content, _beside(target))
         n_written = len(spots)
@@ -326,9 +325,8 @@ def _files(table: Path, options: Options) -> list[Path]:
     return [table.with_name(_base(table) + suffix) for suffix in options.formats]
 
 
-def _own_formats(table: Path) -> set[str]:
-    """Give the formats that earlier runs wrote for the same image."""
-    before = _read_sidecar(table)
+def _own_formats(before: dict[str, Any] | None) -> set[str]:
+    """Give the formats that earlier runs wrote, as their sidecar says."""
     return set(before.get("formats", [".csv", ".parquet"])) if before else set()
 
 
@@ -339,8 +337,8 @@ def _is_done(item: Input, table: Path | None, options: Options, name: Path) -> b
     """
     if table is None:
         return False
-    before, own = _read_sidecar(table), _own_formats(table)
-    files = _files(table, options)
+    before, files = io.read_sidecar(_beside(table)), _files(table, options)
+    own = _own_formats(before)
     foreign = [f for f, s in zip(files, options.formats, strict=True) if s not in own]
     for path in foreign if before else [*foreign, _beside(table)]:
         if path.exists() and not _is_ours(path):
@@ -360,8 +358,7 @@ def _is_done(item: Input, table: Path | None, options: Options, name: Path) -> b
     files_there = all(path.exists() for path in files)
     if options.overlay is not None:
         base = options.overlay / name
-        picture = base.with_name(f"{base.name}{OVERLAY_SUFFIX}")
-        files_there &= picture.exists() or base.is_dir()
+        files_there &= _picture(base).exists() or base.is_dir()
     return options.skip_existing and same and files_there
 
 
@@ -371,16 +368,6 @@ def _is_ours(path: Path) -> bool:
         return {"image", "probability"} <= set(tables.read(path).columns)
     except (ValueError, ImportError):
         return False
-
-
-def _read_sidecar(table: Path) -> dict[str, Any] | None:
-    """Read what lies beside a table; None if it is not there or not ours."""
-    try:
-        content = json.loads(_beside(table).read_text("utf-8"))
-        ours = isinstance(content["images"], list) and "blinkcore" in content
-        return content if ours else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _predict(
@@ -423,6 +410,10 @@ def _predict(
     return image, spots, record
 
 
+def _picture(base: Path) -> Path:
+    return base.with_name(f"{base.name}{overlay.SUFFIX}")
+
+
 def _write_overlays(
     image: Image, spots: pd.DataFrame, base: Path, channel: int | None
 ) -> None:
@@ -437,8 +428,7 @@ def _write_overlays(
         place = "_".join(
             f"{column}{value:04d}" for column, value in at.items() if column in spots
         )
-        path = base / place if several else base
-        path = path.with_name(f"{path.name}{OVERLAY_SUFFIX}")
+        path = _picture(base / place if several else base)
         overlay.write_overlay(plane.data, here[["y", "x"]].to_numpy(), path)
 
 
@@ -458,7 +448,7 @@ class _Collected:
         collected = cls(options)
         if table is None or not options.skip_existing or not table.exists():
             return collected
-        before = _read_sidecar(table)
+        before = io.read_sidecar(_beside(table))
         if before is None:
             raise ValueError(
                 f"{table} has no readable {_beside(table).name} beside it; "
@@ -565,7 +555,7 @@ def _in_folder(folder: Path, *, recursive: bool) -> list[Path]:
         for path in walk
         if path.suffix.lower() in io.IMAGE_SUFFIXES
         and not path.name.startswith(".")
-        and not path.name.endswith(OVERLAY_SUFFIX)
+        and not path.name.endswith(overlay.SUFFIX)
         and path.is_file()
     )
 

@@ -86,44 +86,60 @@ class Method:
         return spots[:, :2]
 
 
-def cases_of(
-    path: str | os.PathLike[str],
-    methods: Sequence[str] = (),
+def load(
+    truth: str | os.PathLike[str],
+    methods: Sequence[str],
     *,
-    part: str,
-    unit: str,
-) -> list[Case]:
-    """Load the truth: a data set (.npz), a file of labels, or a folder of them.
+    part: str = "test",
+    threshold: float | None = None,
+    unit: str = "auto",
+    device: str = "auto",
+) -> tuple[list[Case], list[Method]]:
+    """Load the truth, and what methods find there.
 
     Labels say only where spots are: planes of a labelled image in which a method alone
     has found some are cases too, without a true spot.
 
     Parameters
     ----------
-    path : str or path
-        The truth.
+    truth : str or path
+        Data set (.npz), file of labels, or folder of them.
     methods : sequence of str
-        See `method_of`.
+        Models, which need a data set; or files or folders of spots tables.
     part : str
         Of a data set.
+    threshold : float, optional
+        For models, instead of their own.
     unit : str
-        Of labels, see `blinkcore.io.read_labels`.
+        Of tables, see `blinkcore.io.read_labels`.
+    device : str
+        For models.
 
     Raises
     ------
     OSError, ValueError
-        If it cannot be read.
+        If something cannot be read, or does not fit the truth.
     """
-    path = Path(path)
+    tables = {name: _tables(Path(name), unit) for name in methods if _is_table(name)}
+    cases = _cases(Path(truth), list(tables.values()), part, unit)
+    found = [
+        _of_tables(name, tables[name], cases)
+        if name in tables
+        else _run(load_model(name, device=device), name, cases, threshold)
+        for name in methods
+    ]
+    return cases, found
+
+
+def _cases(path: Path, methods: Sequence[_Tables], part: str, unit: str) -> list[Case]:
     if path.suffix.lower() == ".npz":
         samples = dataset.load_dataset(path).part(part)
         return [Case(s.name, s.source, s.points, s.image) for s in samples]
     truth = _tables(path, unit)
     planes = {name: set(places) for name, places in truth.items()}
-    for method in methods:
-        if _is_table(method):
-            for name, places in _fitting(_tables(Path(method), unit), truth).items():
-                planes[name] |= set(places)
+    for tables in methods:
+        for name, places in _fitting(tables, truth).items():
+            planes[name] |= set(places)
     return [
         Case(_name(name, place), name, truth[name].get(place, NO_SPOTS), place=place)
         for name in truth
@@ -131,27 +147,15 @@ def cases_of(
     ]
 
 
-def method_of(
-    name: str, cases: Sequence[Case], *, threshold: float | None, unit: str, device: str
-) -> Method:
-    """Run a model on the cases, or read the tables of another method.
-
-    Raises
-    ------
-    OSError, ValueError
-        If it is no model and no spots, or does not fit the cases.
-    """
-    if not _is_table(name):
-        model = load_model(name, device=device)
-        return _run(model, name, cases, threshold)
+def _of_tables(name: str, tables: _Tables, cases: Sequence[Case]) -> Method:
     # Labels are paired by the name of their file, samples of a data set by their own.
     titles = [c.source if c.image is None else c.name for c in cases]
-    tables = _fitting(_tables(Path(name), unit), titles)
-    missing = [title for title in titles if title not in tables]
+    fitting = _fitting(tables, titles)
+    missing = [title for title in titles if title not in fitting]
     if missing:
         raise ValueError(f"{name} has no table of {missing[0]}; its names differ")
     found = [
-        tables[title].get(case.place, NO_SPOTS)
+        fitting[title].get(case.place, NO_SPOTS)
         for title, case in zip(titles, cases, strict=True)
     ]
     return Method(name, found)
@@ -207,7 +211,7 @@ def _label_files(path: Path) -> dict[str, Path]:
         return {_stem(path): path}
     files: dict[str, Path] = {}
     for file in sorted(path.iterdir()):
-        if file.suffix.lower() not in dataset.LABEL_SUFFIXES or io.is_sidecar(file):
+        if file.suffix.lower() not in dataset.LABEL_SUFFIXES or io.read_sidecar(file):
             continue
         if _stem(file) in files:
             raise ValueError(f"{files[_stem(file)]} and {file} have one name")

@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_SUFFIXES = (".h5", ".hdf5")
-
-
-def is_deepblink(path: str | os.PathLike[str]) -> bool:
-    """Whether a file name is that of a Keras model."""
-    return Path(path).suffix.lower() in _SUFFIXES
-
 
 def convert_deepblink(
     path: str | os.PathLike[str], output: str | os.PathLike[str]

@@ -12,7 +12,7 @@ from scipy import ndimage, spatial
 
 from blinkcore import io
 from blinkcore.io import npz
-from blinkcore.normalize import plane_scaling
+from blinkcore.normalize import normalized, plane_scaling
 
 if TYPE_CHECKING:
     import os
@@ -88,6 +88,13 @@ class Pairs(NamedTuple):
     pairs: list[tuple[Path, Path]]
     images_alone: list[Path]
     labels_alone: list[Path]
+
+
+def inside(points: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Whether each point (y, x) lies in an image of a shape."""
+    is_in = (points >= -0.5) & (points < np.array(shape) - 0.5)
+    kept: NDArray[np.bool_] = np.all(is_in, axis=1)
+    return kept
 
 
 def load_dataset(path: str | os.PathLike[str]) -> Dataset:
@@ -222,7 +229,7 @@ def create(
         )
         _check_places(io.one_image(spots, labels), image, labels, channel)
         for plane in image.planes(channel):
-            name = path.stem + _place_name(plane, image)
+            name = path.stem + place_name(plane, image)
             points = _points_of(spots, plane, image)
             whole = Sample(plane.data, points, parts[str(path)], name, str(path))
             samples += _tiles(whole, tile)
@@ -306,7 +313,8 @@ def _points_of(spots: pd.DataFrame, plane: Plane, image: Image) -> NDArray[np.fl
     return points
 
 
-def _place_name(plane: Plane, image: Image) -> str:
+def place_name(plane: Plane, image: Image) -> str:
+    """Name a plane's place in a stack, like ``-t3-z0``; empty if there is one plane."""
     at = {"T": plane.frame, "C": plane.channel, "Z": plane.z}
     return "".join(f"-{a.lower()}{at[a]}" for a in "TCZ" if image.size(a) > 1)
 
@@ -319,15 +327,14 @@ def _tiles(sample: Sample, tile: int | None) -> list[Sample]:
         for n in sample.image.shape
     )
     tiles = []
-    points = sample.points
     for top, bottom in pairwise(rows):
         for left, right in pairwise(cols):
-            low, high = np.array([top, left]) - 0.5, np.array([bottom, right]) - 0.5
-            inside = ((points >= low) & (points < high)).all(axis=1)
+            window = sample.image[top:bottom, left:right]
+            here = sample.points - [top, left]
             tiles.append(
                 Sample(
-                    sample.image[top:bottom, left:right],
-                    points[inside] - [top, left],
+                    window,
+                    here[inside(here, window.shape)],
                     sample.part,
                     f"{sample.name}-y{top}-x{left}",
                     sample.source,
@@ -397,26 +404,26 @@ class Check:
 
 def check(sample: Sample) -> Check:
     """Look for mistakes in the labels of a sample."""
-    points, shape = sample.points, np.array(sample.image.shape)
-    inside = ((points >= -0.5) & (points < shape - 0.5)).all(axis=1)
-    smooth = _smooth(sample.image)
-    contrast = _contrast(smooth, points[inside])
-    flipped = points[:, ::-1]
-    fits = ((flipped >= -0.5) & (flipped < shape - 0.5)).all(axis=1)
-    here, there = _bright(smooth, points[inside]), _bright(smooth, flipped[fits])
+    points, flipped = sample.points, sample.points[:, ::-1]
+    is_in = inside(points, sample.image.shape)
+    fits = inside(flipped, sample.image.shape)
+    pixels = normalized(sample.image, plane_scaling(sample.image, "noise"))
+    smooth = _smooth(pixels)
+    contrast = _contrast(smooth, points[is_in])
+    here, there = _bright(smooth, points[is_in]), _bright(smooth, flipped[fits])
     swapped = (
         len(points) >= 5 and fits.mean() > 0.8 and there > 0.5 and there > here + 0.3
     )
-    shift = _shift(sample.image, points[inside][contrast > _CLEAR])
+    shift = _shift(pixels, points[is_in][contrast > _CLEAR])
     cells = np.floor((points + 0.5) / 4)
     return Check(
         name=sample.name,
         n_spots=len(points),
         snr=float(np.median(contrast)) if len(contrast) else float("nan"),
-        n_outside=int((~inside).sum()),
+        n_outside=int((~is_in).sum()),
         n_duplicates=_n_near(points, DUPLICATE),
         n_shared_cell=len(points) - len(np.unique(cells, axis=0)),
-        dark=1.0 - here if inside.any() else 0.0,
+        dark=1.0 - here if is_in.any() else 0.0,
         shift_y=float(shift[0]),
         shift_x=float(shift[1]),
         swapped=bool(swapped),
@@ -430,10 +437,8 @@ def _n_near(points: NDArray[np.float64], distance: float) -> int:
     return int((nearest[:, 1] < distance).sum() // 2)
 
 
-def _smooth(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Give the image in units of its noise, without background, smoothed a little."""
-    scaling = plane_scaling(image, "noise")
-    pixels = np.nan_to_num((image.astype(np.float32) - scaling.center) / scaling.scale)
+def _smooth(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Smooth normalized pixels a little and take off the background."""
     fine = ndimage.gaussian_filter(pixels, 1.0)
     coarse = ndimage.gaussian_filter(pixels, 5.0)
     difference: NDArray[np.float32] = fine - coarse
@@ -461,13 +466,13 @@ def _bright(smooth: NDArray[np.float32], points: NDArray[np.float64]) -> float:
     return float(near[at[0], at[1]].mean())
 
 
-def _shift(image: NDArray[Any], points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shift(
+    pixels: NDArray[np.float32], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Median distance (y, x) from points to the centres of light in 7 x 7 px.
 
     0 where it is less than five times its standard error, or there are few points.
     """
-    scaling = plane_scaling(image, "noise")
-    pixels = np.nan_to_num((image.astype(float) - scaling.center) / scaling.scale)
     offsets = np.arange(-3, 4)
     moved = []
     for y, x in points:
@@ -488,8 +493,15 @@ def _shift(image: NDArray[Any], points: NDArray[np.float64]) -> NDArray[np.float
     return np.where(np.abs(middle) > 5 * error, middle, 0.0)
 
 
-def summary(dataset: Dataset) -> list[dict[str, Any]]:
+def summary(dataset: Dataset, checks: Sequence[Check]) -> list[dict[str, Any]]:
     """Count what is in each part.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The samples.
+    checks : sequence of Check
+        Of each sample.
 
     Returns
     -------
@@ -499,19 +511,19 @@ def summary(dataset: Dataset) -> list[dict[str, Any]]:
     """
     rows = []
     for part in PARTS:
-        samples = [s for s in dataset.samples if s.part == part]
-        if not samples:
+        both = zip(dataset.samples, checks, strict=True)
+        here = [(s, c) for s, c in both if s.part == part]
+        if not here:
             continue
-        checks = [check(s) for s in samples]
-        n = sum(c.n_spots for c in checks)
-        area = sum(s.image.size for s in samples)
-        snr = [c.snr for c in checks if np.isfinite(c.snr)]
+        n = sum(c.n_spots for _, c in here)
+        area = sum(s.image.size for s, _ in here)
+        snr = [c.snr for _, c in here if np.isfinite(c.snr)]
         rows.append(
             {
                 "part": part,
-                "images": len({s.source for s in samples}),
-                "samples": len(samples),
-                "empty": sum(c.n_spots == 0 for c in checks),
+                "images": len({s.source for s, _ in here}),
+                "samples": len(here),
+                "empty": sum(c.n_spots == 0 for _, c in here),
                 "spots": n,
                 "density": 1000 * n / area,
                 "snr": [float(q) for q in np.quantile(snr, (0.1, 0.5, 0.9))]

@@ -107,18 +107,31 @@ class Image:
         ValueError
             If there is no such channel.
         """
+        for frame in range(self.size("T")):
+            for c in self._channels(channel):
+                for z in range(self.size("Z")):
+                    yield self._plane(frame, c, z)
+
+    def middle_plane(self, channel: int | None = None) -> Plane:
+        """Read one plane from the middle of each axis; arguments as of `planes`."""
+        channels = self._channels(channel)
+        c = channels[len(channels) // 2]
+        return self._plane(self.size("T") // 2, c, self.size("Z") // 2)
+
+    def _channels(self, channel: int | None) -> range:
         n_channels = self.size("C")
-        if channel is not None and not 0 <= channel < n_channels:
+        if channel is None:
+            return range(n_channels)
+        if not 0 <= channel < n_channels:
             raise ValueError(
                 f"channel must be 0 to {n_channels - 1} (counted from 0), got {channel}"
             )
-        channels = range(n_channels) if channel is None else [channel]
-        for frame in range(self.size("T")):
-            for c in channels:
-                for z in range(self.size("Z")):
-                    at = {"T": frame, "C": c, "Z": z}
-                    index = tuple(at[a] for a in self.axes if a not in "YX")
-                    yield Plane(frame, c, z, np.asarray(self.data[index]))
+        return range(channel, channel + 1)
+
+    def _plane(self, frame: int, channel: int, z: int) -> Plane:
+        at = {"T": frame, "C": channel, "Z": z}
+        index = tuple(at[a] for a in self.axes if a not in "YX")
+        return Plane(frame, channel, z, np.asarray(self.data[index]))
 
 
 def check_axes(axes: str, shape: tuple[int, ...]) -> None:

@@ -98,3 +98,22 @@ def normalized(pixels: NDArray[Any], scaling: Scaling) -> NDArray[np.float32]:
         np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         np.clip(values, -limit, limit, out=values)
     return values.astype(np.float32, copy=False)
+
+
+def filled(pixels: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
+    """Fill normalized pixels up with background, below and to the right.
+
+    Parameters
+    ----------
+    pixels : ndarray of float32, shape (height, width)
+        Of `normalized`.
+    stride : int
+        Sides become multiples of it.
+
+    Returns
+    -------
+    ndarray of float32
+        The same array if nothing is missing.
+    """
+    missing = [(0, -side % stride) for side in pixels.shape]
+    return np.pad(pixels, missing) if any(m[1] for m in missing) else pixels

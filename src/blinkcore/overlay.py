@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+SUFFIX = ".overlay.png"  # of pictures; such files are never taken for inputs
 _COLOR = (255, 196, 0)
 _TARGET = 1200  # px, least length of the longer side: small images are magnified
 _LARGEST = 4096  # px, longer side: large ones are reduced

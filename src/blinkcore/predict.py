@@ -15,7 +15,7 @@ from blinkcore.image import Image, PixelSize, in_order
 from blinkcore.measure import NAMES as MEASURED
 from blinkcore.measure import measure
 from blinkcore.model import DEFAULT, Model, load_model
-from blinkcore.normalize import Scaling, normalized, plane_scaling
+from blinkcore.normalize import Scaling, filled, normalized, plane_scaling
 from blinkcore.scale import (
     Blobs,
     check_factor,
@@ -153,17 +153,16 @@ def choose_scale(image: Image, model: Model, channel: int | None = None) -> floa
     float
         1 if the spots fit, or nothing is known about them or about the model.
     """
-    blobs, trained = _blobs(image, channel), model.metadata.spot_sigma
-    if blobs is None or trained is None or fits(blobs.sigma, trained):
-        return 1.0
-    return factor_for(blobs.sigma, trained)
+    misfit = _misfit(image, model, channel)
+    return 1.0 if misfit is None else factor_for(misfit[0].sigma, misfit[1])
 
 
 def scale_warning(image: Image, model: Model, channel: int | None = None) -> str | None:
     """Say in a sentence if an image's spots are not of the width of the model's."""
-    blobs, trained = _blobs(image, channel), model.metadata.spot_sigma
-    if blobs is None or trained is None or fits(blobs.sigma, trained):
+    misfit = _misfit(image, model, channel)
+    if misfit is None:
         return None
+    blobs, trained = misfit
     return (
         f"bright spots are {blobs.sigma:.1f} px wide (sigma of {blobs.n}, SNR "
         f"{blobs.snr:.0f}), the model {model.name} was trained on {trained[0]:g} to "
@@ -171,12 +170,15 @@ def scale_warning(image: Image, model: Model, channel: int | None = None) -> str
     )
 
 
-def _blobs(image: Image, channel: int | None) -> Blobs | None:
-    middle = image.n_planes(channel) // 2
-    for number, plane in enumerate(image.planes(channel)):
-        if number == middle:
-            return estimate(plane.data)
-    return None
+def _misfit(
+    image: Image, model: Model, channel: int | None
+) -> tuple[Blobs, tuple[float, float]] | None:
+    """Blobs of an image and the widths of a model, if they are known and differ."""
+    trained = model.metadata.spot_sigma
+    blobs = estimate(image.middle_plane(channel).data) if trained else None
+    if blobs is None or trained is None or fits(blobs.sigma, trained):
+        return None
+    return blobs, trained
 
 
 def _find_scaled(
@@ -188,7 +190,7 @@ def _find_scaled(
     spots = find_spots(other, model, threshold=threshold, tile=tile)
     ratio = np.array(plane.shape) / np.array(other.shape)
     spots[:, :2] = (spots[:, :2] + 0.5) * ratio - 0.5
-    spots[:, :2] = np.clip(spots[:, :2], -0.5, np.array(plane.shape) - 0.5001)
+    _put_inside(spots, plane.shape)
     spots[:, 3:] *= ratio.mean()  # errors
     return spots
 
@@ -259,11 +261,15 @@ def find_spots(
         spots[:, :2] += [window[0].start, window[1].start]
         found.append(spots[_inside(spots, core, plane.shape)])
     spots = np.concatenate(found)
-    # A centre a little outside the outermost pixels is put on their edge.
-    # The last place that is still inside with the four decimals of a CSV.
-    least, most = -0.5, np.array(plane.shape) - 0.5001
-    spots[:, :2] = np.clip(spots[:, :2], least, most)
+    _put_inside(spots, plane.shape)
     return spots
+
+
+def _put_inside(spots: NDArray[np.float64], shape: tuple[int, ...]) -> None:
+    """Put centres a little outside the outermost pixels on their edge."""
+    # The last place that is still inside with the four decimals of a CSV.
+    most = np.array(shape) - 0.5001
+    np.clip(spots[:, :2], -0.5, most, out=spots[:, :2])
 
 
 def _from_array(
@@ -313,13 +319,7 @@ def _network_input(
     plane: NDArray[Any], window: Window, scaling: Scaling, stride: int
 ) -> NDArray[np.float32]:
     """Normalize a window and fill it up to multiples of the stride with background."""
-    pixels = normalized(plane[window], scaling)
-    height, width = (math.ceil(n / stride) * stride for n in pixels.shape)
-    if pixels.shape == (height, width):
-        return pixels[None, None]
-    filled = np.zeros((1, 1, height, width), np.float32)
-    filled[0, 0, : pixels.shape[0], : pixels.shape[1]] = pixels
-    return filled
+    return filled(normalized(plane[window], scaling), stride)[None, None]
 
 
 def _inside(

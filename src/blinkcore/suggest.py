@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from blinkcore import io
+from blinkcore.dataset import inside, place_name
 from blinkcore.files import whole_file
 from blinkcore.normalize import normalized, plane_scaling
 from blinkcore.predict import find_spots
@@ -91,10 +92,9 @@ def suggest(
         The best first, at most `count`.
     """
     labelled = np.array([_description(s.image) for s in known])
-    crops = [c for p in paths for c in _crops_of(p, model, labelled, crop, axes)]
+    left = [c for p in paths for c in _crops_of(p, model, labelled, crop, axes)]
     chosen: list[Crop] = []
     described: list[NDArray[np.float64]] = []
-    left = [(c, _description(c.pixels)) for c in crops]
     while left and len(chosen) < count:
         # Each next one should differ from those chosen before it.
         values = [
@@ -132,27 +132,24 @@ def _crops_of(
     labelled: NDArray[np.float64],
     side: int,
     axes: str | None,
-) -> list[Crop]:
+) -> list[tuple[Crop, NDArray[np.float64]]]:
+    """Crops of an image and their descriptions."""
     image = io.read_image(path, axes=axes)
     crops = []
     for plane in image.planes():
         spots = find_spots(plane.data, model, threshold=_LEAST)[:, :3]
-        at = {"t": plane.frame, "c": plane.channel, "z": plane.z}
-        place = "".join(f"-{a}{n}" for a, n in at.items() if image.size(a.upper()) > 1)
+        place = place_name(plane, image)
         for top, left in _corners(plane.data.shape, side):
             pixels = plane.data[top : top + side, left : left + side]
             points = spots[:, :2] - [top, left]
-            inside = ((points >= -0.5) & (points < np.array(pixels.shape) - 0.5)).all(1)
-            here = np.column_stack([points[inside], spots[inside, 2]])
-            doubt = _entropy(here[:, 2])
-            novelty = (
-                _distance(_description(pixels), labelled) if len(labelled) else 0.0
-            )
+            kept = inside(points, pixels.shape)
+            here = np.column_stack([points[kept], spots[kept, 2]])
+            doubt, description = _entropy(here[:, 2]), _description(pixels)
+            novelty = _distance(description, labelled) if len(labelled) else 0.0
             worth = (doubt + 1.0) * (1.0 + novelty)
             name = f"{path.stem}{place}-y{top}-x{left}"
-            crops.append(
-                Crop(path, name, np.array(pixels), here, doubt, novelty, worth)
-            )
+            found = Crop(path, name, np.array(pixels), here, doubt, novelty, worth)
+            crops.append((found, description))
     return crops
 
 

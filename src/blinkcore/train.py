@@ -27,7 +27,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 import blinkcore
 from blinkcore import grid, normalize
-from blinkcore.dataset import Sample, load_dataset
+from blinkcore.dataset import Sample, inside, load_dataset
 from blinkcore.evaluate import CUTOFF, evaluate, match
 from blinkcore.files import whole_file
 from blinkcore.losses import grid_loss
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TRAINING, _VALIDATION = 0, 1  # second word of the seeds: no scene is in both
-# Validation chooses among these; many spots are likelier noise than not, and leaving out
-# all of them costs more F1 than it gains.
-_LEAST = 0.02  # probability of the claims that calibration is fitted to
+_LEAST = 0.02  # probability of the spots that calibration is fitted to
+# Validation chooses among these: where most spots are dim, leaving out all that are likelier
+# noise than not costs more F1 than it gains.
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 SCORES = ("f1_integral", "f1", "precision", "recall", "rmse")
 
@@ -248,8 +248,7 @@ def validate(network: Blink | DeepBlink, scenes: Sequence[Scene]) -> Validation:
     grids = []
     for scene in scenes:
         pixels = _normalized(scene.image, network.normalization)
-        sides = [-(-n // network.stride) * network.stride for n in pixels.shape]
-        whole = torch.from_numpy(_filled(pixels, sides))
+        whole = torch.from_numpy(normalize.filled(pixels, network.stride))
         with torch.inference_mode():
             raw = network(whole[None, None].to(device))
             grids.append(network.activate(raw)[0].cpu().numpy())
@@ -446,10 +445,9 @@ def _augmented_crop(
     top, left = (int(rng.integers(n + 1)) for n in most)
     scaling = normalize.plane_scaling(sample.image, method)
     window = sample.image[top : top + side, left : left + side]
-    shape = np.array(window.shape)
-    pixels = _filled(normalize.normalized(window, scaling), [side, side])
+    pixels = normalize.filled(normalize.normalized(window, scaling), side)
     points = sample.points - [top, left]
-    points = points[((points >= -0.5) & (points < shape - 0.5)).all(axis=1)]
+    points = points[inside(points, window.shape)]
     if rng.random() < 0.5:
         pixels, points = pixels.T, points[:, ::-1]
     for axis in (0, 1):
@@ -461,12 +459,6 @@ def _augmented_crop(
         noise = rng.standard_normal(pixels.shape, dtype=np.float32)
         pixels = pixels + np.float32(rng.uniform(0.0, 0.5)) * noise
     return np.ascontiguousarray(pixels), points
-
-
-def _filled(pixels: NDArray[np.float32], sides: Sequence[int]) -> NDArray[np.float32]:
-    """Fill normalized pixels up with background at the lower and right edge."""
-    missing = [(0, side - n) for side, n in zip(sides, pixels.shape, strict=True)]
-    return np.pad(pixels, missing) if any(m[1] for m in missing) else pixels
 
 
 class _Samples(TorchDataset[tuple[Tensor, Tensor]]):

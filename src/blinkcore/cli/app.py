@@ -21,6 +21,9 @@ app = typer.Typer(
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="Bundled name or path of a .pt file.")
+]
 Axes = Annotated[
     str | None,
     typer.Option(help="What the dimensions are, like TYX, if the file does not say."),

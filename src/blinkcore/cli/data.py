@@ -11,6 +11,7 @@ from blinkcore.cli.app import (
     Axes,
     Debug,
     Device,
+    ModelName,
     PixelSizes,
     Unit,
     app,
@@ -19,7 +20,9 @@ from blinkcore.cli.app import (
 from blinkcore.console import one_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from blinkcore.dataset import Check, Dataset
 
 dataset_app = typer.Typer(
     help="Make, inspect and extend labelled data sets.",
@@ -81,10 +84,11 @@ def create(
             pixel_size=parse_pixel_size(pixel_size),
         )
         made.save(output)
-        _tell(made, output)
-        for sample in made.samples:
-            for problem in dataset.check(sample).problems:
-                typer.echo(f"Warning: {sample.name}: {problem}", err=True)
+        checks = [dataset.check(s) for s in made.samples]
+        _tell(made, checks, output)
+        for result in checks:
+            for problem in result.problems:
+                typer.echo(f"Warning: {result.name}: {problem}", err=True)
 
 
 @dataset_app.command()
@@ -96,7 +100,8 @@ def info(
     with one_sentence(debug):
         from blinkcore import dataset
 
-        _tell(dataset.load_dataset(data), data)
+        loaded = dataset.load_dataset(data)
+        _tell(loaded, [dataset.check(s) for s in loaded.samples], data)
 
 
 @dataset_app.command()
@@ -160,9 +165,7 @@ def suggest(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for crops and suggest.csv.")
     ],
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Bundled name or path of a .pt file.")
-    ] = "general",
+    model: ModelName = "general",
     data: Annotated[
         Path | None, typer.Option(help="Data set that is labelled already (.npz).")
     ] = None,
@@ -210,7 +213,8 @@ def _image_files(path: Path) -> list[Path]:
 
 def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     """Files of a folder, or the one that is given."""
-    from blinkcore.io import is_sidecar
+    from blinkcore.io import read_sidecar
+    from blinkcore.overlay import SUFFIX
 
     if not path.is_dir():
         if not path.exists():
@@ -218,19 +222,15 @@ def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
         return [path]
     found = [f for f in sorted(path.iterdir()) if f.suffix.lower() in set(suffixes)]
     # What blinkcore wrote beside images and tables: pictures, descriptions.
-    found = [
-        f for f in found if not f.name.endswith(".overlay.png") and not is_sidecar(f)
-    ]
+    found = [f for f in found if not f.name.endswith(SUFFIX) and not read_sidecar(f)]
     if not found:
         raise ValueError(f"{path} has no file in it that ends in {' '.join(suffixes)}")
     return found
 
 
-def _tell(made: object, path: Path) -> None:
-    from blinkcore.dataset import Dataset, summary
+def _tell(made: Dataset, checks: Sequence[Check], path: Path) -> None:
+    from blinkcore.dataset import summary
 
-    if not isinstance(made, Dataset):
-        return
     row = "{:<7}{:>8}{:>9}{:>7}{:>8}{:>16}  {}"
     typer.echo(f"{path}")
     typer.echo(
@@ -239,7 +239,7 @@ def _tell(made: object, path: Path) -> None:
             "SNR (10, 50, 90 %)",
         )
     )  # fmt: skip
-    for part in summary(made):
+    for part in summary(made, checks):
         snr = ", ".join(f"{q:.1f}" for q in part["snr"]) or "-"
         typer.echo(
             row.format(

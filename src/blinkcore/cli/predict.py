@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blinkcore.cli.app import Axes, Debug, Device, PixelSizes, app, parse_pixel_size
+from blinkcore.cli.app import (
+    Axes,
+    Debug,
+    Device,
+    ModelName,
+    PixelSizes,
+    app,
+    parse_pixel_size,
+)
 from blinkcore.console import Report, one_sentence
 
 if TYPE_CHECKING:
@@ -35,9 +43,7 @@ def predict(
             "or - for standard output.",
         ),
     ] = "spots",
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Bundled name or path of a .pt file.")
-    ] = "general",
+    model: ModelName = "general",
     threshold: Annotated[
         float | None, typer.Option(help="Least probability of a spot, 0 to 1.")
     ] = None,

@@ -58,13 +58,9 @@ def evaluate(
             raise ValueError(f"--cutoff must be a distance in px, got {cutoff}")
         if len(set(methods)) < len(methods):
             raise ValueError("a method is given twice")
-        cases = compare.cases_of(truth, methods, part=part, unit=unit)
-        options: dict[str, Any] = {
-            "threshold": threshold,
-            "unit": unit,
-            "device": device,
-        }
-        found = [compare.method_of(name, cases, **options) for name in methods]
+        cases, found = compare.load(
+            truth, methods, part=part, threshold=threshold, unit=unit, device=device
+        )
         table = compare.score(cases, found, cutoff=cutoff)
         summary = compare.summarize(table, seed=seed)
         _print(summary, cutoff)

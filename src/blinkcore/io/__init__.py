@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blinkcore.io import geojson, imagej, isbi, picture, tables, tiff, trackmate
 from blinkcore.spots import check_spots
@@ -133,15 +133,16 @@ def one_image(spots: pd.DataFrame, path: Path) -> pd.DataFrame:
     return spots
 
 
-def is_sidecar(path: Path) -> bool:
-    """Whether a file is the description that lies beside a result of blinkcore."""
+def read_sidecar(path: Path) -> dict[str, Any] | None:
+    """Read the description beside a result of blinkcore; None if it is none, or not there."""
     if path.suffix.lower() != ".json":
-        return False
+        return None
     try:
         content = tables.parse_json(path)
     except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and {"blinkcore", "images"} <= set(content)
+        return None
+    ours = isinstance(content, dict) and "blinkcore" in content
+    return content if ours and isinstance(content.get("images"), list) else None
 
 
 def _from_xml(path: Path) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from blinkcore.files import whole_file
+from blinkcore.image import PixelSize
 from blinkcore.spots import ordered
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from blinkcore.image import PixelSize
 
 _FEATURES = (  # name, title, dimension, whole number
     ("QUALITY", "Quality", "QUALITY", False),
@@ -125,7 +125,7 @@ def write_xml(
         In µm; without it positions are in pixels.
     """
     sizes = sizes or _needed(spots)
-    scale = pixel_size or _UNIT
+    scale = pixel_size or PixelSize(1.0, 1.0, 1.0)
     root = ET.Element("TrackMate", version="7.11.1")
     _add(root, "Log")
     unit = "pixel" if pixel_size is None else "micron"
@@ -148,16 +148,6 @@ def write_xml(
         ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
 
 
-class _Unit:
-    """A pixel as the unit of length."""
-
-    x = y = 1.0
-    z = None
-
-
-_UNIT = _Unit()
-
-
 def _unit(text: str) -> str:
     if text.lower() in _MICRONS:
         return "um"
@@ -178,9 +168,7 @@ def _needed(spots: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _add_spots(
-    model: ET.Element, spots: pd.DataFrame, scale: PixelSize | _Unit
-) -> None:
+def _add_spots(model: ET.Element, spots: pd.DataFrame, scale: PixelSize) -> None:
     everything = _add(model, "AllSpots", nspots=len(spots))
     table = spots.reset_index(drop=True)
     frames = table["frame"] if "frame" in table else pd.Series(0, table.index)
@@ -205,7 +193,7 @@ def _add_settings(
     root: ET.Element,
     image: Path | None,
     sizes: Mapping[str, int],
-    scale: PixelSize | _Unit,
+    scale: PixelSize,
 ) -> None:
     settings = _add(root, "Settings")
     width, height = sizes.get("X", 1), sizes.get("Y", 1)
