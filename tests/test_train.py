@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from blinkcore.model import load_model, read_metadata
+from blinkcore.presets import PRESETS
 from blinkcore.train import (
     SCORES,
     THRESHOLDS,
@@ -239,6 +240,25 @@ def test_the_command_fine_tunes_by_a_recipe(tmp_path, data):
     assert metadata.provenance["recipe"]["start"] == "general"
     assert metadata.provenance["recipe"]["seed"] == 5
     assert (tmp_path / "tuned.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_a_preset(tmp_path):
+    words = "-o m.pt --preset suntag --steps 1 --batch-size 1 --crop 32 --workers 0"
+    done = run_train(*words.split(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metadata = read_metadata(tmp_path / "m.pt")
+    assert tuple(metadata.spot_sigma) == PRESETS["suntag"].sigma
+    assert metadata.provenance["recipe"]["ranges"]["snr"] == list(PRESETS["suntag"].snr)
+
+
+def test_a_wrong_preset_is_refused(tmp_path, data):
+    done = run_train("-o", "m.pt", "--preset", "moon", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--preset must be one of general, particle" in done.stderr
+    done = run_train("-o", "m.pt", "--preset", "smfish", "--data", data, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--simulated" in done.stderr
 
 
 def test_a_wrong_recipe_names_its_key(tmp_path):

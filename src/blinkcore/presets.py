@@ -100,3 +100,18 @@ PRESETS: dict[str, SceneRanges] = {
         p_empty=0.05,
     ),
 }
+
+
+def ranges_of(preset: str) -> SceneRanges:
+    """Look a kind of scenes up.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
+    if preset not in PRESETS:
+        raise ValueError(
+            f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}"
+        )
+    return PRESETS[preset]

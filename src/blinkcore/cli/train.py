@@ -38,6 +38,9 @@ def train(
         float,
         typer.Option(help="Share of simulated scenes beside --data.", min=0, max=1),
     ] = 0.0,
+    preset: Annotated[
+        str, typer.Option(help="Kind of the simulated scenes, as in simulate.")
+    ] = "general",
     network: Annotated[str, typer.Option(help="blink or deepblink.")] = "blink",
     filters: Annotated[
         int, typer.Option(help="Channels of the first level.", min=1)
@@ -153,6 +156,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
     from blinkcore.files import sha256_of
     from blinkcore.model import read_metadata
     from blinkcore.networks import NETWORKS
+    from blinkcore.presets import ranges_of
     from blinkcore.train import TrainConfig
 
     sizes: Any = values["filters"]
@@ -171,6 +175,8 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
     data = values["data"]
     if data is None and values["simulated"]:
         raise ValueError("--simulated is a share beside --data; without data all are")
+    if data is not None and not values["simulated"] and values["preset"] != "general":
+        raise ValueError("--preset is of simulated scenes: give --simulated a share")
 
     def chosen(name: str, fresh: float, tuned: float) -> Any:
         if values[name] is not None:
@@ -186,6 +192,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         learning_rate=chosen("learning_rate", 2e-3, 5e-4),
         validate_every=chosen("validate_every", 500, 100),
         seed=values["seed"],
+        ranges=ranges_of(values["preset"]),
         data=str(data or ""),
         data_sha256=sha256_of(data) if data else "",
         simulated=values["simulated"],
@@ -217,15 +224,12 @@ def simulate(
     with one_sentence(debug):
         import numpy as np
 
-        from blinkcore.presets import PRESETS
+        from blinkcore.presets import ranges_of
         from blinkcore.simulate import simulate as draw
 
-        if preset not in PRESETS:
-            raise ValueError(
-                f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}"
-            )
+        ranges = ranges_of(preset)
         scenes = [
-            draw((size, size), np.random.default_rng([seed, i]), ranges=PRESETS[preset])
+            draw((size, size), np.random.default_rng([seed, i]), ranges=ranges)
             for i in range(count)
         ]
         if output.suffix == ".npz":
