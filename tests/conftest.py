@@ -3,6 +3,9 @@
 PyTorch is imported only by what needs it: `make sanitize` runs without.
 """
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +57,26 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip("the real images are not beside the project")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def display():
+    """Name of a screen that nobody sees, for programs with a window."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("needs Xvfb")
+    read, write = os.pipe()
+    screen = ["-screen", "0", "1280x1024x24", "-nolisten", "tcp"]
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), *screen], pass_fds=[write],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(write)
+    # The whole line: a server that cannot write its end gives up.
+    with os.fdopen(read) as answer:
+        name = ":" + answer.readline().strip()
+    yield name
+    server.terminate()
+    server.wait()
 
 
 @pytest.fixture(scope="session")

@@ -56,25 +56,6 @@ def imagej(java):
     pytest.skip(f"ImageJ cannot be had: {done.stderr[-300:]}")
 
 
-@pytest.fixture(scope="session")
-def display():
-    if shutil.which("Xvfb") is None:
-        pytest.skip("needs Xvfb")
-    read, write = os.pipe()
-    screen = ["-screen", "0", "1280x1024x24", "-nolisten", "tcp"]
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), *screen], pass_fds=[write],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    os.close(write)
-    # The whole line: a server that cannot write its end gives up.
-    with os.fdopen(read) as answer:
-        name = ":" + answer.readline().strip()
-    yield name
-    server.terminate()
-    server.wait()
-
-
 @pytest.fixture
 def run_macro(imagej, display, tmp_path):
     """Run macro code in ImageJ; gives what it printed."""

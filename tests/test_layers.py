@@ -9,7 +9,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"console"},
-    {"batch", "compare", "suggest"},
+    {"batch", "compare", "suggest", "napari"},
     {"train", "predict", "convert"},
     {"model", "losses", "dataset"},
     {"presets", "scale"},

@@ -1,0 +1,174 @@
+"""Spots tables as points layers: to show, to open, to save.
+
+napari puts integers at pixel centres, as blinkcore does, so positions go over unchanged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from blinkcore import io
+from blinkcore.spots import COLUMNS, ordered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    LayerData = tuple[Any, dict[str, Any], str]
+
+# Axes of a layer that does not tell, by their number.
+USUAL_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
+_COLUMN_OF = {"T": "frame", "C": "channel", "Z": "z", "Y": "y", "X": "x"}
+
+
+def axes_of(spots: pd.DataFrame) -> str:
+    """Give the axes that a table has columns for, in the order of `TCZYX`."""
+    return "".join(a for a, name in _COLUMN_OF.items() if name in spots.columns)
+
+
+def points_layer(
+    spots: pd.DataFrame, name: str, axes: str | None = None
+) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Turn a spots table into what makes a points layer.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        A spots table of one image.
+    name : str
+        Of the layer.
+    axes : str, optional
+        The layer's dimensions out of `TCZYX`, in any order; those of the table if not
+        given.
+
+    Returns
+    -------
+    data : ndarray of float64, shape (n, len(axes))
+        Positions in px.
+    options : dict
+        For `napari.layers.Points`: rings, coloured by probability where there is one.
+    """
+    axes = axes or axes_of(spots)
+    columns = [_COLUMN_OF[a] for a in axes]
+    features = spots.drop(columns=columns).reset_index(drop=True)
+    options: dict[str, Any] = {
+        "name": name,
+        "features": features,
+        "metadata": {"axes": axes},
+        "size": 8,
+        "face_color": "transparent",
+        "border_width": 0.12,
+        "border_color": "yellow",
+    }
+    # Without a point there is nothing to colour, and napari would not find the scale.
+    if "probability" in features.columns and len(features):
+        options |= {
+            "border_color": "probability",
+            "border_colormap": "plasma",
+            "border_contrast_limits": (0.0, 1.0),
+        }
+    return spots[columns].to_numpy(np.float64), options
+
+
+def spots_table(
+    data: NDArray[np.float64],
+    axes: str | None = None,
+    features: Mapping[str, Sequence[Any]] | pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Turn points back into a spots table.
+
+    Parameters
+    ----------
+    data : ndarray, shape (n, 2 to 5)
+        Positions in px.
+    axes : str, optional
+        See `points_layer`; the usual ones of so many dimensions if not given.
+    features : DataFrame, optional
+        Of the points. Columns that a spots table does not know are left out.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    ValueError
+        If there are no axes of so many dimensions.
+    """
+    n_dimensions = np.shape(data)[1]
+    axes = axes or USUAL_AXES.get(n_dimensions)
+    if axes is None or len(axes) != n_dimensions:
+        raise ValueError(
+            f"points of 2 to 5 dimensions can be spots, these have {n_dimensions}"
+        )
+    spots = pd.DataFrame(np.asarray(data), columns=[_COLUMN_OF[a] for a in axes])
+    for name in ("frame", "channel"):
+        if name in spots.columns:
+            spots[name] = spots[name].round()
+    table = pd.DataFrame({} if features is None else dict(features))
+    for name in table.columns:
+        if name in COLUMNS and table[name].notna().any():
+            spots[name] = table[name].to_numpy()
+    return ordered(spots)
+
+
+def get_reader(
+    path: str | list[str],
+) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Give napari a reader for a file of spots, or None for any other file."""
+    if not isinstance(path, str):
+        return None
+    try:
+        spots = io.read_labels(path)
+    except (OSError, ValueError):
+        return None
+
+    def read(_: str | list[str]) -> list[LayerData]:
+        if "image" not in spots.columns:
+            return [(*points_layer(spots, Path(path).stem), "points")]
+        return [
+            (
+                *points_layer(
+                    part.drop(columns="image"), f"{Path(str(image)).stem} spots"
+                ),
+                "points",
+            )
+            for image, part in spots.groupby("image", sort=False)
+        ]
+
+    return read
+
+
+def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Save the visible points of a layer in the format that the suffix says.
+
+    Raises
+    ------
+    ValueError
+        If the points have more than five dimensions.
+    """
+    data = np.asarray(data, np.float64)
+    features = pd.DataFrame(dict(attributes.get("features", {})))
+    shown = np.broadcast_to(attributes.get("shown", True), len(data))
+    axes = attributes.get("metadata", {}).get("axes")
+    spots = spots_table(data[shown], axes, features[shown] if len(features) else None)
+    io.write_spots(spots, path)
+    return [path]
+
+
+def simulated_scene() -> list[LayerData]:
+    """Draw a scene and its true spots, to try the plugin on."""
+    from blinkcore.simulate import simulate
+
+    scene = simulate((256, 256), np.random.default_rng(12))
+    truth = pd.DataFrame(scene.points, columns=["y", "x"])
+    points, options = points_layer(truth, "true spots")
+    return [
+        (scene.image, {"name": "simulated spots"}, "image"),
+        (points, options | {"visible": False}, "points"),
+    ]

@@ -1,0 +1,198 @@
+"""The widget: find the spots of an image layer, and choose how sure they must be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    Container,
+    FileEdit,
+    FloatSlider,
+    Label,
+    LineEdit,
+    PushButton,
+    create_widget,
+)
+from napari.layers import Image as ImageLayer
+from napari.layers import Points
+from napari.qt.threading import thread_worker
+from napari.utils.notifications import show_warning
+
+from blinkcore.image import AXES, Image, Plane, axes_in_order, check_axes
+from blinkcore.model import DEFAULT, bundled_models, load_model
+from blinkcore.napari.layers import USUAL_AXES, points_layer
+from blinkcore.predict import predict, scale_warning
+from blinkcore.spots import ordered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from napari.viewer import Viewer
+
+    from blinkcore.model import Model
+
+# What lies below is found only to be hidden by the slider: noise, and a lot of it.
+_LEAST = 0.1
+# Of an image layer, that its points share so that they lie on it.
+_PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+
+
+class SpotDetection(Container[Any]):
+    """Find the spots of an image layer.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Whose layers are offered.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        self._viewer = napari_viewer
+        self._worker: Any = None
+        self.image: Any = create_widget(annotation=ImageLayer, label="Image")
+        self.model = ComboBox(
+            label="Model", choices=list(bundled_models()), value=DEFAULT
+        )
+        self.model_file = FileEdit(
+            label="or file", filter="*.pt", nullable=True, value=None
+        )
+        self.axes = LineEdit(
+            label="Axes", tooltip=f"One letter a dimension, out of {AXES}."
+        )
+        self.plane_only = CheckBox(
+            label="Shown plane only", tooltip="To try a stack out."
+        )
+        self.start = PushButton(text="Find spots")
+        self.spots: Any = create_widget(annotation=Points, label="Spots")
+        self.least = FloatSlider(
+            label="Probability above", min=_LEAST, max=1.0, step=0.01, value=0.5
+        )
+        self.n_shown = Label(value="")
+        super().__init__(
+            widgets=[
+                *(self.image, self.model, self.model_file, self.axes, self.plane_only),
+                *(self.start, self.spots, self.least, self.n_shown),
+            ]
+        )
+        for widget, react in self._reactions():
+            widget.changed.connect(react)
+        self.reset_choices()
+        self._suggest_axes()
+
+    def _reactions(self) -> list[tuple[Any, Callable[[], None]]]:
+        return [
+            (self.image, self._suggest_axes),
+            (self.start, self._start_or_stop),
+            (self.spots, self._hide),
+            (self.least, self._hide),
+        ]
+
+    def _suggest_axes(self) -> None:
+        layer = self.image.value
+        if layer is not None:
+            told = "".join(str(label) for label in layer.axis_labels).upper()
+            usual = USUAL_AXES.get(layer.ndim, "")
+            self.axes.value = told if set(told) <= set(AXES) else usual
+            self.plane_only.visible = layer.ndim > 2
+
+    def _start_or_stop(self) -> None:
+        if self._worker is not None:
+            self._worker.quit()
+            return
+        layer = self.image.value
+        if layer is None:
+            raise ValueError("open an image first")
+        image, axes = _image_of(layer, self.axes.value.upper())
+        file = self.model_file.value
+        model = load_model(str(file) if file else self.model.value)
+        warning = scale_warning(image, model)
+        if warning:
+            show_warning(warning)
+        self.least.value = max(_LEAST, model.metadata.threshold)
+        only = (
+            _shown_place(self._viewer, layer, axes) if self.plane_only.value else None
+        )
+        total = 1 if only else image.n_planes()
+        self._worker = thread_worker(_find, progress={"total": total, "desc": "Spots"})(
+            image, model, only
+        )
+        self._worker.returned.connect(lambda spots: self._show(spots, layer, axes))
+        self._worker.finished.connect(self._finished)
+        self.start.text = "Stop"
+        self._worker.start()
+
+    def _finished(self) -> None:
+        self._worker = None
+        self.start.text = "Find spots"
+
+    def _show(self, spots: pd.DataFrame, layer: ImageLayer, axes: str) -> None:
+        points, options = points_layer(spots, f"{layer.name} spots", axes)
+        placement = {name: getattr(layer, name) for name in _PLACEMENT}
+        shown = self._viewer.add_points(points, ndim=layer.ndim, **options, **placement)
+        self.reset_choices()
+        self.spots.value = shown
+        self._hide()
+
+    def _hide(self) -> None:
+        """Hide the points that are less sure than the slider says."""
+        layer = self.spots.value
+        if layer is None or "probability" not in layer.features:
+            self.n_shown.value = ""
+            return
+        # Points that a person added have no probability; they stay.
+        sure = ~(layer.features["probability"].to_numpy() <= self.least.value)
+        layer.shown = sure
+        # napari (seen in 0.9.2) draws what is not shown all the same, unless the viewer has
+        # sliders; of no size it is not seen, once no least size on the screen is kept.
+        layer.canvas_size_limits = (0, layer.canvas_size_limits[1])
+        layer.size = np.where(sure, layer.current_size, 0)
+        self.n_shown.value = f"{sure.sum()} of {len(sure)} shown"
+
+
+def _image_of(layer: ImageLayer, axes: str) -> tuple[Image, str]:
+    """Give the pixels of a layer as an image, and the layer's own axes."""
+    if layer.rgb:
+        raise ValueError(
+            f"{layer.name} is a colour picture; split its channels first (right click "
+            "on the layer: Split RGB)"
+        )
+    pixels = layer.data[0] if layer.multiscale else layer.data
+    check_axes(axes, pixels.shape)
+    letters = axes_in_order(axes)
+    return Image(pixels.transpose([axes.index(a) for a in letters]), letters), axes
+
+
+def _shown_place(viewer: Viewer, layer: ImageLayer, axes: str) -> dict[str, int]:
+    """Give frame, channel and z that the viewer shows of a layer."""
+    at = layer.world_to_data(viewer.dims.point)
+    index = {a: round(float(place)) for a, place in zip(axes, at, strict=True)}
+    return {"T": index.get("T", 0), "C": index.get("C", 0), "Z": index.get("Z", 0)}
+
+
+def _planes(image: Image, only: dict[str, int] | None) -> Iterator[Plane]:
+    if only is None:
+        yield from image.planes()
+    else:
+        index = tuple(only[a] for a in image.axes if a in only)
+        yield Plane(only["T"], only["C"], only["Z"], np.asarray(image.data[index]))
+
+
+def _find(
+    image: Image, model: Model, only: dict[str, int] | None
+) -> Generator[None, None, pd.DataFrame]:
+    """Find spots plane by plane, so that napari can show how far it is, and stop it."""
+    tables = []
+    for plane in _planes(image, only):
+        spots = predict(plane.data, model, threshold=_LEAST)
+        place = {"T": ("frame", plane.frame), "C": ("channel", plane.channel)}
+        place["Z"] = ("z", plane.z)
+        for axis, (name, value) in place.items():
+            if axis in image.axes:
+                spots[name] = value
+        tables.append(spots)
+        yield
+    return ordered(pd.concat(tables, ignore_index=True))
