@@ -1,12 +1,6 @@
-"""The KNIME extension: its runner with the real program, its nodes in KNIME's Python code.
-
-The nodes need a checkout of knime/knime-python, named by KNIME_PYTHON, and the versions of
-pandas, pyarrow and Markdown that it works with (see knime/README.md). What runs then is
-KNIME's own code for parameters, schemas and Arrow tables; the Java side is not here.
-"""
+"""What the KNIME nodes share: their runner, with the real program."""
 
 import importlib.util
-import os
 import sys
 import threading
 import time
@@ -21,7 +15,6 @@ import tifffile
 from blinkcore import predict
 
 KNIME = Path(__file__).parents[1] / "knime"
-CHECKOUT = os.environ.get("KNIME_PYTHON")
 pytestmark = pytest.mark.slow
 
 
@@ -138,161 +131,6 @@ def test_the_layout_is_what_knime_needs():
     text = (KNIME / "knime.yml").read_text(encoding="utf-8")
     assert 'version: "0.1.0"' in text  # a string, not a number
     assert "extension_module: src/blinkcore_nodes\n" in text
-
-
-# The nodes, in KNIME's own Python code.
-
-
-class Context:
-    """What a node is given by KNIME."""
-
-    def __init__(self):
-        self.warnings, self.shares = [], []
-
-    def set_warning(self, text):
-        self.warnings.append(text)
-
-    def set_progress(self, share, text=""):
-        self.shares.append(share)
-
-    def is_canceled(self):
-        return False
-
-
-@pytest.fixture(scope="module")
-def nodes(cli):
-    if not CHECKOUT:
-        pytest.skip("needs KNIME_PYTHON, a checkout of knime/knime-python")
-    if int(pd.__version__.partition(".")[0]) > 2:
-        pytest.skip("KNIME's table code needs pandas 2")
-    for part in ("", ".nodes", ".views", ".arrow", ".arrow.types"):
-        sys.path.append(f"{CHECKOUT}/org.knime.python3{part}/src/main/python")
-    sys.path.append(str(KNIME / "src"))
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scripts of views that only KNIME has
-        import blinkcore_nodes
-        import knime._arrow._backend
-        import knime._arrow._table
-        import knime.api.table
-    backend = knime._arrow._table._ArrowBackend(lambda: None)
-    knime.api.table._backend = backend
-    return blinkcore_nodes
-
-
-def table_of(**columns):
-    import knime.api.table
-
-    return knime.api.table.Table.from_pandas(pd.DataFrame(columns))
-
-
-def paths_of(values):
-    return table_of(file=pd.array(values, dtype="string"))
-
-
-def set_up(node, **values):
-    """Validate and set parameters as KNIME does, from nested values."""
-    import knime.extension.parameter as parameters
-
-    content = parameters.extract_parameters(node)
-    for name, value in values.items():
-        *groups, last = name.split("__")
-        place = content["model"]
-        for group in groups:
-            place = place[group]
-        place[last] = value
-    parameters.validate_parameters(node, content, "0.1.0")
-    parameters.inject_parameters(node, content, "0.1.0", False)
-    return node
-
-
-def same_schema(table, schema):
-    assert list(table.schema.column_names) == list(schema.column_names)
-    assert [c.ktype for c in table.schema] == [c.ktype for c in schema]
-
-
-def test_detection_gives_the_promised_table(nodes, images):
-    node, context = set_up(nodes.SpotDetection()), Context()
-    table = paths_of([images[0], None, images[1]])
-    schema = node.configure(context, table.schema)
-    assert "taken for the files" in context.warnings[0]
-    spots, view = node.execute(context, table)
-    same_schema(spots, schema)
-    expected = predict(images[0])
-    found = spots.to_pandas()
-    np.testing.assert_allclose(found[["y", "x"]], expected[["y", "x"]], atol=1e-4)
-    assert found.index.is_unique
-    assert "1 missing cells were skipped" in context.warnings[-1]
-    assert context.shares[-1] == 1.0
-    assert view.html.count("data:image/png") == 2
-
-
-def test_detection_without_spots_keeps_the_schema(nodes, images):
-    node, context = set_up(nodes.SpotDetection(), images__measures=True), Context()
-    table = paths_of([images[1]])
-    schema = node.configure(context, table.schema)
-    spots, _ = node.execute(context, table)
-    same_schema(spots, schema)
-    assert spots.num_rows == 0
-
-
-def test_detection_takes_the_model_of_a_reader(nodes, images):
-    reader, context = set_up(nodes.SpotModelReader()), Context()
-    model = reader.execute(context)
-    same_schema(model, reader.configure(context))
-    assert model.to_pandas()["model"].tolist() == ["general"]
-    node = set_up(nodes.SpotDetection(), spots__model="nosuch", column="file")
-    table = paths_of(images)
-    node.configure(context, table.schema, model.schema)
-    spots, _ = node.execute(context, table, model)
-    assert spots.num_rows > 10
-
-
-def test_errors_are_sentences_for_the_user(nodes, images, tmp_path):
-    import knime.extension as knext
-
-    node, context = set_up(nodes.SpotDetection(), column="file"), Context()
-    broken = tmp_path / "b.tif"
-    broken.write_text("no image")
-    with pytest.raises(knext.InvalidParametersError, match=r"b\.tif"):
-        node.execute(context, paths_of([str(broken)]))
-    wrong = set_up(nodes.SpotDetection(), column="file", spots__model="nosuch")
-    with pytest.raises(knext.InvalidParametersError, match="no model 'nosuch'"):
-        wrong.execute(context, paths_of(images))
-    with pytest.raises(knext.InvalidParametersError, match="not in the table"):
-        node.configure(context, table_of(other=["a"]).schema)
-    with pytest.raises(knext.InvalidParametersError, match="no column of String"):
-        nodes.SpotDetection().configure(context, table_of(n=[1.0]).schema)
-    with pytest.raises(ValueError, match="name or the file of a model"):
-        set_up(nodes.SpotDetection(), spots__model=" ")
-    with pytest.raises(ValueError, match="max value"):
-        set_up(nodes.SpotDetection(), spots__threshold=1.5)
-
-
-def test_paths_elsewhere_are_refused(nodes):
-    class Location:
-        fs_category, path = "RELATIVE", "/data/a.tif"
-
-    with pytest.raises(ValueError, match="is not on this computer"):
-        nodes._local_path(Location())
-    Location.fs_category = "LOCAL"
-    assert nodes._local_path(Location()) == "/data/a.tif"
-
-
-def test_evaluation_gives_scores(nodes):
-    node, context = set_up(nodes.SpotEvaluation(), cutoff=2.0), Context()
-    truth = table_of(y=[1.0, 20.0], x=[1.0, 9.0])
-    detected = table_of(y=[1.0, 40.0], x=[1.5, 9.0])
-    schema = node.configure(context, truth.schema, detected.schema)
-    scores = node.execute(context, truth, detected)
-    same_schema(scores, schema)
-    row = scores.to_pandas().iloc[0]
-    assert (row["f1"], row["rmse"], row["n_truth"]) == (0.5, 0.5, 2)
-    import knime.extension as knext
-
-    with pytest.raises(knext.InvalidParametersError, match="no column 'y'"):
-        node.configure(context, table_of(a=[1.0]).schema, detected.schema)
 
 
 def test_evaluation_knows_images_without_labels_or_detections(cli):

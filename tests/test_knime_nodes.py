@@ -1,0 +1,457 @@
+"""The KNIME nodes, held by KNIME's own node proxy, with tables in Arrow files.
+
+They need a checkout of knime/knime-python, named by KNIME_PYTHON, and the versions of
+pandas, pyarrow and Markdown that it works with (see knime/README.md). What runs then is
+KNIME's own Python code, from the JSON of a dialog to the Arrow file of a result. Java is
+not here: the classes below stand where it would.
+"""
+
+import json
+import os
+import sys
+import threading
+import warnings
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from blinkcore import predict
+
+KNIME = Path(__file__).parents[1] / "knime"
+CHECKOUT = os.environ.get("KNIME_PYTHON")
+pytestmark = pytest.mark.slow
+
+FS_LOCATION = json.dumps(
+    {
+        "type": "struct",
+        "traits": {
+            "logical_type": '{"value_factory_class":"org.knime.filehandling.core.data'
+            '.location.FSLocationValueFactory"}'
+        },
+        "inner": [{"type": "simple", "traits": {}}] * 3,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def backend():
+    """KNIME's backend with the extension loaded, as in the process that KNIME starts."""
+    if not CHECKOUT:
+        pytest.skip("needs KNIME_PYTHON, a checkout of knime/knime-python")
+    if int(pd.__version__.partition(".")[0]) > 2:
+        pytest.skip("KNIME's table code needs pandas 2")
+    for part in ("", ".nodes", ".views", ".arrow", ".arrow.types"):
+        sys.path.append(f"{CHECKOUT}/org.knime.python3{part}/src/main/python")
+    sys.path.append(str(KNIME / "src"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scripts of views that only KNIME has
+        import _node_backend_launcher as launcher
+        import knime._arrow._backend
+        import knime._backend._gateway as gateway
+        import knime._views
+        import knime.api.types
+
+        gateway.client_server = MagicMock()  # Java's classes, which take any schema
+        launcher._to_java_list = list
+        launcher._create_linked_hashmap = dict
+        knime.api.types.register_python_value_factory(
+            "knime.types.builtin",
+            "FSLocationValueFactory",
+            "Path",
+            '{"type": "struct", "inner_types": ["string", "string", "string"]}',
+            FS_LOCATION,
+            "knime.types.builtin.FSLocationValue",
+        )
+        backend = launcher._KnimeNodeBackend()
+        backend.loadExtension("blinkcore", "blinkcore_nodes", "0.1.0")
+    return backend
+
+
+class File:
+    """An Arrow file, for KNIME's sinks to write and its sources to read."""
+
+    def __init__(self, path):
+        self.path, self.size = str(path), None
+
+    def getIdentifier(self):
+        return "org.knime.python3.arrow"
+
+    def isFooterWritten(self):
+        return True
+
+    def hasColumnNames(self):
+        return False
+
+    def getAbsolutePath(self):
+        return self.path
+
+    def setColumnarSchema(self, schema):
+        pass
+
+    def reportBatchWritten(self, offset):
+        pass
+
+    def setFinalSize(self, size):
+        self.size = size
+
+
+class View:
+    def __init__(self, path):
+        self.path = str(path)
+
+    def getIdentifier(self):
+        return "org.knime.python3.views"
+
+    def getOutputFilePath(self):
+        return self.path
+
+    def setCanBeUsedInReport(self, can):
+        pass
+
+
+class TablePort:
+    """A table at an input, with its spec."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def getJavaClassName(self):
+        return "org.knime.core.node.BufferedDataTable"
+
+    def getDataSource(self):
+        return self.file
+
+
+class TableSpec:
+    def __init__(self, schema):
+        content = schema.serialize()
+        # Java adds to each column but the row keys how a dialog shows it.
+        kind = {"preferred_value_type": "string", "displayed_column_type": "String"}
+        content["columnMetaData"] = [None] + [kind for _ in schema]
+        self.text = json.dumps(content)
+
+    def getJavaClassName(self):
+        return "org.knime.core.data.DataTableSpec"
+
+    def toJsonString(self):
+        return self.text
+
+
+class Failed(Exception):
+    """What KNIME would show on the node; `known` if it is a sentence without traceback."""
+
+    def __init__(self, text, details, known):
+        super().__init__(text)
+        self.details, self.known = details, known
+
+
+class Java:
+    """The side of KNIME that a node calls: callback and context in one."""
+
+    def __init__(self, folder):
+        self.folder, self.count = folder, 0
+        self.warnings, self.shares, self.failure = [], [], None
+        self.canceled = threading.Event()
+        self.ports, self.specs = {}, []
+        self.view = folder / "view.html"
+
+    def new_file(self):
+        self.count += 1
+        return File(self.folder / f"{self.count}.arrow")
+
+    create_sink = new_file
+
+    def create_view_sink(self):
+        return View(self.view)
+
+    def set_failure(self, text, details, known):
+        self.failure = Failed(text, details, known)
+
+    def get_flow_variables(self):
+        return {}
+
+    def set_flow_variables(self, variables):
+        pass
+
+    def log(self, text, severity):
+        pass
+
+    def get_preferred_value_types_as_json(self, schema):
+        return json.dumps([{} for _ in json.loads(schema)["columnNames"][1:]])
+
+    def get_input_port_map(self):
+        return self.ports
+
+    def get_input_specs(self):
+        return self.specs
+
+    def get_node_id(self):
+        return "0:1"
+
+    def set_warning(self, text):
+        self.warnings.append(text)
+
+    def set_progress(self, share, text=""):
+        self.shares.append(share)
+
+    def is_canceled(self):
+        return self.canceled.is_set()
+
+
+class Node:
+    """A node in a workflow."""
+
+    def __init__(self, backend, node_id, ports, folder):
+        self.java = Java(folder)
+        self.ports = ports
+        self.proxy = backend.createNodeFromExtension(node_id)
+        self.proxy.initializeJavaCallback(self.java)
+
+    def set(self, **values):
+        """Close the dialog: names of groups and parameters joined by two underscores."""
+        content = json.loads(self.proxy.getParameters())
+        for name, value in values.items():
+            *groups, last = name.split("__")
+            place = content["model"]
+            for group in groups:
+                place = place[group]
+            assert last in place
+            place[last] = value
+        text = json.dumps(content)
+        wrong = self.proxy.validateParameters(text, "0.1.0")
+        if wrong:
+            raise Failed(wrong, "", known=True)
+        self.proxy.setParameters(text, "0.1.0")
+        return self
+
+    def _connect(self, n):
+        self.java.ports = {
+            name: [i] for i, name in zip(range(n), self.ports, strict=False)
+        }
+
+    def configure(self, *tables):
+        self._connect(len(tables))
+        specs = [TableSpec(table_in(file).schema) for file in tables]
+        return self._result(self.proxy.configure(specs, self.java))
+
+    def execute(self, *tables):
+        """Give the files of the outputs."""
+        self._connect(len(tables))
+        ports = [TablePort(file) for file in tables]
+        made = self._result(self.proxy.execute(ports, self.java))
+        return [port.getPythonArrowDataSink() for port in made]
+
+    def dialog(self, *tables):
+        self._connect(len(tables))
+        self.java.specs = [TableSpec(table_in(file).schema) for file in tables]
+        text = self.proxy.getDialogRepresentation(
+            self.proxy.getParameters(), "0.1.0", self.java
+        )
+        return json.loads(self._result(text))
+
+    def _result(self, result):
+        if self.java.failure is not None:
+            failure, self.java.failure = self.java.failure, None
+            raise failure
+        return result
+
+
+def table_in(file):
+    import knime._arrow._table as arrow
+    import knime._backend._gateway as gateway
+
+    return arrow.ArrowSourceTable(gateway.data_source_mapper(file))
+
+
+def same_schema(file, spec):
+    """Check names and types of a table against what configure promised, as KNIME does."""
+    promised, made = json.loads(spec.toJsonString()), table_in(file).schema.serialize()
+    for part in ("schema", "columnNames"):
+        assert json.loads(json.dumps(made[part])) == promised[part]
+
+
+@pytest.fixture
+def table(backend, tmp_path):
+    """Function that writes columns as a table of KNIME and gives its file."""
+    import knime._arrow._table as arrow
+    import knime._backend._gateway as gateway
+    import knime.api.table
+
+    java = Java(tmp_path / "in")
+    java.folder.mkdir()
+
+    def write(**columns):
+        file = java.new_file()
+        sink = gateway.data_sink_mapper(file)
+        knime.api.table._backend = arrow._ArrowBackend(lambda: sink)
+        made = knime.api.table.Table.from_pandas(pd.DataFrame(columns))
+        made._write_to_sink(sink)
+        sink.close()
+        knime.api.table._backend = None
+        return file
+
+    return write
+
+
+@pytest.fixture
+def paths(table):
+    return lambda values: table(file=pd.array(values, dtype="string"))
+
+
+@pytest.fixture
+def images(tmp_path, examples):
+    """Two files of one name in two folders, one with spots and one without."""
+    cells = tifffile.imread(examples / "cells.tif")
+    files = [tmp_path / "a b" / "x.tif", tmp_path / "c" / "x.tif"]
+    for path, pixels in zip(files, (cells, np.full_like(cells, 100)), strict=True):
+        path.parent.mkdir()
+        tifffile.imwrite(path, pixels)
+    return [str(path) for path in files]
+
+
+@pytest.fixture
+def new(backend, tmp_path):
+    ports = {
+        "spot_detection": ["Input Images # 0", "Model"],
+        "spot_model_reader": [],
+        "spot_evaluation": ["Input True spots # 0", "Input Detected spots # 1"],
+    }
+
+    def make(node_id):
+        folder = tmp_path / f"out-{node_id}"
+        folder.mkdir(exist_ok=True)
+        return Node(backend, node_id, ports[node_id], folder)
+
+    return make
+
+
+def test_knime_lists_three_nodes_with_their_descriptions(backend):
+    nodes = {n["id"]: n for n in json.loads(backend.retrieveNodesAsJson())}
+    assert set(nodes) == {"spot_detection", "spot_model_reader", "spot_evaluation"}
+    for node in nodes.values():
+        assert node["short_description"].endswith(".")
+        assert "Missing" not in node["full_description"]
+        assert node["icon_path"] == "icons/blinkcore.png"
+    (category,) = json.loads(backend.retrieveCategoriesAsJson())
+    assert category["level_id"] == "blinkcore"
+
+
+def test_detection_gives_the_promised_table(new, paths, images):
+    node, files = new("spot_detection"), paths([images[0], None, images[1]])
+    (spec,) = node.configure(files)
+    assert "taken for the files" in node.java.warnings[0]
+    (made,) = node.execute(files)
+    same_schema(made, spec)
+    expected = predict(images[0])
+    found = table_in(made).to_pandas()
+    assert len(found) == made.size
+    np.testing.assert_allclose(found[["y", "x"]], expected[["y", "x"]], atol=1e-4)
+    assert found.index.is_unique
+    assert "1 missing cells were skipped" in node.java.warnings[-1]
+    assert node.java.shares[-1] == 1.0
+    page = node.java.view.read_text(encoding="utf-8")
+    assert page.count("data:image/png") == 2
+
+
+def test_detection_takes_paths_of_list_files(new, table, images):
+    from knime.types.builtin import FSLocationValue
+
+    values = [FSLocationValue("LOCAL", None, path) for path in images]
+    files = table(Path=pd.Series([*values, None]))
+    node = new("spot_detection").set(column="Path")
+    (spec,) = node.configure(files)
+    (made,) = node.execute(files)
+    same_schema(made, spec)
+    assert set(table_in(made).to_pandas()["image"]) == {images[0]}
+    assert "1 missing cells were skipped" in node.java.warnings[-1]
+    elsewhere = table(Path=pd.Series([FSLocationValue("RELATIVE", "x", "/data/a.tif")]))
+    node.configure(elsewhere)
+    with pytest.raises(Failed, match=r"/data/a\.tif is not on this computer") as failed:
+        node.execute(elsewhere)
+    assert failed.value.known
+
+
+def test_detection_without_spots_keeps_the_schema(new, paths, images):
+    node, files = new("spot_detection").set(images__measures=True), paths([images[1]])
+    (spec,) = node.configure(files)
+    (made,) = node.execute(files)
+    same_schema(made, spec)
+    assert made.size == 0
+
+
+def test_detection_takes_the_model_of_a_reader(new, paths, images):
+    reader, node = new("spot_model_reader"), new("spot_detection")
+    (spec,) = reader.configure()
+    (model,) = reader.execute()
+    same_schema(model, spec)
+    assert table_in(model).to_pandas()["model"].tolist() == ["general"]
+    node.set(spots__model="nosuch", column="file")
+    files = paths(images)
+    node.configure(files, model)
+    (made,) = node.execute(files, model)
+    assert made.size > 10
+
+
+def test_the_dialog_shows_its_fields(new, paths, images):
+    dialog = new("spot_detection").dialog(paths(images))
+    assert dialog["data"]["model"]["spots"]["threshold"] == 0.5
+    labels = json.dumps(dialog["ui_schema"])
+    for name in ("column", "spots", "images"):
+        assert name in labels
+
+
+def test_errors_are_sentences_for_the_user(new, paths, table, images, tmp_path):
+    broken = tmp_path / "b.tif"
+    broken.write_text("no image")
+    node = new("spot_detection").set(column="file")
+
+    def fails(words, call, *arguments):
+        with pytest.raises(Failed, match=words) as failed:
+            call(*arguments)
+        assert failed.value.known, failed.value.details
+
+    fails(r"b\.tif", node.execute, paths([str(broken)]))
+    fails("not in the table", node.configure, table(other=["a"]))
+    fails("no column of String", new("spot_detection").configure, table(n=[1.0]))
+    fails("not one of a Spot Model Reader", node.configure, paths(images), table(n=[1]))
+    node.set(spots__model="nosuch")
+    fails("no model 'nosuch'", node.execute, paths(images))
+    fails("name or the file of a model", lambda: node.set(spots__model=" "))
+    fails("max value", lambda: node.set(spots__threshold=1.5))
+
+
+def test_a_canceled_node_says_so_and_nothing_else(new, paths, tmp_path):
+    big = tmp_path / "big.tif"
+    tifffile.imwrite(big, np.zeros((200, 1024, 1024), np.uint8), imagej=True)
+    node = new("spot_detection").set(column="file")
+    threading.Timer(2.0, node.java.canceled.set).start()
+    with pytest.raises(Failed, match="Canceled"):
+        node.execute(paths([str(big)]))
+
+
+def test_evaluation_gives_scores(new, table):
+    node = new("spot_evaluation").set(cutoff=2.0)
+    truth = table(y=[1.0, 20.0], x=[1.0, 9.0])
+    detected = table(y=[1.0, 40.0], x=[1.5, 9.0])
+    (spec,) = node.configure(truth, detected)
+    (made,) = node.execute(truth, detected)
+    same_schema(made, spec)
+    row = table_in(made).to_pandas().iloc[0]
+    assert (row["f1"], row["rmse"], row["n_truth"]) == (0.5, 0.5, 2)
+    with pytest.raises(Failed, match="no column 'y'"):
+        node.configure(table(a=[1.0]), detected)
+
+
+def test_detection_feeds_evaluation(new, paths, images):
+    """A table goes from one node into the next, as in a workflow."""
+    files = paths([images[0]])
+    detection = new("spot_detection").set(column="file")
+    (spots,) = detection.execute(files)
+    node = new("spot_evaluation")
+    node.configure(spots, spots)
+    (made,) = node.execute(spots, spots)
+    assert table_in(made).to_pandas()["f1_integral"].tolist() == [1.0]
