@@ -234,6 +234,22 @@ def test_help_survives_a_console_without_micro():
     assert done.returncode == 0
 
 
+def test_what_a_format_cannot_hold_is_said_once(tmp_path, scene):
+    pixels = np.stack([scene.image, scene.image])
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / name, pixels, imagej=True, metadata={"axes": "CYX"})
+    files = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    both = run("predict", *files, "-o", tmp_path / "both", "--format", "csv,xml,roi")
+    assert both.stderr.count("Warning") == 1
+    assert "Warning: .xml files cannot hold channel\n" in both.stderr
+    roi = run("predict", *files, "-o", tmp_path / "roi", "--format", "roi")
+    assert roi.stderr.count("Warning") == 1
+    assert ".roi files cannot hold probability, localization_error" in roi.stderr
+    one = run("predict", *files, "-o", tmp_path / "1", "--format", "csv,xml,roi",
+              "--channel", 0)  # fmt: skip
+    assert "Warning" not in one.stderr
+
+
 def test_warnings_are_json_too(tmp_path, scene):
     path = tmp_path / "two.tif"
     with tifffile.TiffWriter(path) as file:

@@ -232,13 +232,14 @@ def predict_files(inputs: list[Input], options: Options) -> Iterator[Event]:
     check_scale = options.scale == 1.0
     collected = _Collected.start(options) if options.one_table else None
     covered: set[str] = set()
+    said: set[str] = set()
     try:
         for item in inputs:
             if _identity(item.path) in covered:
                 yield Event("skipped", item.name, message="part of an earlier image")
                 continue
             covered.update(_identity(path) for path in tiff.files_of_set(item.path))
-            event = _one(item, names[item.path], options, collected, check_scale)
+            event = _one(item, names[item.path], options, collected, check_scale, said)
             # Once: it takes longer than a small image itself.
             check_scale = check_scale and event.kind != "result"
             yield event
@@ -265,6 +266,7 @@ def _one(
     options: Options,
     collected: _Collected | None,
     check_scale: bool,
+    said: set[str],
 ) -> Event:
     """Find spots in one file and write them; errors become events."""
     target = (
@@ -284,8 +286,11 @@ def _one(
         if collected is not None:
             collected.add(spots, record)
         elif target is not None:
-            for path in _files(target, options):
-                _write(spots, image, path, item.path)
+            lost = {
+                path: _write(spots, image, path, item.path)
+                for path in _files(target, options)
+            }
+            _tell_lost(lost, said)
             before = io.read_sidecar(_beside(target))
             formats = _own_formats(before) | set(options.formats)
             content = sidecar(options, [record]) | {"formats": sorted(formats)}
@@ -304,9 +309,22 @@ def _one(
     return Event("result", item.name, output, len(spots))
 
 
-def _write(spots: pd.DataFrame, image: Image, path: Path, source: Path) -> None:
+def _write(spots: pd.DataFrame, image: Image, path: Path, source: Path) -> list[str]:
     sizes = {axis: image.size(axis) for axis in "TCZYX"}
-    io.write_spots(spots, path, image=source, sizes=sizes, pixel_size=image.pixel_size)
+    return io.write_spots(
+        spots, path, image=source, sizes=sizes, pixel_size=image.pixel_size
+    )
+
+
+def _tell_lost(lost: dict[Path, list[str]], said: set[str]) -> None:
+    """Say, once a run, what no file holds, and where spots of several places mix."""
+    nowhere = set.intersection(*map(set, lost.values()))
+    for path, columns in lost.items():
+        missing = [c for c in columns if c in nowhere or c in ("frame", "channel", "z")]
+        suffix = path.name[len(_base(path)) :]
+        if missing and suffix not in said:
+            said.add(suffix)
+            logger.warning("%s files cannot hold %s", suffix, ", ".join(missing))
 
 
 def _beside(table: Path) -> Path:

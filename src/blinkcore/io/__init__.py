@@ -257,8 +257,9 @@ def write_spots(
     else:
         tables.write(spots, path)
     extra = set() if held is None else set(spots.columns) - held - {"image"}
-    # Positions in µm follow from those in px.
-    return [n for n in spots.columns if n in extra and not n.endswith("_um")]
+    # Positions in µm follow from those in px, and nothing tells the first place apart.
+    lost = [n for n in spots.columns if n in extra and not n.endswith("_um")]
+    return [n for n in lost if n not in _PLACE or (spots[n] != 0).any()]
 
 
 def write_image(
