@@ -9,7 +9,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"console"},
-    {"batch", "compare", "suggest", "napari"},
+    {"batch", "compare", "suggest", "export", "napari"},
     {"train", "predict", "convert"},
     {"model", "losses", "dataset"},
     {"presets", "scale"},

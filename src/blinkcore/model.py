@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import warnings
 from dataclasses import asdict, dataclass, field, fields
@@ -25,6 +26,8 @@ from blinkcore import grid, normalize
 from blinkcore.files import whole_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -112,6 +115,10 @@ class Metadata:
         metadata = cls(**{name: values[name] for name in names})
         metadata._check()
         return metadata
+
+    def to_json(self) -> str:
+        """Write the record, as `from_json` reads it."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False)
 
     def _check(self) -> None:
         for name in ("cell_size", "stride"):
@@ -260,9 +267,40 @@ def save_model(
     exported = _ExportedWithError if network.predicts_error else _Exported
     with _quiet():
         script = torch.jit.script(exported(network).eval())
-    extra = {_METADATA: json.dumps(asdict(metadata), indent=1, allow_nan=False)}
+    extra = {_METADATA: metadata.to_json()}
     with whole_file(Path(path)) as temporary, _quiet():
         torch.jit.save(script, str(temporary), _extra_files=extra)
+
+
+def save_with_normalization(
+    network: Blink | DeepBlink, path: str | os.PathLike[str]
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Write a network that takes images as they were measured, for other programs.
+
+    Parameters
+    ----------
+    network : Blink or DeepBlink
+        With trained weights.
+    path : str or path
+        Of the TorchScript file; it has no metadata of blinkcore.
+
+    Returns
+    -------
+    callable
+        What was written, ready to run: images (N, 1, H, W) to grids (N, 3, H / cell,
+        W / cell), each image normalized by itself as in `blinkcore.normalize`.
+    """
+    with _quiet():
+        script = torch.jit.script(_Normalizing(network).eval())
+    with whole_file(Path(path)) as temporary, _quiet():
+        torch.jit.save(script, str(temporary))
+
+    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            grids: NDArray[np.float32] = script(torch.from_numpy(images)).numpy()
+        return grids
+
+    return run
 
 
 class _Exported(torch.nn.Module):
@@ -284,6 +322,33 @@ class _ExportedWithError(_Exported):
         raw = self.network(x)
         error = torch.exp(self.network.log_error(raw))[:, None]
         return torch.cat([self.network.activate(raw), error], dim=1)
+
+
+class _Normalizing(_Exported):
+    """The network behind the normalization of `blinkcore.normalize`."""
+
+    def __init__(self, network: Blink | DeepBlink) -> None:
+        super().__init__(network)
+        self.by_noise = network.normalization == "noise"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scaled = torch.stack([self.scaled(image) for image in x])
+        return self.network.activate(self.network(scaled))
+
+    def scaled(self, image: torch.Tensor) -> torch.Tensor:
+        """Scale one image (1, H, W)."""
+        plane = image[0].to(torch.float32)
+        if not self.by_noise:
+            spread = plane.std(unbiased=False)
+            return (image - plane.mean()) / torch.where(spread > 0, spread, 1.0)
+        rows = plane[:: max(1, plane.numel() // 65536)]
+        steps = (rows[:, 1:] - rows[:, :-1]).abs().flatten()
+        typical = torch.quantile(steps, 0.5) / 0.9539
+        mean = steps.mean() * (math.sqrt(math.pi) / 2.0)
+        noise = torch.where(typical > 0, typical, mean)
+        noise = torch.where(noise > 0, noise, rows.std(unbiased=False))
+        noise = torch.where(noise > 0, noise, 1.0)
+        return (image - torch.quantile(rows.flatten(), 0.5)) / noise
 
 
 def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:

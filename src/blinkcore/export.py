@@ -1,0 +1,264 @@
+"""Models for other programs: packages of BioImage.IO, the zoo of deepImageJ, QuPath, ilastik.
+
+The network of a package takes an image as the microscope gave it and normalizes by itself,
+because no host knows how; what it gives is the grid, which `blinkcore predict` would decode.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import blinkcore
+from blinkcore import overlay
+from blinkcore.files import whole_file
+from blinkcore.model import Model, load_model, load_weights, save_with_normalization
+from blinkcore.networks import NETWORKS
+from blinkcore.predict import predict
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from blinkcore.networks import Blink, DeepBlink
+
+_CHANNELS = ("probability", "y_offset", "x_offset")
+_PAPER = ("Eichenberger et al., Nucleic Acids Research 2021", "10.1093/nar/gkab546")
+_TEST_SIDE = 256  # px, of the test image at least; larger ones are cut
+
+
+def export_bioimageio(
+    name: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    image: NDArray[Any],
+    *,
+    authors: Sequence[str],
+    license_: str,
+) -> Path:
+    """Write a package of BioImage.IO (format 0.5), whole or not at all.
+
+    Parameters
+    ----------
+    name : str or path
+        Of a bundled model, or path of a `.pt` file.
+    output : str or path
+        Of the package (.zip).
+    image : ndarray, shape (height, width)
+        Of the kind that the model is for; a part of it becomes the test image and, with
+        the spots that the model finds, the cover.
+    authors : sequence of str
+        Names.
+    license_ : str
+        SPDX identifier, for example "MIT".
+
+    Returns
+    -------
+    Path
+        The package, which `bioimageio.core` has loaded and run: the test image gave the
+        test output.
+
+    Raises
+    ------
+    ImportError
+        If bioimageio.core is not installed.
+    ValueError
+        If the image is too small, or bioimageio.core refuses the package; the message
+        says why.
+    """
+    try:
+        from bioimageio.core import test_description
+        from bioimageio.spec import save_bioimageio_package
+    except ImportError as error:
+        raise ImportError(
+            "BioImage.IO needs bioimageio.core; install it with: "
+            "pip install 'blinkcore[bioimageio]'"
+        ) from error
+
+    model = load_model(name, device="cpu")
+    network = NETWORKS[model.metadata.architecture](**model.metadata.arguments)
+    network.load_state_dict(load_weights(name))
+    pixels = _test_image(image, model.metadata.stride)
+    output = Path(output)
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        parts = _write_parts(network, model, pixels, Path(folder))
+        description = _describe(model, parts, authors, license_)
+        summary = test_description(description)
+        if summary.status != "passed":
+            raise ValueError(f"bioimageio.core refuses the package: {_reason(summary)}")
+        with whole_file(output) as temporary:
+            save_bioimageio_package(
+                description, output_path=temporary, allow_invalid=False
+            )
+    return output
+
+
+def _test_image(image: NDArray[Any], stride: int) -> NDArray[np.float32]:
+    """Cut the middle of an image to a square of a multiple of the stride."""
+    side = min(*image.shape, _TEST_SIDE) // stride * stride
+    if side < 64:
+        raise ValueError(
+            f"the image for the test must be at least 64 x 64 px, got "
+            f"{image.shape[0]} x {image.shape[1]}"
+        )
+    top, left = ((n - side) // 2 for n in image.shape)
+    return image[top : top + side, left : left + side].astype(np.float32)
+
+
+def _write_parts(
+    network: Blink | DeepBlink,
+    model: Model,
+    pixels: NDArray[np.float32],
+    folder: Path,
+) -> dict[str, Path]:
+    names = ("network.pt", "input.npy", "output.npy", "cover.png", "README.md")
+    parts = {Path(name).stem: folder / name for name in names}
+    run = save_with_normalization(network, parts["network"])
+    np.save(parts["input"], pixels[None, None])
+    np.save(parts["output"], run(pixels[None, None]))
+    spots = predict(pixels, model)
+    picture = overlay.draw_overlay(pixels, spots[["y", "x"]])
+    # The format wants a cover of 1:1 or 2:1, below 500 kB.
+    picture.quantize(64).save(parts["cover"], optimize=True)
+    parts["README"].write_text(_readme(model), encoding="utf-8")
+    return parts
+
+
+def _describe(
+    model: Model, parts: dict[str, Path], authors: Sequence[str], license_: str
+) -> Any:
+    from bioimageio.spec.model import v0_5 as zoo
+
+    try:
+        license_id = zoo.LicenseId(license_)
+    except ValueError as error:  # its message lists hundreds
+        raise ValueError(
+            f"license must be an SPDX identifier, like MIT or CC-BY-4.0, got {license_!r}"
+        ) from error
+    about = model.metadata
+    size = zoo.ParameterizedSize(min=16 * about.stride, step=about.stride)
+    sides = zoo.AxisId("y"), zoo.AxisId("x")
+    inputs = zoo.InputTensorDescr(
+        id=zoo.TensorId("image"),
+        description="One plane, in counts as the camera gave them.",
+        axes=[
+            zoo.BatchAxis(),
+            zoo.ChannelAxis(channel_names=[zoo.Identifier("intensity")]),
+            *(zoo.SpaceInputAxis(id=axis, size=size) for axis in sides),
+        ],
+        test_tensor=zoo.FileDescr(source=parts["input"]),
+        data=zoo.IntervalOrRatioDataDescr(type="float32"),
+    )
+    outputs = zoo.OutputTensorDescr(
+        id=zoo.TensorId("grid"),
+        description=(
+            f"For each cell of {about.cell_size} x {about.cell_size} px: probability of a "
+            "spot, and where in the cell it is."
+        ),
+        axes=[
+            zoo.BatchAxis(),
+            zoo.ChannelAxis(channel_names=[zoo.Identifier(c) for c in _CHANNELS]),
+            *(
+                zoo.SpaceOutputAxis(
+                    id=axis,
+                    size=zoo.SizeReference(tensor_id=inputs.id, axis_id=axis),
+                    scale=float(about.cell_size),
+                )
+                for axis in sides
+            ),
+        ],
+        test_tensor=zoo.FileDescr(source=parts["output"]),
+        data=zoo.IntervalOrRatioDataDescr(type="float32"),
+    )
+    return zoo.ModelDescr(
+        name=f"blinkcore {model.name}",
+        description="Finds fluorescent spots: probability and sub-pixel position.",
+        authors=[zoo.Author(name=name) for name in authors],
+        cite=[zoo.CiteEntry(text=_PAPER[0], doi=zoo.Doi(_PAPER[1]))],
+        license=license_id,
+        documentation=zoo.FileDescr(source=parts["README"]),
+        covers=[zoo.FileDescr(source=parts["cover"])],
+        tags=["spot-detection", "fluorescence", "single-molecule", "2d", "pytorch"],
+        inputs=[inputs],
+        outputs=[outputs],
+        weights=zoo.WeightsDescr(
+            torchscript=zoo.TorchscriptWeightsDescr(
+                source=parts["network"], pytorch_version=zoo.Version(_torch_version())
+            )
+        ),
+        config=zoo.Config.model_validate({"blinkcore": json.loads(about.to_json())}),
+    )
+
+
+def _torch_version() -> str:
+    from importlib.metadata import version
+
+    return version("torch").partition("+")[0]
+
+
+def _readme(model: Model) -> str:
+    about = model.metadata
+    a, b = about.calibration
+    return f"""# blinkcore {model.name}
+
+Finds fluorescent spots in a plane of a microscopy image. Made by blinkcore
+{blinkcore.__version__}.
+
+## How to use it
+
+`blinkcore predict image.tif -o spots.csv` does everything, on images of any size. In other
+programs this package gives the grid that blinkcore decodes: one value for each cell of
+{about.cell_size} x {about.cell_size} px in three channels.
+
+1. `probability`: that a spot lies in the cell. Neighbouring cells that claim one spot share its
+   probability; merged within {about.merge_distance:g} px, their sum p becomes a calibrated one by
+   1 / (1 + exp(-({a:.4g} + {b:.4g} log(p / (1 - p))))). Above {about.threshold:g} it counts.
+2. `y_offset`, 3. `x_offset`: where in the cell, from 0 to 1. The spot of the cell in row i and
+   column j lies at y = (i + y_offset) * {about.cell_size} - 0.5,
+   x = (j + x_offset) * {about.cell_size} - 0.5 px, where an integer is the centre of a pixel.
+
+The network normalizes the image by itself. A host that cuts an image into tiles normalizes
+each, so probabilities can differ a little from those of blinkcore.
+
+## Training
+
+{about.provenance.get("data", "not known")}
+
+## Validation
+
+{_scores(about.scores)}
+"""
+
+
+def _scores(scores: dict[str, float]) -> str:
+    if not scores:
+        return "No scores are known."
+    rows = "\n".join(f"- {name}: {value:.3f}" for name, value in scores.items())
+    return f"On the validation part of the training:\n\n{rows}"
+
+
+def _reason(summary: Any) -> str:
+    errors = [e.msg for d in summary.details for e in d.errors]
+    return "; ".join(errors) or str(summary.status)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep bioimageio's log and warnings off the user's screen; errors are raised."""
+    import warnings
+
+    from loguru import logger
+
+    logger.disable("bioimageio")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.enable("bioimageio")
