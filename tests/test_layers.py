@@ -23,6 +23,7 @@ LAYERS = [
         "evaluate",
         "overlay",
         "measure",
+        "registry",
     },
     {"spots"},
     {"image", "files", "_core", "__init__"},

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from blinkcore import grid, normalize
+from blinkcore import grid, normalize, registry
 from blinkcore.files import whole_file
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class Model:
 
 
 def bundled_models() -> dict[str, Path]:
-    """Find the models that come with blinkcore: name to file."""
+    """List the models that come with blinkcore: name to file."""
     folder = Path(str(resources.files("blinkcore") / "models"))
     return {path.stem: path for path in sorted(folder.glob("*.pt"))}
 
@@ -212,7 +212,7 @@ def load_model(
     Parameters
     ----------
     model : str or path
-        Name of a bundled model or path of a `.pt` file.
+        Name of a bundled model or of one of the registry, or path of a `.pt` file.
     device : {"auto", "cpu", "cuda", "mps"}
         "auto" takes a CUDA device if there is one.
 
@@ -358,10 +358,14 @@ def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
     path = Path(model)
     if path.is_file():
         return path.stem, path
-    names = ", ".join(bundled) or "none"
+    if isinstance(model, str):
+        fetched = registry.fetch(model)
+        if fetched is not None:
+            return model, fetched
+    names = ", ".join([*bundled, *registry.registered_models()])
     raise FileNotFoundError(
         f"there is no model {os.fspath(model)!r}: give the path of a .pt file or the name "
-        f"of a bundled model ({names})"
+        f"of a model ({names})"
     )
 
 

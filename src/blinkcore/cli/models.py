@@ -19,7 +19,7 @@ def models(
     context: typer.Context,
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
-    """List the bundled models."""
+    """List the models: bundled, and of the registry if there is one."""
     if context.invoked_subcommand is not None:
         return
     with one_sentence(debug=False):
@@ -29,14 +29,27 @@ def models(
         from dataclasses import asdict
 
         from blinkcore.model import bundled_models, read_metadata
+        from blinkcore.registry import registered_models
 
-        known = {name: read_metadata(name) for name in bundled_models()}
+        bundled = bundled_models()
+        files = bundled | {
+            n: path for n, path in registered_models().items() if n not in bundled
+        }
+        known = {n: read_metadata(path) for n, path in files.items() if path}
         if format_ == "json":
-            typer.echo(json.dumps({n: asdict(m) for n, m in known.items()}, indent=1))
+            records = {
+                n: asdict(known[n]) if n in known else {"downloaded": False}
+                for n in files
+            }
+            typer.echo(json.dumps(records, indent=1))
             return
         row = "{:<12}{:<11}{:>5}{:>14}  {}"
         typer.echo(row.format("name", "network", "cell", "spot sigma", "F1 integral"))
-        for name, m in known.items():
+        for name in files:
+            if name not in known:
+                typer.echo(f"{name:<12}in the registry, downloaded when it is used")
+                continue
+            m = known[name]
             sigma = "{}-{} px".format(*m.spot_sigma) if m.spot_sigma else "not known"
             score = f"{m.scores.get('f1_integral', float('nan')):.3f}"
             typer.echo(
