@@ -90,6 +90,22 @@ def test_the_log_has_one_row_a_validation(tmp_path):
     assert metadata.scores["f1_integral"] == pytest.approx(best)
 
 
+def test_tensorboard_reads_the_curves(tmp_path):
+    pytest.importorskip("tensorboard", reason="needs TensorBoard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(TINY, tmp_path / "m.pt", workers=0)
+    curves = EventAccumulator(str(tmp_path / "m.tensorboard")).Reload()
+    with (tmp_path / "m.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name in ("loss", "f1_integral"):
+        events = curves.Scalars(name)
+        assert [e.step for e in events] == [2, 4, 6]
+        np.testing.assert_allclose(
+            [e.value for e in events], [float(r[name]) for r in rows], rtol=1e-5
+        )
+
+
 def test_the_model_tells_how_it_was_made(tmp_path):
     train(TINY, tmp_path / "m.pt", workers=0)
     metadata = read_metadata(tmp_path / "m.pt")

@@ -131,8 +131,8 @@ def train(
     config : TrainConfig
         The recipe.
     output : str or path
-        Of the model (.pt). Beside it lie `<name>.csv`, one row a validation, and
-        `<name>.checkpoint`.
+        Of the model (.pt). Beside it lie `<name>.csv`, one row a validation,
+        `<name>.checkpoint` and, where TensorBoard is installed, `<name>.tensorboard`.
     resume : bool
         Go on from the checkpoint beside `output`, if there is one.
     device : str
@@ -163,6 +163,7 @@ def train(
     if state.step == 0:
         _write_row(log, "w", ["step", "loss", "learning_rate", "seconds", *SCORES])
     valid = source.validation()
+    board = _tensorboard(output.with_suffix(".tensorboard"), state.step)
 
     started, first = time.monotonic(), state.step
     losses: list[float] = []
@@ -179,6 +180,10 @@ def train(
         scores = result.scores
         loss, seconds = float(np.mean(losses)), time.monotonic() - started
         _write_row(log, "a", [state.step, loss, rate, seconds, *scores.values()])
+        if board is not None:
+            for name, value in {"loss": loss, "learning_rate": rate, **scores}.items():
+                board.add_scalar(name, value, state.step)
+            board.flush()
         left = seconds / (state.step - first) * (config.steps - state.step)
         logger.info(
             "step %d of %d: loss %.5f, F1 integral %.3f, F1 %.3f, RMSE %.2f px, "
@@ -561,6 +566,15 @@ def _revision() -> str | None:
 def _write_row(path: Path, mode: str, values: Sequence[object]) -> None:
     with path.open(mode, newline="", encoding="utf-8") as file:
         csv.writer(file).writerow(values)
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    """Open a log of TensorBoard from a step on, if it is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder, purge_step=step)
 
 
 def plot_log(log: Path, picture: Path) -> Path | None:
