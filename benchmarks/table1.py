@@ -1,0 +1,171 @@
+"""The paper's Table 1 on our presets: every detector trained on the same images, as long.
+
+    python benchmarks/table1.py FOLDER [--seconds 90] [--presets smfish,suntag,...]
+
+For each preset of `blinkcore simulate`: 100 images of 256 x 256 px to train on, 20 to validate,
+60 to test, of seeds that no bundled model saw. Results are kept in FOLDER, a row each, and what
+is there is not run again. Spotiflow and Piscis are left out where they are not installed.
+"""
+
+import argparse
+import json
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from peers import Bundled, Detnet, Log, Ours, Piscis, Spotiflow, quiet, spent
+from timing import machine, table
+
+from blinkcore.dataset import of_scenes
+from blinkcore.evaluate import evaluate
+from blinkcore.model import bundled_models
+from blinkcore.presets import PRESETS
+from blinkcore.simulate import simulate
+
+KINDS = ("smfish", "suntag", "particle", "microtubule", "receptor", "vesicle")
+PARTS = {"train": 100, "valid": 20, "test": 60}
+SEED = 246_813_579
+
+
+def samples(kind, part, n):
+    """Scenes of a preset, as labelled images."""
+    code = [SEED, list(PRESETS).index(kind), list(PARTS).index(part)]
+    scenes = [
+        simulate((256, 256), np.random.default_rng([*code, i]), ranges=PRESETS[kind])
+        for i in range(n)
+    ]
+    return of_scenes(scenes, (1, 0, 0), 0).samples
+
+
+def detectors(kind):
+    """Rows of the table, in order."""
+    paper = Ours(
+        "deepblink", "deepblink", {"filters": [64] * 3}, batch_size=2, crop=256
+    )
+    return [
+        Log(),
+        Bundled("general"),
+        *([Bundled(kind)] if kind in bundled_models() else []),
+        Ours("blink", "blink", {"filters": 16}),
+        Ours("blink, from general", "blink", {"filters": 16, "depth": 3},
+             start="general", learning_rate=5e-4),
+        Detnet(),
+        *([Spotiflow()] if find_spec("spotiflow") else []),
+        paper,
+        *([Piscis()] if find_spec("piscis") else []),
+    ]  # fmt: skip
+
+
+def run(detector, kind, seconds, folder):
+    """Train and test one detector; scores of each image."""
+    data = {part: samples(kind, part, n) for part, n in PARTS.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    started = spent()
+    detector.train(data["train"], data["valid"], seconds, folder)
+    trained = spent() - started
+    detector.find(data["test"][0].image)
+    started = time.perf_counter()
+    found = [detector.find(s.image) for s in data["test"]]
+    each = (time.perf_counter() - started) / len(found)
+    scores = [evaluate(s.points, f) for s, f in zip(data["test"], found, strict=True)]
+    names = ("f1_integral", "f1", "rmse")
+    return {
+        "trained": trained,
+        "milliseconds": 1000 * each,
+        **{name: [getattr(s, name) for s in scores] for name in names},
+    }
+
+
+def mean(values):
+    return float(np.nanmean(np.array(values, float)))
+
+
+def behind(best, other):
+    """95 % interval of how much less the second has, paired bootstrap over images."""
+    difference = np.array(best) - np.array(other)
+    draws = np.random.default_rng(0).integers(
+        len(difference), size=(2000, len(difference))
+    )
+    return np.percentile(difference[draws].mean(axis=1), [2.5, 97.5])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seconds", type=float, default=90.0)
+    parser.add_argument("--presets", default=",".join(KINDS))
+    options = parser.parse_args()
+    quiet()
+    machine()
+    kinds = options.presets.split(",")
+    results = {}
+    for row in zip(*map(detectors, kinds), strict=True):  # quick ones first
+        for kind, detector in zip(kinds, row, strict=True):
+            folder = options.folder / kind
+            file = folder / f"{detector.name}.json"
+            if not file.exists():
+                result = run(detector, kind, options.seconds, folder)
+                file.write_text(json.dumps(result))
+                print(
+                    kind,
+                    detector.name,
+                    f"{mean(result['f1_integral']):.3f}",
+                    flush=True,
+                )
+            result = json.loads(file.read_text())
+            name = "preset (bundled)" if kind in detector.name else detector.name
+            results[name, kind] = result
+    show(results, kinds)
+
+
+def show(results, kinds):
+    rows = list(dict.fromkeys(row for row, _ in results))
+    print(
+        "\nF1 integral; bold: the best, and what is within the 95 % interval of it:\n"
+    )
+    best = {
+        kind: max(
+            (mean(r["f1_integral"]), row)
+            for (row, k), r in results.items()
+            if k == kind
+        )[1]
+        for kind in kinds
+    }
+    lines = []
+    for row in rows:
+        cells, all_ = [], []
+        for kind in kinds:
+            result = results.get((row, kind))
+            if result is None:
+                cells.append("–")
+                continue
+            value = mean(result["f1_integral"])
+            all_.append(value)
+            low, _ = behind(
+                results[best[kind], kind]["f1_integral"], result["f1_integral"]
+            )
+            tied = row == best[kind] or low <= 0
+            cells.append(f"**{value:.3f}**" if tied else f"{value:.3f}")
+        lines.append(
+            [row, *cells, f"{np.mean(all_):.3f}" if len(all_) == len(kinds) else "–"]
+        )
+    table(["detector", *kinds, "mean"], lines)
+    print("F1 at 3 px / RMSE px / ms an image / s of training:\n")
+    lines = []
+    for row in rows:
+        cells = []
+        for kind in kinds:
+            r = results.get((row, kind))
+            cells.append(
+                "–"
+                if r is None
+                else f"{mean(r['f1']):.3f} / {mean(r['rmse']):.2f} / "
+                f"{r['milliseconds']:.0f} / {r['trained']:.0f}"
+            )
+        lines.append([row, *cells])
+    table(["detector", *kinds], lines)
+
+
+if __name__ == "__main__":
+    main()
