@@ -115,14 +115,14 @@ class Ours:
             tuple(replace(s, part=part) for part, samples in parts for s in samples)
         ).save(data)
         config = replace(self.config, data=str(data), validate_every=10**9)
-        # How long a step and how long a validation takes.
+        # How long a step and how long a validation takes, once all is warm.
         took = []
-        for steps in (3, 13):
+        for steps in (1, 3, 13):
             started = spent()
             train(replace(config, steps=steps), folder / "try.pt", workers=0)
             took.append(spent() - started)
-        per_step = (took[1] - took[0]) / 10
-        fixed = max(took[0] - 3 * per_step, 0.0)
+        per_step = (took[2] - took[1]) / 10
+        fixed = max(took[1] - 3 * per_step, 0.0)
         steps = max(20, int((seconds - 2 * fixed) / per_step))
         config = replace(config, steps=steps, validate_every=-(-steps // 2))
         train(config, folder / f"{self.name}.pt", workers=0)

@@ -390,7 +390,9 @@ def test_an_old_status_does_not_survive_wrong_usage(tmp_path):
         status.write_text('{"ok": true}')
         done = predict("a.tif", *words, "--threshold", "abc")
         assert done.returncode == 2
-        assert not status.exists()
+        content = json.loads(status.read_text("utf-8"))
+        assert not content["ok"]
+        assert "--threshold" in content["error"]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
+import roifile
 import tifffile
 
 import blinkcore
@@ -232,6 +233,39 @@ def test_train_and_predict_name_a_device_that_is_not_there(image, tmp_path, devi
 def test_help_survives_a_console_without_micro():
     done = run("predict", "--help", env={**os.environ, "PYTHONIOENCODING": "cp932"})
     assert done.returncode == 0
+
+
+def test_wrong_usage_reaches_the_status_too(image, tmp_path):
+    status = tmp_path / "s.json"
+    status.write_text('{"ok": true}')
+    done = run("predict", image, "--threshold", "0,5", "--status", status)
+    assert done.returncode == 2
+    content = json.loads(status.read_text())
+    assert not content["ok"]
+    assert content["exit_code"] == 2
+    assert "--threshold" in content["error"]
+    assert content["error"] in done.stderr
+    done = run("predict", "--nosuch", f"--status={status}")
+    assert done.returncode == 2
+    assert "--nosuch" in json.loads(status.read_text())["error"]
+
+
+def test_a_table_is_converted_with_the_image_that_it_names(tmp_path, scene):
+    pixels = np.stack([np.stack([scene.image] * 2)] * 3)
+    image = tmp_path / "s.tif"
+    tifffile.imwrite(image, pixels, imagej=True, metadata={"axes": "TZYX"})
+    done = run("predict", image, "-o", tmp_path, "--format", "csv,roi")
+    assert done.returncode == 0, done.stderr
+    done = run("convert", tmp_path / "s.csv", "-o", tmp_path / "again.roi")
+    assert done.returncode == 0, done.stderr
+    one, other = ((tmp_path / n).read_bytes() for n in ("s.roi", "again.roi"))
+    np.testing.assert_array_equal(
+        *(roifile.ImagejRoi.frombytes(b).counter_positions for b in (one, other))
+    )
+    image.unlink()
+    done = run("convert", tmp_path / "s.csv", "-o", tmp_path / "again.roi")
+    assert done.returncode == 2
+    assert "--image" in done.stderr
 
 
 def test_what_a_format_cannot_hold_is_said_once(tmp_path, scene):

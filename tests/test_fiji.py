@@ -98,14 +98,12 @@ def test_the_macro_shows_what_the_program_finds(run_macro, tmp_path, examples):
         run("Detect Spots", "model=general threshold=0.5 channel=0 measure=3 overlay");
         print("title " + getTitle());
         print("overlay " + Overlay.size);
-        print("changed " + is("changes"));
         Table.save("{tmp_path}/table.csv", "Spots");
         saveAs("Selection", "{tmp_path}/points.roi");
         """
     )
     assert f"title {image.name}" in out
     assert "overlay 1" in out
-    assert "changed 0" in out
     expected = predict(image, threshold=0.5, radius=3)
     assert len(expected) > 10
     table = pd.read_csv(tmp_path / "table.csv")
@@ -113,6 +111,68 @@ def test_the_macro_shows_what_the_program_finds(run_macro, tmp_path, examples):
         np.testing.assert_allclose(table[name], expected[name], atol=6e-4)
     points = io.read_labels(tmp_path / "points.roi")
     np.testing.assert_allclose(points[["y", "x"]], expected[["y", "x"]], atol=1e-3)
+
+
+def test_the_image_keeps_its_file_its_changes_and_its_own_overlay(
+    run_macro, tmp_path, examples
+):
+    out = run_macro(
+        f"""
+        open("{examples / "cells.tif"}");
+        run("Add...", "value=1");
+        makeRectangle(3, 4, 5, 6);
+        Overlay.addSelection("red");
+        before = getDirectory("image");
+        for (i = 0; i < 2; i++) {{
+            run("Detect Spots", "model=general threshold=0.5 channel=0 measure=0 overlay");
+            print("changed " + is("changes") + " same " + (getDirectory("image") == before)
+                + " overlay " + Overlay.size + " title " + getTitle() + " images " + nImages);
+        }}
+        """
+    )
+    assert out.count("changed 1 same 1 overlay 2 title cells.tif images 1") == 2
+
+
+def test_spots_of_an_earlier_run_are_never_shown_as_this_ones(
+    run_macro, tmp_path, examples
+):
+    options = "model=general threshold=0.5 channel=0 measure=0 overlay"
+    out = run_macro(
+        f"""
+        function shown(title) {{
+            print(title + " overlay " + Overlay.size + " selection " + selectionType()
+                + " rows " + Table.size("Spots"));
+        }}
+        open("{examples / "cells.tif"}");
+        run("Detect Spots", "{options}");
+        shown("first");
+        setColor(100);
+        fillRect(0, 0, getWidth(), getHeight());
+        run("Detect Spots", "{options}");
+        shown("second");
+        """
+    )
+    n = len(predict(examples / "cells.tif", threshold=0.5))
+    assert f"first overlay 1 selection 10 rows {n}" in out
+    assert "second overlay 0 selection -1 rows 0" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("threshold=0,5 channel=0", "a number like 0.5, or auto; got 0,5"),
+        ("threshold=0.5 channel=7", "there is no channel 7"),
+        ("threshold=1 channel=0", "threshold must be in [0, 1)"),
+    ],
+)
+def test_wrong_options_are_a_sentence(run_macro, examples, options, said):
+    out = run_macro(
+        f"""
+        open("{examples / "cells.tif"}");
+        run("Detect Spots", "model=general {options} measure=0 overlay");
+        """
+    )
+    assert said in out
 
 
 def test_points_of_a_hyperstack_lie_in_their_planes(run_macro, tmp_path):
@@ -171,12 +231,14 @@ def test_a_failing_program_is_one_sentence_and_shows_no_older_spots(
     out = run_macro(
         f"""
         open("{examples / "cells.tif"}");
+        run("Detect Spots", "model=general threshold=0.5 channel=0 measure=0 overlay");
         run("Detect Spots", "model=nosuch threshold=0.5 channel=0 measure=0 overlay");
-        print("selection " + selectionType());
+        print("selection " + selectionType() + " overlay " + Overlay.size
+            + " rows " + Table.size("Spots"));
         """
     )
     assert "blinkcore: there is no model 'nosuch'" in out
-    assert "selection -1" in out
+    assert "selection -1 overlay 0 rows 0" in out
 
 
 def test_a_missing_program_says_how_to_get_it(run_macro, examples):
@@ -188,6 +250,42 @@ def test_a_missing_program_says_how_to_get_it(run_macro, examples):
         command="/nowhere/blinkcore",
     )
     assert "'/nowhere/blinkcore' was not found. Install it" in out
+    out = run_macro(
+        'run("Detect Spots in Folder", "images=/a output=/b model=general threshold=0.5 '
+        'format=csv");',
+        command="/nowhere/blinkcore",
+    )
+    assert "'/nowhere/blinkcore' was not found. Install it" in out
+    out = run_macro('run("Blinkcore Settings", "command=/nowhere/bc model=general");')
+    assert "there is no program '/nowhere/bc'. Install it" in out
+
+
+def test_the_settings_are_kept(run_macro):
+    blinkcore = Path(sys.executable).with_name("blinkcore")
+    out = run_macro(
+        f"""
+        run("Blinkcore Settings", "command={blinkcore} model=smfish");
+        print("kept " + call("ij.Prefs.get", "blinkcore.model", "")
+            + " " + call("ij.Prefs.get", "blinkcore.command", ""));
+        """,
+        command="other",
+    )
+    assert f"kept smfish {blinkcore}" in out
+
+
+def test_a_program_on_the_path_is_found(run_macro, examples, monkeypatch):
+    folder = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    out = run_macro(
+        f"""
+        open("{examples / "cells.tif"}");
+        run("Detect Spots", "model=general threshold=0.5 channel=0 measure=0 manager");
+        print("points " + Roi.size);
+        """,
+        command="blinkcore",
+    )
+    n = len(predict(examples / "cells.tif", threshold=0.5))
+    assert f"points {n}" in out
 
 
 def test_a_folder_of_images(run_macro, tmp_path, examples):
@@ -218,7 +316,21 @@ def test_exported_labels_make_a_data_set(run_macro, tmp_path, examples):
         """
     )
     assert "labels of 1 images" in out
+    again = run_macro(
+        f"""
+        open("{tmp_path}/labels/cells.tif");
+        run("Add...", "value=1");
+        makePoint(1, 2);
+        run("Export Labels", "folder={tmp_path}/labels");
+        """
+    )
+    assert "is there already" in again
     files = sorted((tmp_path / "labels").iterdir())
+    copied, original = (
+        tifffile.imread([files[1]]),
+        tifffile.imread(examples / "cells.tif"),
+    )
+    np.testing.assert_array_equal(copied, original)
     pairs = dataset.pair_by_name([files[1]], [files[0]])
     (sample,) = dataset.create(pairs.pairs).samples
     np.testing.assert_allclose(sample.points, [(20.5, 10.25), (41, 30)])

@@ -23,7 +23,9 @@ def spots():
         {
             "frame": [0, 0, 3], "channel": [0, 1, 1], "z": [0.0, 2.0, 1.0],
             "y": [7.25, 7.0, 3.5], "x": [5.0, 12.5, 9.0],
-            "probability": [0.5, 0.75, 1.0],
+            "probability": [0.5, 0.75, 1.0], "sigma": [1.0, 1.5, 2.0],
+            "localization_error": [0.125, 0.25, 0.5], "intensity": [10.0, 20.5, 30.0],
+            "snr": [3.0, 4.5, 5.0], "track": [0, -1, 0],
         }
     )  # fmt: skip
 
@@ -33,9 +35,12 @@ def test_places_survive_a_round_trip(spots, tmp_path, suffix):
     path = tmp_path / f"spots{suffix}"
     lost = io.write_spots(spots, path, sizes=SIZES)
     found = io.read_labels(path, sizes=SIZES)
-    kept = [n for n in ("frame", "channel", "z", "y", "x") if n not in lost]
+    kept = [n for n in spots.columns if n not in lost]
     assert {"y", "x", "frame"} <= set(kept)
-    pd.testing.assert_frame_equal(found[kept], spots[kept], check_exact=False)
+    by = ["frame", "y"]  # tracks stand together in some
+    found, there = (t.sort_values(by).reset_index(drop=True) for t in (found, spots))
+    pd.testing.assert_frame_equal(found[kept], there[kept], check_exact=False)
+    assert set(found.columns) <= set(kept)
 
 
 @pytest.mark.parametrize("suffix", io.WRITERS)
@@ -43,6 +48,55 @@ def test_no_spots_survive_too(tmp_path, suffix):
     path = tmp_path / f"none{suffix}"
     io.write_spots(pd.DataFrame({"y": np.empty(0), "x": np.empty(0)}), path)
     assert len(io.read_labels(path)) == 0
+
+
+def test_where_spots_lie_in_a_stack_needs_its_size(spots, tmp_path, caplog):
+    with pytest.raises(ValueError, match="depends on its size; give the image"):
+        io.write_spots(spots, tmp_path / "a.roi")
+    io.write_spots(spots, tmp_path / "a.roi", sizes=SIZES)
+    found = io.read_labels(tmp_path / "a.roi")
+    assert "taken for z" in caplog.text
+    assert found["z"].tolist() == [0, 5, 21]
+    one = spots[["frame", "y", "x"]]
+    io.write_spots(one, tmp_path / "t.roi")
+    found = io.read_labels(tmp_path / "t.roi", sizes={"T": 4})
+    pd.testing.assert_frame_equal(found, one)
+
+
+@pytest.mark.parametrize("suffix", [".CSV", ".Parquet", ".XML", ".GeoJSON", ".ROI"])
+def test_suffixes_may_be_large(tmp_path, suffix):
+    spots = pd.DataFrame({"y": [1.5], "x": [2.5]})
+    io.write_spots(spots, tmp_path / f"a{suffix}")
+    found = io.read_labels(tmp_path / f"a{suffix}")
+    pd.testing.assert_frame_equal(found[["y", "x"]], spots)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.geojson", '{"type": "FeatureCollection"}'),
+        ("a.geojson", '{"type": "FeatureCollection", "features": [null]}'),
+        ("a.geojson", ('{"type": "Feature", "geometry": {"type": "Point", '
+         '"coordinates": ["a", "b"]}}')),
+        ("a.json", '{"spots": [{"y": 1, "x": 2, "frame": null}]}'),
+        ("a.json", '{"spots": [{"y": 1, "x": 2, "frame": 1.5}]}'),
+        ("a.json", '{"spots": [{"y": 1, "x": 2, "frame": -1}]}'),
+        ("a.csv", "y,x,frame\n1,2,0.5\n"),
+        ("a.xml", ('<root><TrackContestISBI2012><particle><detection t="a" x="1" y="2" '
+         'z="0"/></particle></TrackContestISBI2012></root>')),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_file_is_a_sentence_with_its_name(tmp_path, name, content):
+    with pytest.raises(ValueError, match=name):
+        io.read_labels(text(tmp_path, content, name))
+
+
+def test_micrometres_of_z_need_the_distance_of_planes(tmp_path):
+    path = text(tmp_path, "t,z,y,x\n0,4,1,2\n")
+    with pytest.raises(ValueError, match="distance of planes is not known"):
+        io.read_labels(path, unit="um", pixel_size=PixelSize(None, 0.5, 0.5))
+    found = io.read_labels(path, unit="um", pixel_size=PixelSize(2.0, 0.5, 0.5))
+    assert found[["z", "y", "x"]].to_numpy().tolist() == [[2, 2, 4]]
 
 
 def test_an_unknown_suffix_is_refused(spots, tmp_path):
@@ -85,6 +139,16 @@ def test_trackmate_has_calibrated_positions_and_the_image(spots, tmp_path):
     assert (image.get("width"), image.get("nframes")) == ("30", "4")
     found = io.read_labels(tmp_path / "a.xml")
     np.testing.assert_allclose(found[["y", "x"]], spots[["y", "x"]])
+    # What TmXmlReader asks for without a complaint, and where the wizard opens; seen in
+    # TrackMate 7.11.1 and 8.1.6.
+    assert root.find("GUIState").get("state") == "ChooseTracker"
+    tracker = root.find("Settings/TrackerSettings")
+    assert tracker.get("TRACKER_NAME") == "SIMPLE_SPARSE_LAP_TRACKER"
+    for part in ("Linking", "GapClosing", "TrackSplitting", "TrackMerging"):
+        assert tracker.find(f"{part}/FeaturePenalties") is not None
+    for part in ("SpotAnalyzers", "EdgeAnalyzers", "TrackAnalyzers"):
+        assert root.find(f"Settings/AnalyzerCollection/{part}") is not None
+    assert root.find("DisplaySettings") is not None
 
 
 def test_isbi_has_a_particle_for_each_track(tmp_path):
@@ -103,6 +167,13 @@ def test_qupath_counts_from_the_corner_of_the_first_pixel(spots, tmp_path):
     geometry = content["features"][1]["geometry"]
     assert geometry["coordinates"] == [13.0, 7.5]
     assert geometry["plane"] == {"t": 0, "c": 1, "z": 2}
+    # QuPath 0.4 to 0.7 refuse a class as an object without its colour.
+    assert set(content["features"][1]["properties"]["classification"]) == {
+        "name", "color"
+    }  # fmt: skip
+    io.write_spots(spots.assign(z=[0.0, 1.9999, 2.6]), tmp_path / "b.geojson")
+    content = json.loads((tmp_path / "b.geojson").read_text())
+    assert [f["geometry"]["plane"]["z"] for f in content["features"]] == [0, 2, 3]
 
 
 def test_napari_has_an_axis_a_dimension(spots, tmp_path):

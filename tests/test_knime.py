@@ -88,9 +88,32 @@ def test_the_programs_sentence_is_the_error(cli, images):
         cli.model_metadata("nosuch")
 
 
-def test_a_thousand_paths_go_through_a_file(cli, images):
-    found = cli.predict([images[1]] * 5000)  # one path is read once
+def test_thousands_of_paths_go_through_a_file(cli, tmp_path):
+    paths = [tmp_path / f"{i:04d}.png" for i in range(2000)]
+    small = PIL.Image.fromarray(np.full((8, 8), 9, np.uint8))
+    for path in paths:
+        small.save(path)
+    shares = []
+    found = cli.predict(list(map(str, paths)), progress=lambda s, _: shares.append(s))
     assert found.failed == []
+    assert len(shares) == 2000
+    assert shares[-1] == 1.0
+
+
+def test_a_file_that_is_given_often_is_searched_once(cli, images):
+    once = cli.predict(images[:1])
+    often = cli.predict(["", *[images[0]] * 6, " "], n_pictures=4)
+    pd.testing.assert_frame_equal(often.spots, once.spots)
+    assert len(often.pictures) == 1
+    assert len(cli.predict(["", " "]).spots) == 0
+
+
+def test_tables_without_a_common_image_are_a_sentence(cli):
+    truth = pd.DataFrame({"image": ["/a/x.tif"], "y": [1.0], "x": [1.0]})
+    with pytest.raises(cli.ProgramError, match="no image is in both tables"):
+        cli.evaluate(truth, truth.assign(image="x.tif"), cutoff=3.0)
+    nothing = truth.iloc[:0]
+    assert cli.evaluate(nothing, nothing, cutoff=3.0)["n_truth"] == 0
 
 
 def test_cancel_ends_the_program_within_a_second(cli, tmp_path):

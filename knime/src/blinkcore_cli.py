@@ -105,6 +105,7 @@ def predict(
         If the host said so; the program has ended then.
     """
     parts, failed, pictures = [], [], []
+    paths = _different(paths)
     with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
         folder = Path(name)
         # The first ones apart: only they are drawn.
@@ -125,20 +126,34 @@ def predict(
 
             def tell(event: dict[str, Any], before: int = done) -> None:
                 if event["event"] == "progress":
-                    share = (before + event["done"]) / len(paths)
-                    progress(share, str(event["item"]))
+                    # A folder among the paths is more inputs than one.
+                    share = (before + event["done"]) / max(len(paths), event["total"])
+                    progress(min(share, 1.0), str(event["item"]))
 
             run(["predict", *_words(options)], status, tell, is_canceled)
             content = json.loads(status.read_text("utf-8"))
             if content["error"] and not content["failed"]:
                 raise ProgramError(content["error"])  # of no image: a full disk, say
-            failed += [f"{f['image']}: {f['message']}" for f in content["failed"]]
+            failed += [_located(f["image"], f["message"]) for f in content["failed"]]
             if table.exists():
                 parts.append(_read(table))
             done += len(group)
         drawn = sorted((folder / "pictures").glob("**/*.overlay.png"))
         pictures = [path.read_bytes() for path in drawn[:n_pictures]]
     return Found(_schema(parts, measured=radius is not None), failed, pictures)
+
+
+def _different(paths: Sequence[str]) -> list[str]:
+    """Leave out what is blank and files that came before: each is searched once."""
+    given: dict[str, str] = {}
+    for path in paths:
+        if path.strip():
+            given.setdefault(os.path.abspath(path), path)  # noqa: PTH100
+    return list(given.values())
+
+
+def _located(image: str, message: str) -> str:
+    return message if image in message else f"{image}: {message}"
 
 
 def evaluate(
@@ -311,11 +326,15 @@ def _schema(parts: Sequence[pd.DataFrame], *, measured: bool) -> pd.DataFrame:
 def _write_images(truth: pd.DataFrame, detected: pd.DataFrame, folder: Path) -> None:
     """Write both tables as one file an image, under numbers: names may hold anything."""
     by_image = "image" in truth.columns and "image" in detected.columns
-    names = (
-        sorted({*truth["image"].astype(str), *detected["image"].astype(str)})
-        if by_image
-        else [""]
-    )
+    names = [""]
+    if by_image and len(truth) + len(detected):
+        sets = [set(table["image"].astype(str)) for table in (truth, detected)]
+        if sets[0] and sets[1] and not sets[0] & sets[1]:
+            raise ProgramError(
+                f"no image is in both tables: one has {min(sets[0])!r}, the other "
+                f"{min(sets[1])!r}; give them the same names"
+            )
+        names = sorted(sets[0] | sets[1])
     for kind, table in (("truth", truth), ("detected", detected)):
         (folder / kind).mkdir()
         kept = [n for n in ("frame", "channel", "z", "y", "x") if n in table.columns]

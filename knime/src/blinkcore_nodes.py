@@ -188,7 +188,7 @@ class SpotDetection:
         return _schema(self.images.measures)
 
     def execute(self, context, table, model_table=None):
-        model = self.spots.model
+        model = self.spots.model.strip()
         if model_table is not None:
             rows = model_table.to_pandas()
             if len(rows) != 1:
@@ -292,12 +292,12 @@ class SpotModelReader:
         import pandas as pd
 
         try:
-            about = cli.model_metadata(self.model)
+            about = cli.model_metadata(self.model.strip())
         except cli.ProgramError as error:
             _raise_for_user(error)
         sigma = about["spot_sigma"] or [float("nan")] * 2
         row = {
-            "model": self.model,
+            "model": self.model.strip(),
             "network": about["architecture"],
             "cell size": about["cell_size"],
             "threshold": about["threshold"],

@@ -5,7 +5,7 @@ One row a spot, in a pandas DataFrame. Nobody else spells a column's name or typ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -47,14 +47,33 @@ def ordered(spots: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A copy.
+
+    Raises
+    ------
+    ValueError
+        If a column of whole numbers holds others.
     """
     known = [name for name in COLUMNS if name in spots.columns]
     others = [name for name in spots.columns if name not in COLUMNS]
     types = {name: COLUMNS[name] for name in known if COLUMNS[name] != "str"}
+    for name, kind in types.items():
+        if kind == "int64" and not pd.api.types.is_integer_dtype(spots[name]):
+            _check_whole(spots[name])
     table: pd.DataFrame = spots[known + others].astype(types)
     if "image" in known:
         table["image"] = pd.Series(list(table["image"]), dtype=str, index=table.index)
     return table
+
+
+def _check_whole(values: pd.Series[Any]) -> None:
+    numbers = pd.to_numeric(values, errors="coerce")
+    wrong = numbers.isna() | (numbers != numbers.round())
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise ValueError(
+            f"column '{values.name}' must hold whole numbers, got {values.iloc[row]!r} in "
+            f"row {row}"
+        )
 
 
 def check_spots(spots: pd.DataFrame, *, source: str = "spots") -> pd.DataFrame:
@@ -81,6 +100,9 @@ def check_spots(spots: pd.DataFrame, *, source: str = "spots") -> pd.DataFrame:
         if name not in spots.columns:
             found = ", ".join(map(str, spots.columns)) or "none"
             raise ValueError(f"{source} has no column '{name}'; found {found}")
+    for name in ("frame", "channel"):
+        if name in spots.columns and (spots[name] < 0).any():
+            raise ValueError(f"{source}: column '{name}' counts from 0, got less")
     for name in {"z", "y", "x"} & set(spots.columns):
         values = pd.to_numeric(spots[name], errors="coerce")
         bad = values.isna() | values.abs().eq(float("inf"))

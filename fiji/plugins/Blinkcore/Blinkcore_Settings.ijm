@@ -9,6 +9,9 @@ Dialog.show();
 command = Dialog.getString();
 model = Dialog.getString();
 version = exec(command, "--version");
+if (startsWith(version, "Cannot run program"))
+	exit("blinkcore: there is no program '" + command + "'. Install it with 'pip install blinkcore' and "
+		+ "give its path here ('which blinkcore' in a terminal tells it, 'where blinkcore' on Windows).");
 if (!startsWith(version, "blinkcore "))
 	exit("blinkcore: '" + command + "' is not the blinkcore program. It answered: " + version);
 call("ij.Prefs.set", "blinkcore.command", command);

@@ -33,10 +33,15 @@ radius = Dialog.getNumber();
 wantsOverlay = Dialog.getCheckbox();
 wantsManager = Dialog.getCheckbox();
 
+if (channel > channels) exit("blinkcore: the image has " + channels + " channels; there is no channel " + channel + ".");
+if (threshold != "auto" && threshold != "" && isNaN(parseFloat(threshold)))
+	exit("blinkcore: the threshold must be a number like 0.5, or auto; got " + threshold);
+
+// Whatever happens now, nothing of an earlier run must be taken for this one's.
+forgetOlderSpots();
 folder = newFolder();
 if (folder == "") exit("blinkcore: no temporary folder can be made.");
-// save() leaves the image, its title and its "changed" mark alone.
-save(folder + "image.tif");
+saveCopy(folder + "image.tif");
 arguments = "predict\n" + folder + "image.tif\n--output\n" + folder + "spots\n--format\ncsv,roi\n"
 	+ "--status\n" + folder + "status.json\n--model\n" + model + "\n";
 if (threshold != "auto" && threshold != "") arguments += "--threshold\n" + threshold + "\n";
@@ -55,6 +60,7 @@ if (n == 0) {
 	run("Select None");
 } else {
 	open(folder + "spots" + File.separator + "image.roi");
+	Roi.setName("blinkcore");
 	if (getImageID() != imageId) {
 		// ImageJ shows a selection that does not fit on an image of its own.
 		close();
@@ -62,7 +68,6 @@ if (n == 0) {
 		exit("blinkcore: the spots are in the table, but ImageJ could not show them.");
 	}
 	if (wantsOverlay) {
-		Overlay.remove;
 		Overlay.addSelection("yellow");
 		Overlay.show;
 	}
@@ -73,7 +78,32 @@ if (n == 0) {
 removeFolder(folder);
 showStatus("blinkcore: " + n + " spots");
 
-// Names of the bundled models in the program's answer; none if it is no such answer.
+// Removes our own selection, our part of the overlay and the rows of our table.
+function forgetOlderSpots() {
+	if (selectionType() == 10) {
+		if (Roi.getName == "blinkcore") run("Select None");
+	}
+	if (Overlay.size > 0) Overlay.removeRois("blinkcore");
+	Table.create("Spots");
+	selectImage(imageId);
+}
+
+// Saves a copy: saving the image itself would make ImageJ forget where it came from and that
+// it was changed.
+function saveCopy(path) {
+	hadSelection = selectionType() >= 0;
+	wasBatch = is("Batch Mode");
+	if (!wasBatch) setBatchMode(true);
+	run("Select None");
+	run("Duplicate...", "title=image duplicate");
+	save(path);
+	close();
+	selectImage(imageId);
+	if (hadSelection) run("Restore Selection");
+	if (!wasBatch) setBatchMode(false);
+}
+
+// Names of the models in the program's answer; none if it is no such answer.
 function modelNames(text) {
 	lines = split(text, "\n");
 	names = newArray(0);

@@ -12,11 +12,11 @@ Needs blinkcore and blinkcore_fiji.py in Fiji's Python. No print() here: it has 
 
 try:
     from blinkcore_fiji import detect
-except ImportError as error:
-    raise RuntimeError(
+except ImportError:  # Jython, which plain Fiji runs this in, knows no `raise ... from`
+    raise RuntimeError(  # noqa: B904
         "this command runs in Fiji's Python mode with blinkcore installed; in plain Fiji "
         "use Plugins > Blinkcore > Detect Spots"
-    ) from error
+    )
 
 spots = detect(
     None,

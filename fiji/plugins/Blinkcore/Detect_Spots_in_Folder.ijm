@@ -18,6 +18,8 @@ output = Dialog.getString();
 model = Dialog.getString();
 threshold = Dialog.getString();
 format = Dialog.getString();
+if (threshold != "auto" && threshold != "" && isNaN(parseFloat(threshold)))
+	exit("blinkcore: the threshold must be a number like 0.5, or auto; got " + threshold);
 if (images == "" || output == "") exit("blinkcore: give the folder of the images and one for the results.");
 
 folder = getDirectory("temp") + "blinkcore-" + d2s(getTime(), 0) + "-" + d2s(1e9 * random, 0) + File.separator;
@@ -29,7 +31,12 @@ if (Dialog.getCheckbox()) arguments += "--overlay\n" + output + "\n";
 File.saveString(arguments, folder + "arguments.txt");
 showStatus("blinkcore: looking for spots ...");
 answer = exec(command, "@" + folder + "arguments.txt");
-if (!File.exists(folder + "status.json")) exit("blinkcore: " + answer);
+if (!File.exists(folder + "status.json")) {
+	if (answer == "" || startsWith(answer, "Cannot run program"))
+		answer = "the program '" + command + "' was not found. Install it with 'pip install blinkcore' "
+			+ "and set its path in Plugins > Blinkcore > Blinkcore Settings.";
+	exit("blinkcore: " + answer);
+}
 status = File.openAsString(folder + "status.json");
 ok = File.delete(folder + "status.json");
 ok = File.delete(folder + "arguments.txt");

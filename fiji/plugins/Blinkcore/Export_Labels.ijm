@@ -17,6 +17,8 @@ for (i = 0; i < ids.length; i++) {
 	selectImage(i + 1);
 	ids[i] = getImageID();
 }
+wasBatch = is("Batch Mode");
+if (!wasBatch) setBatchMode(true);
 written = 0;
 for (i = 0; i < ids.length; i++) {
 	selectImage(ids[i]);
@@ -25,11 +27,21 @@ for (i = 0; i < ids.length; i++) {
 		continue;
 	}
 	name = File.getNameWithoutExtension(getTitle());
-	if (File.exists(folder + name + ".roi"))
-		exit("blinkcore: " + folder + name + ".roi is there already; two images of one name?");
+	suffixes = newArray(".roi", ".tif");
+	for (k = 0; k < 2; k++) {
+		path = folder + name + suffixes[k];
+		if (File.exists(path)) exit("blinkcore: " + path + " is there already; choose another folder.");
+	}
 	saveAs("Selection", folder + name + ".roi");
+	// A copy: the image itself keeps its file and its unsaved changes.
+	run("Select None");
+	run("Duplicate...", "title=copy duplicate");
 	save(folder + name + ".tif");
+	close();
+	selectImage(ids[i]);
+	run("Restore Selection");
 	written++;
 }
 selectImage(active);
+if (!wasBatch) setBatchMode(false);
 print("blinkcore: labels of " + written + " images in " + folder);

@@ -12,8 +12,12 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+import typer
+
 from blinkcore.cli import data, models, predict, score, train
 from blinkcore.cli.app import app
+from blinkcore.console import WRONG_USAGE, Report
+from blinkcore.files import one_line
 
 __all__ = ["app", "data", "main", "models", "predict", "score", "train"]
 
@@ -26,8 +30,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] = _from_file(sys.argv[1:])
-    _forget_old_status(arguments)
-    app(arguments)
+    status = _status_of(arguments)
+    if status is not None:
+        # Of an older run: it must not be taken for this one's.
+        with suppress(OSError):
+            status.unlink()
+    sys.exit(_run(arguments, status))
 
 
 def _from_file(words: list[str]) -> list[str]:
@@ -42,10 +50,26 @@ def _from_file(words: list[str]) -> list[str]:
         raise SystemExit(2) from error
 
 
-def _forget_old_status(words: list[str]) -> None:
-    """Remove an older run's status: wrong usage may end this one before it writes its."""
+def _run(arguments: list[str], status: Path | None) -> int:
+    """Run a command and give the exit code; wrong usage reaches the status too."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except Exception as error:
+        # Typer's own, of click or of its copy of click, depending on its version.
+        if not hasattr(error, "format_message"):
+            raise
+        error.show()  # type: ignore[attr-defined]
+        code = WRONG_USAGE
+        if status is not None:
+            with suppress(typer.Exit):
+                Report("none", status).end(code, one_line(error.format_message()))
+    return code if isinstance(code, int) else 0
+
+
+def _status_of(words: list[str]) -> Path | None:
+    """Give the file of --status, before Typer has parsed the words."""
     for word, following in pairwise([*words, ""]):
         name, _, value = word.partition("=")
-        if name == "--status":
-            with suppress(OSError):
-                Path(value or following).unlink()
+        if name == "--status" and (value or following):
+            return Path(value or following)
+    return None

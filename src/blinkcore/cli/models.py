@@ -129,6 +129,21 @@ def _scene() -> Any:
     ).image
 
 
+def _image_of(spots: Any) -> Path | None:
+    """Give the image that a table of one image names, if it is there to be read."""
+    from blinkcore import io
+
+    names = set(spots["image"]) if "image" in spots.columns else set()
+    path = Path(names.pop()) if len(names) == 1 else None
+    if path is None:
+        return None
+    try:
+        io.read_image(path)
+    except (OSError, ValueError):
+        return None
+    return path
+
+
 @app.command()
 def convert(
     source: Annotated[
@@ -171,6 +186,10 @@ def convert(
             )
             size, sizes = about.pixel_size, {a: about.size(a) for a in "TCZYX"}
         spots = io.read_labels(source, unit=unit, pixel_size=size, sizes=sizes)
+        if image is None and (named := _image_of(spots)) is not None:
+            image, about = named, io.read_image(named)
+            size = size or about.pixel_size
+            sizes = {a: about.size(a) for a in "TCZYX"}
         lost = io.write_spots(spots, output, image=image, sizes=sizes, pixel_size=size)
         said = f"; it cannot hold {', '.join(lost)}" if lost else ""
         typer.echo(f"Wrote {output}: {len(spots)} spots{said}", err=True)

@@ -105,21 +105,32 @@ def read_labels(
         If it is none of these, or in µm and the size of a pixel is not known.
     """
     path = Path(path)
-    suffix, stated = path.suffix.lower(), "px"
-    if suffix in imagej.SUFFIXES:
-        spots = imagej.read(path, sizes)
-    elif suffix == ".xml":
-        spots = _from_xml(path)
-    elif suffix in (".json", ".geojson"):
-        content = tables.parse_json(path)
-        known = geojson.recognizes(content)
-        spots = geojson.from_json(content) if known else tables.from_json(content, path)
-    elif suffix == ".parquet":
-        spots = tables.read(path)
-    else:
-        spots, stated = tables.read_foreign(path)
+    try:
+        spots, stated = _parsed(path, sizes)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if str(path) in str(error):
+            raise
+        # Something is there, or missing, that no file of this kind has.
+        raise ValueError(f"{path} cannot be read as spots: {error}") from error
     spots = _in_pixels(spots, stated if unit == "auto" else unit, pixel_size, path)
     return check_spots(spots, source=str(path))
+
+
+def _parsed(path: Path, sizes: Mapping[str, int] | None) -> tuple[pd.DataFrame, str]:
+    """Read spots and the unit that the file states."""
+    suffix = path.suffix.lower()
+    if suffix in imagej.SUFFIXES:
+        return imagej.read(path, sizes), "px"
+    if suffix == ".xml":
+        return _from_xml(path), "px"
+    if suffix in (".json", ".geojson"):
+        content = tables.parse_json(path)
+        if geojson.recognizes(content):
+            return geojson.from_json(content), "px"
+        return tables.from_json(content, path), "px"
+    if suffix == ".parquet":
+        return tables.read(path), "px"
+    return tables.read_foreign(path)
 
 
 def one_image(spots: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -175,7 +186,12 @@ def _in_pixels(
         )
     scaled: pd.DataFrame = spots.copy()
     for name, size in pixel_size._asdict().items():
-        if name in spots.columns and size is not None:
+        if name in spots.columns and size is None:
+            raise ValueError(
+                f"{path} holds {name} in µm, and the distance of planes is not known; "
+                "give the size of a pixel as z,y,x"
+            )
+        if name in spots.columns:
             scaled[name] = spots[name] / size
     return scaled
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CORNER = 0.5  # px from the corner of the first pixel to its centre
+_COLOR = [255, 200, 0]  # QuPath refuses a class as an object without one
+_MEASURED = ("probability", "localization_error", "intensity", "snr")
 _PLANE = {"t": "frame", "c": "channel", "z": "z"}
 
 
@@ -34,26 +36,24 @@ def recognizes(content: object) -> bool:
 def from_json(content: Any) -> pd.DataFrame:
     """Turn all points of parsed GeoJSON to spots."""
     rows = [row for feature in _features(content) for row in _points(feature)]
-    columns = ["frame", "channel", "z", "y", "x", "probability"]
+    columns = ["frame", "channel", "z", "y", "x", *_MEASURED]
     spots = pd.DataFrame(rows, columns=columns)
     for name in ("frame", "channel", "z"):
         if (spots[name] <= 0).all():
             spots = spots.drop(columns=name)
-    if spots["probability"].isna().any() or spots.empty:
-        spots = spots.drop(columns="probability")
-    return ordered(spots)
+    return ordered(spots.drop(columns=[n for n in _MEASURED if spots[n].isna().all()]))
 
 
 def write(spots: pd.DataFrame, path: Path) -> None:
     """Write each spot as a detection with its measurements."""
     features = []
     for row in spots.to_dict("records"):
-        place = {theirs: int(row.get(ours, 0)) for theirs, ours in _PLANE.items()}
+        place = {theirs: round(row.get(ours, 0)) for theirs, ours in _PLANE.items()}
         if "channel" not in row:
             place["c"] = -1
         measured = {
             name: float(row[name])
-            for name in ("probability", "localization_error", "intensity", "snr")
+            for name in _MEASURED
             if name in row and row[name] == row[name]  # not a missing one
         }
         features.append(
@@ -66,7 +66,7 @@ def write(spots: pd.DataFrame, path: Path) -> None:
                 },
                 "properties": {
                     "objectType": "detection",
-                    "classification": {"name": "spot"},
+                    "classification": {"name": "spot", "color": _COLOR},
                     "measurements": measured,
                 },
             }
@@ -86,11 +86,11 @@ def _points(feature: Any) -> Iterator[list[Any]]:
     kind, places = geometry.get("type"), geometry.get("coordinates", [])
     if kind not in ("Point", "MultiPoint"):
         return
-    plane = geometry.get("plane", {})
+    plane = geometry.get("plane") or {}
     measured = (feature.get("properties") or {}).get("measurements") or {}
     if isinstance(measured, list):  # QuPath before 0.4
         measured = {m["name"]: m["value"] for m in measured}
     at = [plane.get(name, 0) for name in _PLANE]
     for x, y, *_ in [places] if kind == "Point" else places:
-        probability = measured.get("probability", float("nan"))
-        yield [*at, y - _CORNER, x - _CORNER, probability]
+        values = [measured.get(name, float("nan")) for name in _MEASURED]
+        yield [*at, y - _CORNER, x - _CORNER, *values]

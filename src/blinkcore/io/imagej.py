@@ -8,6 +8,7 @@ pixel). Positions in a stack count from 1.
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import roifile
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".roi", ".zip")
 # How points are shown: ImageJ keeps a point's kind and size in these fields.
@@ -76,10 +79,22 @@ def write(
     path : Path
         `.roi`, or `.zip` with one `.roi` in it.
     sizes : mapping, optional
-        Length of each axis `C`, `Z`, `T` of the image. Without it the axes are as long as
-        the spots need.
+        Length of each axis `C`, `Z`, `T` of the image. Without it a stack may have only
+        one of them.
+
+    Raises
+    ------
+    ValueError
+        If spots lie in a stack of several axes and their lengths are not known.
     """
     import roifile
+
+    axes = [n for n in _AXES.values() if n in spots.columns and (spots[n] != 0).any()]
+    if sizes is None and len(axes) > 1:
+        raise ValueError(
+            f"where spots with {', '.join(axes)} lie in ImageJ's stack depends on its size; "
+            "give the image too (--image)"
+        )
 
     points = spots[["x", "y"]].to_numpy(np.float32)
     roi = roifile.ImagejRoi.frompoints(points) if len(points) else roifile.ImagejRoi()
@@ -137,6 +152,11 @@ def _points(roi: roifile.ImagejRoi, sizes: Mapping[str, int] | None) -> pd.DataF
     spots: pd.DataFrame = pd.DataFrame({"y": y, "x": x})
     positions = roi.counter_positions
     if positions is not None and (np.asarray(positions) > 0).any():
+        if sizes is None:
+            logger.warning(
+                "places in the stack are taken for z; give the image too (--image) if it "
+                "has frames or channels"
+            )
         index = np.maximum(np.asarray(positions, np.int64) - 1, 0)
         for axis, name in _AXES.items() if sizes else [("Z", "z")]:
             length = sizes.get(axis, 1) if sizes else int(index.max()) + 1

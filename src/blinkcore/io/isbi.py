@@ -25,19 +25,20 @@ def recognizes(root: ET.Element) -> bool:
 
 
 def from_xml(root: ET.Element) -> pd.DataFrame:
-    """Turn particles to spots; each particle is a track."""
+    """Turn particles to spots; each particle of two or more is a track."""
     content = root if root.tag == _NAME else root.find(_NAME)
-    rows = [
-        [float(spot.get(name, 0)) for name in ("t", "z", "y", "x")] + [float(number)]
-        for number, particle in enumerate(
-            content.iterfind("particle") if content is not None else ()
-        )
-        for spot in particle.iterfind("detection")
-    ]
+    rows, track = [], 0
+    for particle in content.iterfind("particle") if content is not None else ():
+        detections = particle.findall("detection")
+        is_track = len(detections) > 1
+        for spot in detections:
+            place = [float(spot.get(name, 0)) for name in ("t", "z", "y", "x")]
+            rows.append([*place, track if is_track else -1])
+        track += is_track
     spots = pd.DataFrame(rows, columns=["frame", "z", "y", "x", "track"])
-    if (spots["z"] == 0).all():
-        spots = spots.drop(columns="z")
-    return ordered(spots)
+    absent = [] if track else ["track"]
+    absent += ["z"] if (spots["z"] == 0).all() else []
+    return ordered(spots.drop(columns=absent))
 
 
 def write_xml(spots: pd.DataFrame, path: Path) -> None:

@@ -31,6 +31,7 @@ def is_table(path: Path) -> bool:
 
 def check_format(suffix: str) -> None:
     """Raise ValueError or ImportError if a table cannot be written as `suffix`."""
+    suffix = suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"table must end in {' or '.join(SUFFIXES)}, got {suffix!r}")
     if suffix == ".parquet" and find_spec("pyarrow") is None:
@@ -52,7 +53,7 @@ def write_to(spots: pd.DataFrame, file: IO[bytes], suffix: str) -> None:
     CSV has four decimals for px and probabilities (a spot is never known better) and six
     for µm; Parquet keeps every bit.
     """
-    if suffix == ".parquet":
+    if suffix.lower() == ".parquet":
         spots.to_parquet(file, index=False)
         return
     floats = spots.select_dtypes("float").columns
@@ -76,7 +77,7 @@ def read(path: Path) -> pd.DataFrame:
     try:
         spots = (
             pd.read_parquet(path)
-            if path.suffix == ".parquet"
+            if path.suffix.lower() == ".parquet"
             else pd.read_csv(path, converters={"image": str})
         )
     except (ValueError, UnicodeDecodeError) as error:
@@ -142,7 +143,7 @@ def _positions(
         ours = _NAPARI.get(len(axes))
         if ours is None:
             raise ValueError(f"{path} has {len(axes)} axes, 2 to 5 can be read")
-        return table[axes].set_axis(list(ours), axis=1), "px"
+        return table.rename(columns=dict(zip(axes, ours, strict=True))), "px"
     if {"X", "Y"} <= set(names):  # Fiji
         numbers = table.copy()
         for name in {"X", "Y", "Ch", "Slice", "Frame"} & set(names):

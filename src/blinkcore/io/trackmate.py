@@ -80,13 +80,18 @@ def from_xml(root: ET.Element, path: Path) -> pd.DataFrame:
     model, image = root.find("Model"), root.find("Settings/ImageData")
     if model is None or image is None:
         raise ValueError(f"{path} is a TrackMate file without spots or image")
-    columns = ("FRAME", "POSITION_Z", "POSITION_Y", "POSITION_X", "ID")
+    columns = ("FRAME", "POSITION_Z", "POSITION_Y", "POSITION_X", "ID", "RADIUS")
     rows = [
-        [float(spot.get(name, 0)) for name in columns]
+        [float(spot.get(name, 0)) for name in (*columns, "QUALITY")]
         for spot in model.iterfind("AllSpots/SpotsInFrame/Spot")
         if spot.get("VISIBILITY", "1") != "0"
     ]
-    table = pd.DataFrame(rows, columns=["frame", "z", "y", "x", "id"])
+    names = ["frame", "z", "y", "x", "id", "sigma", "probability"]
+    table = pd.DataFrame(rows, columns=names)
+    table["sigma"] /= np.sqrt(2) * (float(image.get("pixelwidth", 1)) or 1.0)
+    quality = table["probability"]  # of our own sessions; of others any number
+    if table.empty or not quality.between(0, 1).all():
+        table = table.drop(columns="probability")
     tracks = {}
     for track in model.iterfind("AllTracks/Track"):
         for edge in track.iterfind("Edge"):
@@ -109,7 +114,7 @@ def write_xml(
     sizes: Mapping[str, int] | None = None,
     pixel_size: PixelSize | None = None,
 ) -> None:
-    """Write a session that TrackMate opens at its spot filtering and linking steps.
+    """Write a session that TrackMate opens where a tracker is chosen: at its linking step.
 
     Parameters
     ----------
@@ -142,7 +147,8 @@ def write_xml(
     _add(model, "AllTracks")
     _add(model, "FilteredTracks")
     _add_settings(root, image, sizes, scale)
-    _add(root, "GUIState", state="SpotFilter")
+    _add(root, "GUIState", state="ChooseTracker")
+    _add(root, "DisplaySettings")  # empty: those of the user
     ET.indent(root)
     with whole_file(path) as temporary:
         ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
@@ -209,9 +215,46 @@ def _add_settings(
         settings, "BasicSettings", xstart=0, xend=width - 1, ystart=0, yend=height - 1,
         zstart=0, zend=n_z - 1, tstart=0, tend=n_frames - 1,
     )  # fmt: skip
-    _add(settings, "DetectorSettings", DETECTOR_NAME="MANUAL_DETECTOR", RADIUS=1.5)
+    _add(
+        settings,
+        "DetectorSettings",
+        DETECTOR_NAME="MANUAL_DETECTOR",
+        RADIUS=1.5 * scale.x,
+    )
     _add(settings, "InitialSpotFilter", feature="QUALITY", value=0.0, isabove="true")
     _add(settings, "SpotFilterCollection")
-    _add(settings, "TrackerSettings")
+    _add_tracker(settings, 15 * scale.x)
     _add(settings, "TrackFilterCollection")
-    _add(settings, "AnalyzerCollection")
+    analyzers = _add(settings, "AnalyzerCollection")
+    for name in ("SpotAnalyzers", "EdgeAnalyzers", "TrackAnalyzers"):
+        _add(analyzers, name)
+
+
+def _add_tracker(settings: ET.Element, distance: float) -> None:
+    """Preselect the simple LAP tracker with TrackMate's own defaults."""
+    tracker = _add(
+        settings, "TrackerSettings", TRACKER_NAME="SIMPLE_SPARSE_LAP_TRACKER",
+        CUTOFF_PERCENTILE=0.9, ALTERNATIVE_LINKING_COST_FACTOR=1.05,
+        BLOCKING_VALUE="Infinity",
+    )  # fmt: skip
+    steps: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("Linking", {"LINKING_MAX_DISTANCE": distance}),
+        (
+            "GapClosing",
+            {
+                "ALLOW_GAP_CLOSING": "true",
+                "GAP_CLOSING_MAX_DISTANCE": distance,
+                "MAX_FRAME_GAP": 2,
+            },
+        ),
+        (
+            "TrackSplitting",
+            {"ALLOW_TRACK_SPLITTING": "false", "SPLITTING_MAX_DISTANCE": distance},
+        ),
+        (
+            "TrackMerging",
+            {"ALLOW_TRACK_MERGING": "false", "MERGING_MAX_DISTANCE": distance},
+        ),
+    )
+    for step, values in steps:
+        _add(_add(tracker, step, **values), "FeaturePenalties")

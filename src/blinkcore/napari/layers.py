@@ -32,7 +32,10 @@ def axes_of(spots: pd.DataFrame) -> str:
 
 
 def points_layer(
-    spots: pd.DataFrame, name: str, axes: str | None = None
+    spots: pd.DataFrame,
+    name: str,
+    axes: str | None = None,
+    shape: tuple[int, ...] | None = None,
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Turn a spots table into what makes a points layer.
 
@@ -45,6 +48,9 @@ def points_layer(
     axes : str, optional
         The layer's dimensions out of `TCZYX`, in any order; those of the table if not
         given.
+
+    shape : tuple of int, optional
+        Of the image, along these axes; some formats need it when the points are saved.
 
     Returns
     -------
@@ -59,7 +65,7 @@ def points_layer(
     options: dict[str, Any] = {
         "name": name,
         "features": features,
-        "metadata": {"axes": axes},
+        "metadata": {"axes": axes, "shape": shape},
         "size": 8,
         "face_color": "transparent",
         "border_width": 0.12,
@@ -113,7 +119,10 @@ def spots_table(
     table = pd.DataFrame({} if features is None else dict(features))
     for name in table.columns:
         if name in COLUMNS and table[name].notna().any():
-            spots[name] = table[name].to_numpy()
+            # A point that a person added belongs to no track.
+            whole = COLUMNS[name] == "int64"
+            values = table[name].fillna(-1) if whole else table[name]
+            spots[name] = values.to_numpy()
     return ordered(spots)
 
 
@@ -155,9 +164,15 @@ def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     data = np.asarray(data, np.float64)
     features = pd.DataFrame(dict(attributes.get("features", {})))
     shown = np.broadcast_to(attributes.get("shown", True), len(data))
-    axes = attributes.get("metadata", {}).get("axes")
+    known = attributes.get("metadata", {})
+    axes, shape = known.get("axes"), known.get("shape")
     spots = spots_table(data[shown], axes, features[shown] if len(features) else None)
-    io.write_spots(spots, path)
+    sizes = dict(zip(axes, shape, strict=True)) if axes and shape else None
+    lost = io.write_spots(spots, path, sizes=sizes)
+    if lost:
+        from napari.utils.notifications import show_info
+
+        show_info(f"{Path(path).name} cannot hold {', '.join(lost)}")
     return [path]
 
 

@@ -130,7 +130,8 @@ class SpotDetection(Container[Any]):
         self.start.text = "Find spots"
 
     def _show(self, spots: pd.DataFrame, layer: ImageLayer, axes: str) -> None:
-        points, options = points_layer(spots, f"{layer.name} spots", axes)
+        shape = tuple((layer.data[0] if layer.multiscale else layer.data).shape)
+        points, options = points_layer(spots, f"{layer.name} spots", axes, shape)
         placement = {name: getattr(layer, name) for name in _PLACEMENT}
         shown = self._viewer.add_points(points, ndim=layer.ndim, **options, **placement)
         self.reset_choices()
