@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-_MICRONS = {"micron", "microns", "um", "µm", "μm"}
+_MICRONS = {"micron": 1.0, "microns": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0,
+            "nm": 1e-3, "mm": 1e3, "cm": 1e4}  # fmt: skip
+_NAME = "blinkcore"  # of our selection and our part of the overlay
 _TYPES = {1: "u1", 2: "u2", 4: "f4"}  # Java has no unsigned numbers: by bytes a pixel
 
 
@@ -77,7 +79,7 @@ def detect(
     ValueError
         If there is no image, or its pixels are of a kind that blinkcore does not read.
     RuntimeError
-        With the sentence of the program, if it fails.
+        With the sentence of the program if it fails, or if it is not there.
     """
     imp = _image_plus(ij, image)
     if imp is None:
@@ -133,16 +135,20 @@ def point_roi(imp: Any, spots: pd.DataFrame) -> Any:
 
 
 def put_on_image(imp: Any, spots: pd.DataFrame) -> None:
-    """Show spots as selection and as overlay; those of an earlier run are removed."""
+    """Show spots as selection and in the overlay, instead of those of an earlier run.
+
+    What else is in the overlay stays.
+    """
     from scyjava import jimport
 
-    overlay = jimport("ij.gui.Overlay")()
+    overlay = imp.getOverlay() or jimport("ij.gui.Overlay")()
+    overlay.remove(_NAME)
     imp.deleteRoi()
     if len(spots):
         roi = point_roi(imp, spots)
-        roi.setName("blinkcore")
+        roi.setName(_NAME)
         imp.setRoi(roi)
-        overlay.add(roi.clone())
+        overlay.add(roi.clone(), _NAME)
     imp.setOverlay(overlay)
 
 
@@ -191,10 +197,11 @@ def _image_plus(ij: Any, image: Any) -> Any:
 def _calibration(imp: Any) -> str | None:
     """Size of a pixel for the program, z,y,x in µm, if the image knows it."""
     calibration = imp.getCalibration()
-    if not calibration.scaled() or str(calibration.getUnit()) not in _MICRONS:
+    micrometers = _MICRONS.get(str(calibration.getUnit()))
+    if not calibration.scaled() or micrometers is None:
         return None
-    depth = float(calibration.pixelDepth)
-    return f"{depth},{float(calibration.pixelHeight)},{float(calibration.pixelWidth)}"
+    sizes = (calibration.pixelDepth, calibration.pixelHeight, calibration.pixelWidth)
+    return ",".join(str(float(size) * micrometers) for size in sizes)
 
 
 def _array(image: Any) -> tuple[NDArray[Any], str]:
@@ -226,6 +233,8 @@ def _run(
     import pandas as pd
     import tifffile
 
+    if 0 in pixels.shape:
+        raise ValueError(f"the image has no pixel: its shape is {pixels.shape}")
     with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
         folder = Path(name)
         shape, letters = _squeezed(pixels.shape, axes)
@@ -238,13 +247,19 @@ def _run(
         }  # fmt: skip
         words = [str(w) for k, v in options.items() if v is not None for w in (k, v)]
         program = command or [sys.executable, "-m", "blinkcore"]
-        done = subprocess.run(
-            [*program, "predict", str(folder / "image.tif"), *words],
-            check=False,
-            capture_output=True,
-            text=True,
-            env=_clean_environment(),
-        )
+        try:
+            done = subprocess.run(
+                [*program, "predict", str(folder / "image.tif"), *words],
+                check=False,
+                capture_output=True,
+                text=True,
+                env=_clean_environment(),
+            )
+        except OSError as error:
+            raise RuntimeError(
+                f"the program {program[0]!r} cannot be started; install it with "
+                "'pip install blinkcore'"
+            ) from error
         if done.returncode:
             raise RuntimeError(_sentence(folder / "status.json", done.stderr))
         return pd.read_csv(folder / "spots.csv").drop(columns="image")

@@ -436,6 +436,8 @@ def test_the_bridge_says_what_is_wrong(imagej, java, tmp_path):
             lambda: detect(None, None),
             lambda: detect(None, grey, model="nosuch", show=False),
             lambda: detect(None, np.zeros((3, 20, 20))),
+            lambda: detect(None, np.zeros((0, 20))),
+            lambda: detect(None, grey, command=["/nowhere/bc"], show=False),
         ):
             try:
                 call()
@@ -444,7 +446,10 @@ def test_the_bridge_says_what_is_wrong(imagej, java, tmp_path):
         """,
         tmp_path,
     )
-    for words in ("colour picture", "no image open", "no model 'nosuch'", "axes are"):
+    for words in (
+        "colour picture", "no image open", "no model 'nosuch'", "axes are", "no pixel",
+        "'/nowhere/bc' cannot be started; install it",
+    ):  # fmt: skip
         assert words in out
 
 
@@ -455,3 +460,86 @@ def test_the_bridge_explains_itself_without_java():
     )  # fmt: skip
     assert done.returncode == 0
     assert "--fiji" in done.stdout
+
+
+def test_the_bridge_takes_named_dimensions_in_any_order(java, imagej, tmp_path):
+    pixels = np.random.default_rng(0).poisson(100, (2, 3, 64, 64)).astype(np.uint16)
+    pixels[1, 2, 10:21, 30:41] += bright_spot()
+    np.save(tmp_path / "pixels.npy", pixels)
+    out = in_process(
+        java,
+        """
+        import xarray
+        image = xarray.DataArray(np.load("pixels.npy"), dims=["t", "c", "y", "x"])
+        for order in (("t", "c", "y", "x"), ("y", "c", "x", "t"), ("c", "x", "y", "t")):
+            spots = detect(None, image.transpose(*order), threshold=0.5)
+            print(spots[["frame", "channel", "y", "x"]].round(1).to_numpy().tolist())
+        """,
+        tmp_path,
+    )
+    lines = out.strip().splitlines()
+    assert len(lines) == 3
+    assert set(lines) == {lines[0]}
+    ((frame, channel, y, x),) = eval(lines[0])  # a list of numbers, just printed
+    assert (frame, channel) == (1, 2)
+    assert abs(y - 15) < 0.3
+    assert abs(x - 35) < 0.3
+
+
+def test_the_bridge_leaves_the_users_overlay_and_knows_nanometres(
+    imagej, java, tmp_path, examples
+):
+    in_process(
+        java,
+        f"""
+        imp = jimport("ij.IJ").openImage({str(examples / "cells.tif")!r})
+        imp.setOverlay(jimport("ij.gui.Overlay")(jimport("ij.gui.Roi")(3, 4, 5, 6)))
+        calibration = imp.getCalibration()
+        calibration.setUnit("nm")
+        calibration.pixelWidth = calibration.pixelHeight = 65.0
+        from blinkcore_fiji import put_on_image
+        for n in (1, 2):
+            spots = detect(None, imp, threshold=0.5, show=False)
+            put_on_image(imp, spots)
+            assert imp.getOverlay().size() == 2
+        put_on_image(imp, spots.iloc[:0])
+        assert imp.getOverlay().size() == 1
+        assert imp.getRoi() is None
+        np.testing.assert_allclose(spots["x_um"], spots["x"] * 0.065, atol=1e-5)
+        """,
+        tmp_path,
+    )
+
+
+def test_the_command_of_fijis_python_mode(imagej, java, tmp_path, examples):
+    """As SciJava runs it: its parameters are there as variables."""
+    script = FIJI / "plugins" / "Blinkcore" / "Detect_Spots_PyImageJ.py"
+    out = in_process(
+        java,
+        f"""
+        import blinkcore_fiji
+        shown = []
+        blinkcore_fiji.results_table = lambda spots, imp: type(
+            "Table", (), {{"show": lambda self, title: shown.append(title)}}
+        )()
+        imp = jimport("ij.IJ").openImage({str(examples / "cells.tif")!r})
+        given = dict(imp=imp, model="general", threshold="auto", channel=0, radius=0.0)
+        exec(open({str(script)!r}).read(), given)
+        print(given["count"], imp.getRoi().size(), shown)
+        """,
+        tmp_path,
+    )
+    n = len(predict(examples / "cells.tif"))
+    assert out.strip() == f"{n} {n} ['Spots']"
+
+
+def test_the_command_is_valid_in_fijis_jython_too():
+    """Plain Fiji parses it as Python 2.7, to say where it runs."""
+    import ast
+
+    source = (FIJI / "plugins" / "Blinkcore" / "Detect_Spots_PyImageJ.py").read_text()
+    tree = ast.parse(source)
+    assert source.isascii()
+    kinds = (ast.JoinedStr, ast.NamedExpr, ast.AnnAssign, ast.Nonlocal)
+    assert not any(isinstance(node, kinds) for node in ast.walk(tree))
+    assert all(n.cause is None for n in ast.walk(tree) if isinstance(n, ast.Raise))
