@@ -1,6 +1,6 @@
 """Make pictures/fiji.png and pictures/fiji_dialog.png: the macro in the real ImageJ.
 
-    python docs/make_fiji.py IJ.JAR    # net.imagej:ij:1.54p; on a display, for example Xvfb's
+python docs/make_fiji.py IJ.JAR    # net.imagej:ij:1.54p; on a display, for example Xvfb's
 """
 
 import os
@@ -54,7 +54,9 @@ def picture(jar, macro, name, box, seconds):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         stack = [
-            simulate((128, 140), np.random.default_rng([4, i]), ranges=PRESETS["particle"])
+            simulate(
+                (128, 140), np.random.default_rng([4, i]), ranges=PRESETS["particle"]
+            )
             for i in range(3)
         ]
         image = Path(folder) / "beads.tif"
