@@ -17,6 +17,7 @@ from log_detector import log_maxima
 from timing import machine, table
 
 from blinkcore import load_model
+from blinkcore.bound import cramer_rao
 from blinkcore.evaluate import evaluate, match
 from blinkcore.predict import find_spots
 from blinkcore.simulate import GENERAL, simulate
@@ -156,11 +157,7 @@ def localization(models):
         ]
         root = (snr + np.sqrt(snr**2 + 4 * background)) / 2
         photons = (root**2 - background) * 2 * np.pi * sigma**2
-        variance = sigma**2 + 1 / 12
-        tau = 2 * np.pi * variance * background / photons
-        t = (np.arange(200_000) + 0.5) / 200_000
-        integral = np.mean(np.log(t) / (1 + t / tau))
-        bound = np.sqrt(variance / photons / (1 + integral))
+        bound = float(cramer_rao(photons, background, sigma))
         found = [f"{isolated_rmse(test, model):.3f}" for model in models]
         rows.append([snr, f"{photons:.0f}", f"{bound:.3f}", *found])
     print("RMSE of isolated spots for each coordinate, px:\n")

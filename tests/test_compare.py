@@ -1,13 +1,17 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from blinkcore import compare, dataset, io
-from blinkcore.compare import Case, Method
+from blinkcore.compare import Case, Method, load
+from blinkcore.dataset import of_scenes
+from blinkcore.presets import PRESETS
+from blinkcore.simulate import simulate
 
 
 @pytest.fixture
@@ -187,3 +191,28 @@ def test_results_of_every_format_are_read_beside_their_descriptions(tmp_path):
             content = json.dumps({"blinkcore": "0", "images": []})
             (folder / f"{name}.json").write_text(content)
         assert (scores_of(truth, str(folder))["f1"] == 1.0).all()
+
+
+def test_errors_at_best_are_those_of_the_bound(tmp_path):
+    """From a data set and from tables: as many spots, a tenth of a pixel or so apart."""
+    from blinkcore.compare import _ERROR_BINS, _expected_errors
+
+    scene = simulate((256, 256), np.random.default_rng(3), ranges=PRESETS["particle"])
+    of_scenes([scene], (0, 0, 1), 0).save(tmp_path / "d.npz")
+    truth = pd.DataFrame(scene.points, columns=["y", "x"])
+    (tmp_path / "labels").mkdir()
+    truth["cramer_rao"] = scene.cramer_rao()
+    io.write_spots(truth, tmp_path / "labels" / "a.csv")
+    expected = []
+    for path in (tmp_path / "d.npz", tmp_path / "labels"):
+        cases, methods = load(path, [str(tmp_path / "labels")] if path.is_dir() else [])
+        assert cases[0].points.shape == scene.points.shape
+        assert all(method.spots[0].shape[1] == 2 for method in methods)
+        expected.append(_expected_errors(cases))
+    np.testing.assert_allclose(*expected, atol=0.5)
+    assert expected[0].sum() == pytest.approx(len(scene.points), abs=1)
+    middle = np.average(_ERROR_BINS[:-1] + 0.05, weights=expected[0])
+    assert middle == pytest.approx(
+        np.sqrt(np.pi / 2) * scene.cramer_rao().mean(), abs=0.03
+    )
+    assert _expected_errors([cases[0], replace(cases[0], cramer_rao=None)]) is None

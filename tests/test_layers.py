@@ -25,7 +25,7 @@ LAYERS = [
         "measure",
         "registry",
     },
-    {"spots"},
+    {"spots", "bound"},
     {"image", "files", "_core", "__init__"},
 ]
 TORCH = {"networks", "losses", "model", "train", "predict", "convert"}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SCORES = ("f1_integral", "f1", "precision", "recall", "rmse")
 THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # of the precision-recall curve
 _DRAWS, _LEVEL = 2000, 0.95
+_ERROR_BINS = np.linspace(0, 3, 31)  # px
 _SNR_EDGES = (2.0, 4.0, 7.0)
 
 
@@ -51,6 +52,8 @@ class Case:
         The pixels; None where only labels are there.
     place : tuple of int
         Frame, channel and z of the plane in its table, 0 where the table has none.
+    cramer_rao : ndarray of float64, shape (n,), or None
+        Least standard error of y and of x of each spot in px; known where it is simulated.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Case:
     points: NDArray[np.float64]
     image: NDArray[Any] | None = None
     place: Place = (0, 0, 0)
+    cramer_rao: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,17 +138,31 @@ def load(
 def _cases(path: Path, methods: Sequence[_Tables], part: str, unit: str) -> list[Case]:
     if path.suffix.lower() == ".npz":
         samples = dataset.load_dataset(path).part(part)
-        return [Case(s.name, s.source, s.points, s.image) for s in samples]
+        return [
+            Case(
+                s.name,
+                s.source,
+                s.points,
+                s.image,
+                cramer_rao=None if s.cramer_rao is None else np.array(s.cramer_rao),
+            )
+            for s in samples
+        ]
     truth = _tables(path, unit)
     planes = {name: set(places) for name, places in truth.items()}
     for tables in methods:
         for name, places in _fitting(tables, truth).items():
             planes[name] |= set(places)
     return [
-        Case(_name(name, place), name, truth[name].get(place, NO_SPOTS), place=place)
+        _case(name, place, truth[name].get(place, NO_SPOTS))
         for name in truth
         for place in sorted(planes[name] or {(0, 0, 0)})
     ]
+
+
+def _case(name: str, place: Place, spots: NDArray[np.float64]) -> Case:
+    bound = spots[:, 2] if spots.shape[1] > 2 else None
+    return Case(_name(name, place), name, spots[:, :2], place=place, cramer_rao=bound)
 
 
 def _of_tables(name: str, tables: _Tables, cases: Sequence[Case]) -> Method:
@@ -155,7 +173,7 @@ def _of_tables(name: str, tables: _Tables, cases: Sequence[Case]) -> Method:
     if missing:
         raise ValueError(f"{name} has no table of {missing[0]}; its names differ")
     found = [
-        fitting[title].get(case.place, NO_SPOTS)
+        fitting[title].get(case.place, NO_SPOTS)[:, :2]
         for title, case in zip(titles, cases, strict=True)
     ]
     return Method(name, found)
@@ -227,8 +245,12 @@ def _stem(path: Path) -> str:
 
 
 def _planes(spots: pd.DataFrame) -> dict[Place, NDArray[np.float64]]:
-    """Points of each plane that has some; an axis that a table lacks is at 0."""
-    points = spots[["y", "x"]].to_numpy(float)
+    """Points of each plane that has some; an axis that a table lacks is at 0.
+
+    Simulated truth has a third column, the Cramér-Rao bound.
+    """
+    known = [n for n in ("y", "x", "cramer_rao") if n in spots.columns]
+    points = spots[known].to_numpy(float)
     zeros = np.zeros(len(spots))
     axes = [spots.get(name, zeros) for name in ("frame", "channel", "z")]
     places = np.rint(np.column_stack(axes)).astype(int).reshape(-1, 3)
@@ -416,7 +438,14 @@ def plot(cases: Sequence[Case], methods: Sequence[Method], path: Path) -> None:
         distances = np.concatenate(
             [_distances(c.points, method.kept(i)) for i, c in enumerate(cases)]
         )
-        errors.hist(distances, np.linspace(0, 3, 31), histtype="step", color=color)
+        errors.hist(distances, _ERROR_BINS, histtype="step", color=color)
+    expected = _expected_errors(cases)
+    if expected is not None:
+        errors.stairs(
+            expected, _ERROR_BINS, color="black", linestyle=":",
+            label="Cramér-Rao bound, all spots",
+        )  # fmt: skip
+        errors.legend()
     f1.set(xlabel="cutoff, px", ylabel="F1", ylim=(0, 1))
     f1.legend()
     precision_recall.set(
@@ -426,6 +455,18 @@ def plot(cases: Sequence[Case], methods: Sequence[Method], path: Path) -> None:
     errors.set(xlabel="distance to the true spot, px", ylabel="spots")
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
+
+
+def _expected_errors(cases: Sequence[Case]) -> NDArray[np.float64] | None:
+    """Count distances as they would be at best: Rayleigh, each spot by its own bound."""
+    known = [c.cramer_rao for c in cases if c.cramer_rao is not None]
+    if len(known) < len(cases) or not known:
+        return None
+    bound = np.concatenate(known)
+    bound = bound[np.isfinite(bound) & (bound > 0), None]
+    beyond = np.exp(-0.5 * (_ERROR_BINS / bound) ** 2).sum(axis=0)
+    counts: NDArray[np.float64] = beyond[:-1] - beyond[1:]
+    return counts
 
 
 def _precision_recall(

@@ -48,6 +48,9 @@ class Sample:
         Of the plane or tile.
     source : str
         The image that it comes from; all samples of one are in the same part.
+    cramer_rao : list of float or None
+        Least standard error of y and of x of each spot in px, where the truth is
+        simulated.
     """
 
     image: NDArray[Any]
@@ -55,6 +58,7 @@ class Sample:
     part: str
     name: str
     source: str
+    cramer_rao: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: values[name] for name in Sample.__dataclass_fields__}
+    return {n: values[n] for n in Sample.__dataclass_fields__ if n in values}
 
 
 def pair_by_name(images: Iterable[Path], labels: Iterable[Path]) -> Pairs:
@@ -244,7 +248,14 @@ def of_scenes(
     parts = _split(names, split, seed)
     return Dataset(
         tuple(
-            Sample(scene.image, scene.points, parts[name], name, name)
+            Sample(
+                scene.image,
+                scene.points,
+                parts[name],
+                name,
+                name,
+                scene.cramer_rao().tolist(),
+            )
             for name, scene in zip(names, scenes, strict=True)
         )
     )

@@ -26,6 +26,7 @@ COLUMNS = {
     "localization_error": "float64",  # px
     "intensity": "float64",  # counts
     "snr": "float64",
+    "cramer_rao": "float64",  # px, of simulated truth: the least localization error
     "track": "int64",
     "partner": "int64",
     "partner_distance": "float64",  # px

@@ -252,4 +252,5 @@ def _write_scenes(scenes: list[Any], folder: Path) -> None:
         io.write_image(scene.image, base.with_suffix(".tif"))
         truth = pd.DataFrame(scene.points, columns=["y", "x"])
         truth["sigma"], truth["snr"] = scene.sigma, scene.snr
+        truth["cramer_rao"] = scene.cramer_rao()
         io.write_spots(truth, base.with_suffix(".csv"))
