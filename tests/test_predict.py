@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,10 +7,11 @@ import tifffile
 
 import blinkcore
 from blinkcore import Image, PixelSize, predict
-from blinkcore.evaluate import evaluate
+from blinkcore.evaluate import evaluate, match
 from blinkcore.model import load_model, save_model
 from blinkcore.networks import DeepBlink
 from blinkcore.predict import find_spots
+from blinkcore.simulate import simulate
 
 
 def positions(spots):
@@ -209,3 +212,24 @@ def test_real_particles_on_a_grid_are_found(general, shared):
     # 16 x 16 particles on a jittered grid, all plain to see.
     spots = predict(shared / "images" / "particles_c1.tif", general)
     assert 250 <= len(spots) <= 260
+
+
+@pytest.mark.slow
+def test_no_place_in_a_cell_draws_spots_towards_it(general, easy):
+    """Pixel locking: found less true, by where in its cell of 2 px a spot truly lies."""
+    ranges = replace(easy, density=(4e-4, 4.1e-4), snr=(10.0, 10.1), sigma=(1.0, 1.8))
+    places, errors = [], []
+    for seed in range(40):
+        rng = np.random.default_rng([99, seed])
+        scene = simulate((256, 256), rng, ranges=ranges)
+        found = find_spots(scene.image, general, threshold=0.5)[:, :2]
+        pairs = match(scene.points, found, cutoff=1.0)
+        places.append((scene.points[pairs[:, 0]] + 0.5) % 2.0)
+        errors.append(found[pairs[:, 1]] - scene.points[pairs[:, 0]])
+    place, error = np.concatenate(places), np.concatenate(errors)
+    assert len(place) > 700
+    for axis in (0, 1):
+        for octant in range(8):
+            inside = (place[:, axis] // 0.25).astype(int) == octant
+            assert abs(error[inside, axis].mean()) < 0.03
+    assert np.abs(error.mean(axis=0)).max() < 0.01
