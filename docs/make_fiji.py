@@ -1,4 +1,4 @@
-"""Make pictures/fiji.png and pictures/fiji_dialog.png: the macro in the real ImageJ.
+"""Make pictures/fiji.png, fiji_dialog.png and fiji_half_pixel.png in the real ImageJ.
 
 python docs/make_fiji.py IJ.JAR    # net.imagej:ij:1.54p; on a display, for example Xvfb's
 """
@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import PIL.ImageGrab
 import tifffile
 
+from blinkcore import io
 from blinkcore.presets import PRESETS
 from blinkcore.simulate import simulate
 
@@ -69,6 +71,19 @@ def main():
         picture(sys.argv[1], shown, "fiji.png", (0, 0, 1040, 620), 25)
         asked = SHOWN.format(image=image, detect='run("Detect Spots");')
         picture(sys.argv[1], asked, "fiji_dialog.png", (0, 0, 1040, 620), 15)
+
+        dot = np.zeros((12, 16), np.uint8)
+        dot[7, 5] = 255
+        image = Path(folder) / "dot.tif"
+        tifffile.imwrite(image, dot)
+        spots = pd.DataFrame({"y": [7.0], "x": [5.0]})
+        io.write_spots(spots, Path(folder) / "dot.roi")
+        drawn = f"""
+            open("{image}"); setLocation(20, 130);
+            open("{folder}/dot.roi");
+            run("Set... ", "zoom=2400 x=8 y=6");
+        """
+        picture(sys.argv[1], drawn, "fiji_half_pixel.png", (0, 120, 440, 480), 8)
 
 
 if __name__ == "__main__":
