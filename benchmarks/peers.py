@@ -43,7 +43,11 @@ def standardized(image):
 
 
 class Log:
-    """TrackMate's LoG by the paper's protocol: diameters x 20 quantiles of the quality."""
+    """TrackMate's LoG by the paper's protocol: diameters x 20 quantiles of the quality.
+
+    The quality is divided by its median in the image, because exposures of a preset differ:
+    that does LoG good.
+    """
 
     name = "LoG"
     diameters = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0)
@@ -52,7 +56,7 @@ class Log:
         best = -1.0
         for diameter in self.diameters:
             sigma = diameter / 2 / np.sqrt(2)  # as TrackMate: radius / sqrt(dimensions)
-            found = [log_maxima(s.image, sigma) for s in train]
+            found = [self.maxima(s.image, sigma) for s in train]
             quality = np.concatenate([f[:, 2] for f in found])
             for threshold in np.quantile(quality, np.linspace(0.5, 0.999, 20)):
                 kept = [f[f[:, 2] > threshold, :2] for f in found]
@@ -61,8 +65,13 @@ class Log:
                     best, self.setting = reached, (sigma, threshold)
 
     def find(self, image):
-        spots = log_maxima(image, self.setting[0])
+        spots = self.maxima(image, self.setting[0])
         return spots[spots[:, 2] > self.setting[1], :2]
+
+    def maxima(self, image, sigma):
+        spots = log_maxima(image, sigma)
+        spots[:, 2] /= max(float(np.median(spots[:, 2])), 1e-9)
+        return spots
 
 
 class Detnet:

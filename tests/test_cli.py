@@ -262,10 +262,28 @@ def test_a_table_is_converted_with_the_image_that_it_names(tmp_path, scene):
     np.testing.assert_array_equal(
         *(roifile.ImagejRoi.frombytes(b).counter_positions for b in (one, other))
     )
+    # The file's own axes say less than what the run was told.
+    done = run(
+        "predict", image, "-o", tmp_path / "c", "--format", "csv,roi", "--axes", "TCYX"
+    )
+    assert done.returncode == 0, done.stderr
+    done = run("convert", tmp_path / "c" / "s.csv", "-o", tmp_path / "c" / "again.roi")
+    assert done.returncode == 0, done.stderr
+    one, other = ((tmp_path / "c" / n).read_bytes() for n in ("s.roi", "again.roi"))
+    np.testing.assert_array_equal(
+        *(roifile.ImagejRoi.frombytes(b).counter_positions for b in (one, other))
+    )
     image.unlink()
     done = run("convert", tmp_path / "s.csv", "-o", tmp_path / "again.roi")
     assert done.returncode == 2
     assert "--image" in done.stderr
+
+
+def test_a_status_is_never_written_over_a_file_of_the_user(image):
+    before = image.read_bytes()
+    done = run("predict", "--status", image, "--model", "general")
+    assert done.returncode == 2
+    assert image.read_bytes() == before
 
 
 def test_what_a_format_cannot_hold_is_said_once(tmp_path, scene):

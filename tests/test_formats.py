@@ -290,3 +290,44 @@ def test_a_zip_without_a_selection_is_not_taken_for_no_spots(tmp_path):
         archive.writestr("a.csv", "y,x\n")
     with pytest.raises(ValueError, match="no selection"):
         io.read_labels(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("axes", ["frame", "channel", "channel z", "frame channel"])
+def test_napari_points_keep_what_their_axes_are(tmp_path, spots, axes):
+    names = [*axes.split(), "y", "x"]
+    io.write_spots(spots[names], tmp_path / "a.napari.csv")
+    pd.testing.assert_frame_equal(
+        io.read_labels(tmp_path / "a.napari.csv"), spots[names], check_exact=False
+    )
+
+
+def test_spots_beyond_their_image_are_refused(tmp_path, spots):
+    with pytest.raises(ValueError, match="is it the image of these spots"):
+        io.write_spots(spots, tmp_path / "a.roi", sizes={"T": 2, "C": 2, "Z": 3})
+
+
+def test_columns_that_we_do_not_know_stay(tmp_path):
+    path = text(tmp_path, "Gene,y,x,cell_id\nActb,1.5,2.5,7\n")
+    found = io.read_labels(path)
+    io.write_spots(found, tmp_path / "b.parquet")
+    (row,) = io.read_labels(tmp_path / "b.parquet").to_dict("records")
+    assert row == {"y": 1.5, "x": 2.5, "Gene": "Actb", "cell_id": 7}
+
+
+def test_images_without_a_name_are_no_trouble(tmp_path):
+    for content in ("image,y,x\n,1,2\n", "image,y,x\nNA,1,2\n"):
+        found = io.read_labels(text(tmp_path, content))
+        assert isinstance(found["image"].iloc[0], str)
+
+
+def test_a_spot_of_a_person_has_no_quality_and_the_others_keep_theirs(tmp_path):
+    spots = pd.DataFrame({"y": [1.0, 2], "x": [1.0, 2], "probability": [0.5, np.nan]})
+    io.write_spots(spots, tmp_path / "a.xml")
+    assert io.read_labels(tmp_path / "a.xml")["probability"].tolist() == [0.5, 0.0]
+
+
+def test_a_place_between_planes_is_said_to_be_lost(tmp_path):
+    spots = pd.DataFrame({"z": [0.5], "y": [1.0], "x": [2.0]})
+    for suffix in (".roi", ".geojson"):
+        lost = io.write_spots(spots, tmp_path / f"a{suffix}")
+        assert "z between planes" in lost

@@ -106,6 +106,10 @@ def test_a_file_that_is_given_often_is_searched_once(cli, images):
     pd.testing.assert_frame_equal(often.spots, once.spots)
     assert len(often.pictures) == 1
     assert len(cli.predict(["", " "]).spots) == 0
+    folder = str(Path(images[0]).parent)
+    both = cli.predict([folder, images[1], images[0]], n_pictures=1)
+    assert len(both.spots) == len(once.spots)
+    assert both.n_inputs == 2
 
 
 def test_tables_without_a_common_image_are_a_sentence(cli):

@@ -414,7 +414,7 @@ def test_errors_are_sentences_for_the_user(new, paths, table, images, tmp_path):
             call(*arguments)
         assert failed.value.known, failed.value.details
 
-    fails(r"b\.tif", node.execute, paths([str(broken)]))
+    fails(r"b\.tif", node.execute, paths(["", str(broken), str(broken)]))
     fails("not in the table", node.configure, table(other=["a"]))
     fails("no column of String", new("spot_detection").configure, table(n=[1.0]))
     fails("not one of a Spot Model Reader", node.configure, paths(images), table(n=[1]))

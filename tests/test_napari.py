@@ -254,3 +254,14 @@ def test_points_come_back_as_they_went(scene):
         pd.testing.assert_frame_equal(back, spots)
     with pytest.raises(ValueError, match="2 to 5 dimensions"):
         layers.spots_table(np.zeros((1, 7)))
+
+
+def test_places_are_those_of_the_points_whatever_features_say():
+    features = pd.DataFrame({"y": [9.0, 9.0], "frame": [np.nan, 1], "y_um": [1.0, 1.0],
+                             "track": [3.0, np.nan], "probability": [0.5, np.nan]})  # fmt: skip
+    spots = layers.spots_table(np.array([[1.0, 2.0], [3.0, 4.0]]), "YX", features)
+    assert spots["y"].tolist() == [1.0, 3.0]
+    assert spots["track"].tolist() == [3, -1]
+    assert "y_um" not in spots
+    with pytest.raises(ValueError, match="finite"):
+        layers.spots_table(np.array([[np.nan, 2.0]]), "YX")

@@ -48,11 +48,14 @@ class Found(NamedTuple):
         A sentence for each image that could not be read.
     pictures : list of bytes
         PNG of the first images with their spots circled.
+    n_inputs : int
+        Different files that were asked for.
     """
 
     spots: pd.DataFrame
     failed: list[str]
     pictures: list[bytes]
+    n_inputs: int = 0
 
 
 def columns(*, measured: bool) -> dict[str, str]:
@@ -108,39 +111,42 @@ def predict(
     paths = _different(paths)
     with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
         folder = Path(name)
-        # The first ones apart: only they are drawn.
-        groups = [list(paths[:n_pictures]), list(paths[n_pictures:])]
-        done = 0
-        for number, group in enumerate(groups):
+        options = {
+            "--model": model, "--threshold": threshold, "--channel": channel,
+            "--radius": radius,
+        }  # fmt: skip
+
+        def tell(event: dict[str, Any]) -> None:
+            if event["event"] == "progress":
+                progress(event["done"] / event["total"], str(event["item"]))
+
+        # All in one run, so that the program knows what belongs together; then the first
+        # ones again, for their pictures.
+        n_inputs = 0
+        drawn = folder / "pictures"
+        for group, overlay in ((paths, None), (paths[:n_pictures], drawn)):
             if not group:
                 continue
-            table, status = folder / f"{number}.csv", folder / f"{number}.status.json"
-            listed = folder / f"{number}.txt"
+            name = "all" if overlay is None else "first"
+            table, status = folder / f"{name}.csv", folder / f"{name}.status.json"
+            listed = folder / f"{name}.txt"
             listed.write_text("\n".join(group) + "\n", encoding="utf-8")
-            options = {
-                "--list": listed, "--output": table, "--status": status,
-                "--model": model, "--threshold": threshold, "--channel": channel,
-                "--radius": radius,
-                "--overlay": folder / "pictures" if number == 0 else None,
-            }  # fmt: skip
-
-            def tell(event: dict[str, Any], before: int = done) -> None:
-                if event["event"] == "progress":
-                    # A folder among the paths is more inputs than one.
-                    share = (before + event["done"]) / max(len(paths), event["total"])
-                    progress(min(share, 1.0), str(event["item"]))
-
-            run(["predict", *_words(options)], status, tell, is_canceled)
+            places = {"--list": listed, "--output": table, "--status": status}
+            words = _words({**places, **options, "--overlay": overlay})
+            run(["predict", *words], status, tell if not overlay else None, is_canceled)
+            if overlay is not None:
+                break
             content = json.loads(status.read_text("utf-8"))
             if content["error"] and not content["failed"]:
                 raise ProgramError(content["error"])  # of no image: a full disk, say
-            failed += [_located(f["image"], f["message"]) for f in content["failed"]]
+            failed = [_located(f["image"], f["message"]) for f in content["failed"]]
+            n_inputs = content["images"]["total"]
             if table.exists():
                 parts.append(_read(table))
-            done += len(group)
-        drawn = sorted((folder / "pictures").glob("**/*.overlay.png"))
-        pictures = [path.read_bytes() for path in drawn[:n_pictures]]
-    return Found(_schema(parts, measured=radius is not None), failed, pictures)
+        files = sorted(drawn.glob("**/*.overlay.png"))[:n_pictures]
+        pictures = [path.read_bytes() for path in files]
+    spots = _schema(parts, measured=radius is not None)
+    return Found(spots, failed, pictures, n_inputs)
 
 
 def _different(paths: Sequence[str]) -> list[str]:
@@ -148,7 +154,7 @@ def _different(paths: Sequence[str]) -> list[str]:
     given: dict[str, str] = {}
     for path in paths:
         if path.strip():
-            given.setdefault(os.path.abspath(path), path)  # noqa: PTH100
+            given.setdefault(os.path.realpath(path), path)
     return list(given.values())
 
 
@@ -326,9 +332,14 @@ def _schema(parts: Sequence[pd.DataFrame], *, measured: bool) -> pd.DataFrame:
 def _write_images(truth: pd.DataFrame, detected: pd.DataFrame, folder: Path) -> None:
     """Write both tables as one file an image, under numbers: names may hold anything."""
     by_image = "image" in truth.columns and "image" in detected.columns
+    if by_image:
+        truth, detected = (
+            table.assign(image=table["image"].fillna("").map(str))
+            for table in (truth, detected)
+        )
     names = [""]
     if by_image and len(truth) + len(detected):
-        sets = [set(table["image"].astype(str)) for table in (truth, detected)]
+        sets = [set(table["image"]) for table in (truth, detected)]
         if sets[0] and sets[1] and not sets[0] & sets[1]:
             raise ProgramError(
                 f"no image is in both tables: one has {min(sets[0])!r}, the other "
@@ -339,5 +350,5 @@ def _write_images(truth: pd.DataFrame, detected: pd.DataFrame, folder: Path) -> 
         (folder / kind).mkdir()
         kept = [n for n in ("frame", "channel", "z", "y", "x") if n in table.columns]
         for number, name in enumerate(names):
-            rows = table[table["image"].astype(str) == name] if by_image else table
+            rows = table[table["image"] == name] if by_image else table
             rows[kept].to_csv(folder / kind / f"{number:06d}.csv", index=False)

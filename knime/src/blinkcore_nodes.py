@@ -58,7 +58,8 @@ def _paths(table: knext.Table, column: str) -> "tuple[list[str], int]":
 
     values = table[column].to_pandas()[column]
     kept = [v for v in values if v is not None and v is not pd.NA and not _is_nan(v)]
-    return [_local_path(v) for v in kept], len(values) - len(kept)
+    local = [path for path in map(_local_path, kept) if path.strip()]
+    return local, len(values) - len(local)
 
 
 def _is_nan(value) -> bool:
@@ -212,7 +213,7 @@ class SpotDetection:
             return None  # KNIME knows that it canceled
         except (cli.ProgramError, ValueError) as error:
             _raise_for_user(error)
-        _warn(context, n_missing, found.failed, len(paths))
+        _warn(context, n_missing, found.failed, found.n_inputs)
         return knext.Table.from_pandas(found.spots), knext.view_html(_page(found))
 
 

@@ -75,7 +75,10 @@ class Report:
 
     def end(self, code: int, error: str | None) -> NoReturn:
         """Write the status and end with an exit code."""
-        if self.status is not None:
+        if self.status is not None and not is_status(self.status):
+            self._say(f"Error: --status {self.status} is a file of another kind")
+            code = code or WRONG_USAGE
+        elif self.status is not None:
             try:
                 self._write_status(code, error)
             except OSError as problem:
@@ -167,6 +170,17 @@ class Report:
         if self.bar is not None:
             sys.stderr.write("\r\x1b[K")
         typer.echo(text, err=True)
+
+
+def is_status(path: Path) -> bool:
+    """Whether a status may be written there: nothing is, or an older run's status."""
+    if not path.is_file():
+        return True
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "ok" in content
 
 
 class _ToReport(logging.Handler):

@@ -62,7 +62,8 @@ def ordered(spots: pd.DataFrame) -> pd.DataFrame:
             _check_whole(spots[name])
     table: pd.DataFrame = spots[known + others].astype(types)
     if "image" in known:
-        table["image"] = pd.Series(list(table["image"]), dtype=str, index=table.index)
+        names = ["" if pd.isna(name) else str(name) for name in table["image"]]
+        table["image"] = pd.Series(names, dtype=str, index=table.index)
     return table
 
 

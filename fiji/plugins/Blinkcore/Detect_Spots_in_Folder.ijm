@@ -32,6 +32,8 @@ File.saveString(arguments, folder + "arguments.txt");
 showStatus("blinkcore: looking for spots ...");
 answer = exec(command, "@" + folder + "arguments.txt");
 if (!File.exists(folder + "status.json")) {
+	ok = File.delete(folder + "arguments.txt");
+	ok = File.delete(folder);
 	if (answer == "" || startsWith(answer, "Cannot run program"))
 		answer = "the program '" + command + "' was not found. Install it with 'pip install blinkcore' "
 			+ "and set its path in Plugins > Blinkcore > Blinkcore Settings.";

@@ -17,6 +17,22 @@ for (i = 0; i < ids.length; i++) {
 	selectImage(i + 1);
 	ids[i] = getImageID();
 }
+// Everything is looked at before anything is written.
+suffixes = newArray(".roi", ".tif");
+names = newArray(ids.length);
+for (i = 0; i < ids.length; i++) {
+	selectImage(ids[i]);
+	names[i] = "";
+	if (selectionType() != 10) continue;
+	names[i] = replace(File.getNameWithoutExtension(replace(getTitle(), "/", "_")), "\\\\", "_");
+	for (k = 0; k < i; k++) {
+		if (names[k] == names[i]) exit("blinkcore: two images are called " + names[i] + "; rename one.");
+	}
+	for (k = 0; k < 2; k++) {
+		path = folder + names[i] + suffixes[k];
+		if (File.exists(path)) exit("blinkcore: " + path + " is there already; choose another folder.");
+	}
+}
 wasBatch = is("Batch Mode");
 if (!wasBatch) setBatchMode(true);
 written = 0;
@@ -26,12 +42,7 @@ for (i = 0; i < ids.length; i++) {
 		print("blinkcore: " + getTitle() + " has no point selection and is left out");
 		continue;
 	}
-	name = File.getNameWithoutExtension(getTitle());
-	suffixes = newArray(".roi", ".tif");
-	for (k = 0; k < 2; k++) {
-		path = folder + name + suffixes[k];
-		if (File.exists(path)) exit("blinkcore: " + path + " is there already; choose another folder.");
-	}
+	name = names[i];
 	saveAs("Selection", folder + name + ".roi");
 	// A copy: the image itself keeps its file and its unsaved changes.
 	run("Select None");

@@ -16,7 +16,7 @@ import typer
 
 from blinkcore.cli import data, models, predict, score, train
 from blinkcore.cli.app import app
-from blinkcore.console import WRONG_USAGE, Report
+from blinkcore.console import WRONG_USAGE, Report, is_status
 from blinkcore.files import one_line
 
 __all__ = ["app", "data", "main", "models", "predict", "score", "train"]
@@ -31,6 +31,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] = _from_file(sys.argv[1:])
     status = _status_of(arguments)
+    if status is not None and not is_status(status):
+        status = None  # a file of the user's, named by mistake: Typer will say more
     if status is not None:
         # Of an older run: it must not be taken for this one's.
         with suppress(OSError):

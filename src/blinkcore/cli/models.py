@@ -129,19 +129,32 @@ def _scene() -> Any:
     ).image
 
 
-def _image_of(spots: Any) -> Path | None:
-    """Give the image that a table of one image names, if it is there to be read."""
+def _axes_beside(source: Path) -> str | None:
+    """Give the axes that the run was told that made a table, as its sidecar says."""
     from blinkcore import io
 
-    names = set(spots["image"]) if "image" in spots.columns else set()
-    path = Path(names.pop()) if len(names) == 1 else None
-    if path is None:
+    sidecar = io.read_sidecar(source.with_suffix(".json"))
+    axes = sidecar.get("options", {}).get("axes") if sidecar else None
+    return str(axes) if axes else None
+
+
+def _image_of(spots: Any, axes: str | None, size: Any) -> tuple[Path, Any] | None:
+    """Give the image that a table of one image names, if it is there and has its spots."""
+    from blinkcore import io
+
+    names = set(spots["image"]) - {""} if "image" in spots.columns else set()
+    if len(names) != 1:
         return None
+    path = Path(names.pop())
     try:
-        io.read_image(path)
+        image = io.read_image(path, axes=axes, pixel_size=size)
     except (OSError, ValueError):
         return None
-    return path
+    fits = all(
+        name not in spots.columns or (spots[name] <= image.size(axis) - 0.5).all()
+        for axis, name in (("T", "frame"), ("C", "channel"), ("Z", "z"))
+    )
+    return (path, image) if fits else None
 
 
 @app.command()
@@ -180,15 +193,14 @@ def convert(
         from blinkcore import io
 
         size, sizes = parse_pixel_size(pixel_size), None
+        axes = axes.upper() if axes else _axes_beside(source)
         if image is not None:
-            about = io.read_image(
-                image, axes=axes.upper() if axes else None, pixel_size=size
-            )
+            about = io.read_image(image, axes=axes, pixel_size=size)
             size, sizes = about.pixel_size, {a: about.size(a) for a in "TCZYX"}
         spots = io.read_labels(source, unit=unit, pixel_size=size, sizes=sizes)
-        if image is None and (named := _image_of(spots)) is not None:
-            image, about = named, io.read_image(named)
-            size = size or about.pixel_size
+        if image is None and (named := _image_of(spots, axes, size)) is not None:
+            image, about = named
+            size = about.pixel_size
             sizes = {a: about.size(a) for a in "TCZYX"}
         lost = io.write_spots(spots, output, image=image, sizes=sizes, pixel_size=size)
         said = f"; it cannot hold {', '.join(lost)}" if lost else ""

@@ -275,6 +275,9 @@ def write_spots(
     extra = set() if held is None else set(spots.columns) - held - {"image"}
     # Positions in µm follow from those in px, and nothing tells the first place apart.
     lost = [n for n in spots.columns if n in extra and not n.endswith("_um")]
+    whole_planes = (*imagej.SUFFIXES, ".geojson")
+    if kind in whole_planes and "z" in spots and (spots["z"] % 1 != 0).any():
+        lost.append("z between planes")
     return [n for n in lost if n not in _PLACE or (spots[n] != 0).any()]
 
 

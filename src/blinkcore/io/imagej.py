@@ -181,6 +181,11 @@ def _positions(
     for axis, name in _AXES.items():
         if name in spots.columns:
             at = np.rint(spots[name].to_numpy(float)).astype(np.int64)
+            if sizes is not None and at.max(initial=0) >= sizes.get(axis, 1):
+                raise ValueError(
+                    f"a spot has {name} {at.max()}, and the image only "
+                    f"{sizes.get(axis, 1)} (from 0): is it the image of these spots?"
+                )
             length = (sizes or {}).get(axis, int(at.max(initial=0)) + 1)
             index += step * at
             step *= length

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Any
 
 from blinkcore.files import whole_file
 from blinkcore.io import imagej, trackmate
-from blinkcore.spots import check_spots, ordered
+from blinkcore.spots import COLUMNS, check_spots, ordered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,13 +144,20 @@ def _positions(
         ours = _NAPARI.get(len(axes))
         if ours is None:
             raise ValueError(f"{path} has {len(axes)} axes, 2 to 5 can be read")
+        named = [n for n in ("frame", "channel", "z") if n in names]
+        if len(named) + 2 == len(axes):
+            ours = (*named, "y", "x")
+            table = table.drop(columns=named)
+        table = table.drop(columns="index", errors="ignore")
         return table.rename(columns=dict(zip(axes, ours, strict=True))), "px"
     if {"X", "Y"} <= set(names):  # Fiji
         numbers = table.copy()
         for name in {"X", "Y", "Ch", "Slice", "Frame"} & set(names):
             numbers[name] = _column(table, name, path)
         return imagej.from_results(numbers), ""
-    renamed = table.set_axis([_OTHER_NAMES.get(n, n) for n in lower], axis=1)
+    known = [_OTHER_NAMES.get(n, n) for n in lower]
+    kept = [k if k in COLUMNS else n for n, k in zip(names, known, strict=True)]
+    renamed = table.set_axis(kept, axis=1)
     if not {"y", "x"} <= set(renamed.columns):
         found = ", ".join(names) or "none"
         raise ValueError(
@@ -162,12 +170,15 @@ def _positions(
 
 
 def _numbers(spots: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Keep the columns of the spots table, as numbers."""
-    from blinkcore.spots import COLUMNS
+    """Turn the columns of the spots table into numbers; others stay as they are."""
+    import pandas as pd
 
-    kept = [name for name in spots.columns if name in COLUMNS]
-    numbers = spots[kept].copy()
-    for name in kept:
+    numbers = spots.copy()
+    for name in spots.columns:
+        if name not in COLUMNS:
+            with suppress(ValueError):
+                numbers[name] = pd.to_numeric(spots[name])
+            continue
         if COLUMNS[name] == "str":
             continue
         # A measurement may be missing, a place may not.
@@ -199,6 +210,9 @@ def write_napari(spots: pd.DataFrame, path: Path) -> None:
     others = [n for n in ("probability", "localization_error") if n in spots.columns]
     table = spots[axes + others].rename(columns=names)
     table.insert(0, "index", range(len(table)))
+    # Three or four axes may mean anything: features say what.
+    for name in axes[:-2] if tuple(axes) != _NAPARI[len(axes)] else ():
+        table[name] = spots[name].to_numpy()
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 

@@ -184,9 +184,11 @@ def _add_spots(model: ET.Element, spots: pd.DataFrame, scale: PixelSize) -> None
         for row in rows.to_dict("records"):
             sigma = row.get("sigma", np.nan)
             sigma = sigma if np.isfinite(sigma) else 1.5 / np.sqrt(2)
+            quality = row.get("probability", 1.0)
+            quality = quality if np.isfinite(quality) else 0.0  # a person's own
             _add(
                 parent, "Spot", ID=number, name=f"ID{number}",
-                QUALITY=float(row.get("probability", 1.0)),
+                QUALITY=float(quality),
                 POSITION_X=row["x"] * scale.x, POSITION_Y=row["y"] * scale.y,
                 POSITION_Z=row.get("z", 0.0) * (scale.z or 1.0),
                 POSITION_T=float(frame), FRAME=frame,

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from blinkcore import io
-from blinkcore.spots import COLUMNS, ordered
+from blinkcore.spots import COLUMNS, check_spots, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,12 +118,15 @@ def spots_table(
             spots[name] = spots[name].round()
     table = pd.DataFrame({} if features is None else dict(features))
     for name in table.columns:
-        if name in COLUMNS and table[name].notna().any():
+        known = name in COLUMNS and name not in spots.columns
+        # Places are those of the points, which may have been moved since.
+        if known and not name.endswith("_um") and table[name].notna().any():
             # A point that a person added belongs to no track.
+            missing = 0 if name in ("frame", "channel") else -1
             whole = COLUMNS[name] == "int64"
-            values = table[name].fillna(-1) if whole else table[name]
+            values = table[name].fillna(missing) if whole else table[name]
             spots[name] = values.to_numpy()
-    return ordered(spots)
+    return check_spots(ordered(spots), source="the layer")
 
 
 def get_reader(
