@@ -107,6 +107,17 @@ def test_an_unknown_suffix_is_refused(spots, tmp_path):
 # Each format by a second reader, so that two mistakes of ours cannot agree.
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
+def test_pandas_reads_our_tables(spots, tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    io.write_spots(spots, path)
+    if suffix == ".json":
+        table = pd.DataFrame(json.loads(path.read_text("utf-8"))["spots"])
+    else:
+        table = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
+    pd.testing.assert_frame_equal(table[spots.columns], spots, check_dtype=False)
+
+
 def test_roi_is_one_point_selection_with_places(spots, tmp_path):
     io.write_spots(spots, tmp_path / "a.zip", sizes=SIZES)
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
