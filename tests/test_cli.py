@@ -160,7 +160,11 @@ def test_an_interrupt_keeps_what_is_done_and_can_be_resumed(tmp_path, scene, num
         )
     command = [PROGRAM, "predict", str(tmp_path), "-o", str(tmp_path / "out"),
                "--skip-existing", "--progress", "json"]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True,
+        # A shell that put these tests into the background would have it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )  # fmt: skip
     for line in process.stderr:
         if '"result"' in line:
             process.send_signal(number)
