@@ -52,6 +52,19 @@ def examples():
 
 
 @pytest.fixture
+def images(tmp_path, examples):
+    """Two files of one name in two folders, one with spots and one without."""
+    import tifffile
+
+    cells = tifffile.imread(examples / "cells.tif")
+    paths = [tmp_path / "a b" / "x.tif", tmp_path / "c" / "x.tif"]
+    for path, pixels in zip(paths, (cells, np.full_like(cells, 100)), strict=True):
+        path.parent.mkdir()
+        tifffile.imwrite(path, pixels)
+    return [str(path) for path in paths]
+
+
+@pytest.fixture
 def shared():
     """Folder of real files beside the project."""
     if not SHARED.is_dir():

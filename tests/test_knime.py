@@ -29,17 +29,6 @@ def cli():
     return module
 
 
-@pytest.fixture
-def images(tmp_path, examples):
-    """Two files of one name in two folders, one with spots and one without."""
-    cells = tifffile.imread(examples / "cells.tif")
-    paths = [tmp_path / "a b" / "x.tif", tmp_path / "c" / "x.tif"]
-    for path, pixels in zip(paths, (cells, np.full_like(cells, 100)), strict=True):
-        path.parent.mkdir()
-        tifffile.imwrite(path, pixels)
-    return [str(path) for path in paths]
-
-
 def promised(cli, table, *, measured=False):
     kinds = cli.columns(measured=measured)
     assert list(table.columns) == list(kinds)

@@ -303,17 +303,6 @@ def paths(table):
 
 
 @pytest.fixture
-def images(tmp_path, examples):
-    """Two files of one name in two folders, one with spots and one without."""
-    cells = tifffile.imread(examples / "cells.tif")
-    files = [tmp_path / "a b" / "x.tif", tmp_path / "c" / "x.tif"]
-    for path, pixels in zip(files, (cells, np.full_like(cells, 100)), strict=True):
-        path.parent.mkdir()
-        tifffile.imwrite(path, pixels)
-    return [str(path) for path in files]
-
-
-@pytest.fixture
 def new(backend, tmp_path):
     ports = {
         "spot_detection": ["Input Images # 0", "Model"],
