@@ -120,29 +120,30 @@ def predict(
             if event["event"] == "progress":
                 progress(event["done"] / event["total"], str(event["item"]))
 
+        def search(name: str, group: Sequence[str], overlay: Path | None) -> Path:
+            listed = folder / f"{name}.txt"
+            listed.write_text("\n".join(group) + "\n", encoding="utf-8")
+            status = folder / f"{name}.status.json"
+            places = {"--list": listed, "--output": folder / f"{name}.csv",
+                      "--status": status, "--overlay": overlay}  # fmt: skip
+            said = tell if overlay is None else None
+            run(["predict", *_words(places | options)], status, said, is_canceled)
+            return status
+
         # All in one run, so that the program knows what belongs together; then the first
         # ones again, for their pictures.
         n_inputs = 0
         drawn = folder / "pictures"
-        for group, overlay in ((paths, None), (paths[:n_pictures], drawn)):
-            if not group:
-                continue
-            name = "all" if overlay is None else "first"
-            table, status = folder / f"{name}.csv", folder / f"{name}.status.json"
-            listed = folder / f"{name}.txt"
-            listed.write_text("\n".join(group) + "\n", encoding="utf-8")
-            places = {"--list": listed, "--output": table, "--status": status}
-            words = _words({**places, **options, "--overlay": overlay})
-            run(["predict", *words], status, tell if not overlay else None, is_canceled)
-            if overlay is not None:
-                break
-            content = json.loads(status.read_text("utf-8"))
+        if paths:
+            content = json.loads(search("all", paths, None).read_text("utf-8"))
             if content["error"] and not content["failed"]:
                 raise ProgramError(content["error"])  # of no image: a full disk, say
             failed = [_located(f["image"], f["message"]) for f in content["failed"]]
             n_inputs = content["images"]["total"]
-            if table.exists():
-                parts.append(_read(table))
+            if (folder / "all.csv").exists():
+                parts.append(_read(folder / "all.csv"))
+        if paths[:n_pictures]:
+            search("first", paths[:n_pictures], drawn)
         files = sorted(drawn.glob("**/*.overlay.png"))[:n_pictures]
         pictures = [path.read_bytes() for path in files]
     spots = _schema(parts, measured=radius is not None)

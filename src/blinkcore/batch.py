@@ -310,9 +310,8 @@ def _one(
 
 
 def _write(spots: pd.DataFrame, image: Image, path: Path, source: Path) -> list[str]:
-    sizes = {axis: image.size(axis) for axis in "TCZYX"}
     return io.write_spots(
-        spots, path, image=source, sizes=sizes, pixel_size=image.pixel_size
+        spots, path, image=source, sizes=image.sizes, pixel_size=image.pixel_size
     )
 
 

@@ -84,6 +84,11 @@ class Image:
         """Length of an axis, 1 if the image has none of it."""
         return self.data.shape[self.axes.index(axis)] if axis in self.axes else 1
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Length of each axis out of `TCZYX`, 1 where the image has none of it."""
+        return {axis: self.size(axis) for axis in AXES}
+
     def n_planes(self, channel: int | None = None) -> int:
         """Count the planes that `planes` walks through."""
         n_channels = self.size("C") if channel is None else 1

@@ -196,12 +196,12 @@ def convert(
         axes = axes.upper() if axes else _axes_beside(source)
         if image is not None:
             about = io.read_image(image, axes=axes, pixel_size=size)
-            size, sizes = about.pixel_size, {a: about.size(a) for a in "TCZYX"}
+            size, sizes = about.pixel_size, about.sizes
         spots = io.read_labels(source, unit=unit, pixel_size=size, sizes=sizes)
         if image is None and (named := _image_of(spots, axes, size)) is not None:
             image, about = named
             size = about.pixel_size
-            sizes = {a: about.size(a) for a in "TCZYX"}
+            sizes = about.sizes
         lost = io.write_spots(spots, output, image=image, sizes=sizes, pixel_size=size)
         said = f"; it cannot hold {', '.join(lost)}" if lost else ""
         typer.echo(f"Wrote {output}: {len(spots)} spots{said}", err=True)

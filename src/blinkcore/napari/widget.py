@@ -130,7 +130,7 @@ class SpotDetection(Container[Any]):
         self.start.text = "Find spots"
 
     def _show(self, spots: pd.DataFrame, layer: ImageLayer, axes: str) -> None:
-        shape = tuple((layer.data[0] if layer.multiscale else layer.data).shape)
+        shape = tuple(_pixels_of(layer).shape)
         points, options = points_layer(spots, f"{layer.name} spots", axes, shape)
         placement = {name: getattr(layer, name) for name in _PLACEMENT}
         shown = self._viewer.add_points(points, ndim=layer.ndim, **options, **placement)
@@ -154,6 +154,10 @@ class SpotDetection(Container[Any]):
         self.n_shown.value = f"{sure.sum()} of {len(sure)} shown"
 
 
+def _pixels_of(layer: ImageLayer) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
+
+
 def _image_of(layer: ImageLayer, axes: str) -> tuple[Image, str]:
     """Give the pixels of a layer as an image, and the layer's own axes."""
     if layer.rgb:
@@ -161,7 +165,7 @@ def _image_of(layer: ImageLayer, axes: str) -> tuple[Image, str]:
             f"{layer.name} is a colour picture; split its channels first (right click "
             "on the layer: Split RGB)"
         )
-    pixels = layer.data[0] if layer.multiscale else layer.data
+    pixels = _pixels_of(layer)
     check_axes(axes, pixels.shape)
     letters = axes_in_order(axes)
     return Image(pixels.transpose([axes.index(a) for a in letters]), letters), axes
