@@ -130,36 +130,40 @@ def cell(result):
     return f"{result[0]:.3f} / {result[1]:.3f} / {result[2]:.2f}"
 
 
-def localization(models):
-    """RMSE of isolated spots beside the Cramér-Rao bound (Mortensen et al. 2010, eq. 5).
+def isolated_scenes(snr):
+    """Scenes of few equal spots, and the bound of the error of their y and of their x (px).
 
-    The bound is for a known width and background and holds for each coordinate.
+    The bound (Mortensen et al. 2010, eq. 5) is for a known width and background.
     """
-    rows = []
     background, sigma = 100.0, 1.3
+    ranges = replace(
+        GENERAL,
+        **NOTHING
+        | {
+            "sigma": (sigma, sigma * 1.0001),
+            "snr": (snr, snr * 1.0001),
+            "density": (2e-4, 2.0001e-4),
+            "intensity_spread": (0.0, 1e-9),
+            "background": (background, background * 1.0001),
+        },
+    )
+    scenes = [
+        simulate((SIDE, SIDE), np.random.default_rng([SEED, 3, snr, i]), ranges=ranges)
+        for i in range(40)
+    ]
+    root = (snr + np.sqrt(snr**2 + 4 * background)) / 2
+    photons = (root**2 - background) * 2 * np.pi * sigma**2
+    return scenes, float(photons), float(cramer_rao(photons, background, sigma))
+
+
+def localization(models):
+    """RMSE of isolated spots beside the Cramér-Rao bound."""
+    rows = []
     for snr in (4, 7, 12, 20):
-        ranges = replace(
-            GENERAL,
-            **NOTHING
-            | {
-                "sigma": (sigma, sigma * 1.0001),
-                "snr": (snr, snr * 1.0001),
-                "density": (2e-4, 2.0001e-4),
-                "intensity_spread": (0.0, 1e-9),
-                "background": (background, background * 1.0001),
-            },
-        )
-        test = [
-            simulate(
-                (SIDE, SIDE), np.random.default_rng([SEED, 3, snr, i]), ranges=ranges
-            )
-            for i in range(40)
-        ]
-        root = (snr + np.sqrt(snr**2 + 4 * background)) / 2
-        photons = (root**2 - background) * 2 * np.pi * sigma**2
-        bound = float(cramer_rao(photons, background, sigma))
-        found = [f"{isolated_rmse(test, model):.3f}" for model in models]
-        rows.append([snr, f"{photons:.0f}", f"{bound:.3f}", *found])
+        test, photons, bound = isolated_scenes(snr)
+        found = [isolated_rmse(test, model) for model in models]
+        cells = [f"{rmse:.3f} ({rmse / bound:.2f} x)" for rmse in found]
+        rows.append([snr, f"{photons:.0f}", f"{bound:.3f}", *cells])
     print("RMSE of isolated spots for each coordinate, px:\n")
     table(["SNR", "photons", "Cramér–Rao", *(m.name for m in models)], rows)
 

@@ -17,6 +17,7 @@ import torch
 from detnet import DetNet, dice_loss, mask_of, spots_of
 from log_detector import log_maxima
 
+import blinkcore.train
 from blinkcore.dataset import Dataset
 from blinkcore.evaluate import evaluate
 from blinkcore.model import load_model
@@ -124,18 +125,26 @@ class Ours:
             tuple(replace(s, part=part) for part, samples in parts for s in samples)
         ).save(data)
         config = replace(self.config, data=str(data), validate_every=10**9)
-        # How long a step and how long a validation takes, once all is warm.
-        took = []
-        for steps in (1, 3, 13):
-            started = spent()
-            train(replace(config, steps=steps), folder / "try.pt", workers=0)
-            took.append(spent() - started)
-        per_step = (took[2] - took[1]) / 10
-        fixed = max(took[1] - 3 * per_step, 0.0)
-        steps = max(20, int((seconds - 2 * fixed) / per_step))
+        per_step, validation = self.pace(config, folder)
+        steps = max(20, int((seconds - 2 * validation) / per_step))
         config = replace(config, steps=steps, validate_every=-(-steps // 2))
         train(config, folder / f"{self.name}.pt", workers=0)
         self.model = load_model(folder / f"{self.name}.pt", device="cpu")
+
+    def pace(self, config, folder):
+        """Seconds of a step, once all is warm, and of a validation."""
+        starts = []
+        step = blinkcore.train._step
+
+        def timed(*arguments):
+            starts.append(spent())
+            return step(*arguments)
+
+        blinkcore.train._step = timed
+        train(replace(config, steps=12), folder / "try.pt", workers=0)
+        blinkcore.train._step = step
+        per_step = float(np.median(np.diff(starts)[2:]))
+        return per_step, spent() - starts[-1] - per_step
 
     def find(self, image):
         threshold = self.model.metadata.threshold

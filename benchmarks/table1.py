@@ -52,6 +52,7 @@ def detectors(kind):
              start="general", learning_rate=5e-4),
         Detnet(),
         *([Spotiflow()] if find_spec("spotiflow") else []),
+        Ours("deepblink, 16 filters", "deepblink", {"filters": [16] * 3}, crop=128),
         paper,
         *([Piscis()] if find_spec("piscis") else []),
     ]  # fmt: skip

@@ -9,6 +9,7 @@
 
 #include "decode.hpp"
 #include "match.hpp"
+#include "refine.hpp"
 
 namespace py = pybind11;
 
@@ -133,6 +134,25 @@ py::array count_matches(const DoubleArray& truth, const DoubleArray& detected,
     return to_numpy<std::int64_t>(std::move(counts));
 }
 
+py::array refine(const FloatArray& image, const DoubleArray& points, std::size_t radius,
+                 double sigma) {
+    if (image.ndim() != 2)
+        throw py::value_error("image must have shape (height, width), got " + shape_of(image));
+    if (points.ndim() != 2 || points.shape(1) != 2)
+        throw py::value_error("points must have shape (n, 2), got " + shape_of(points));
+    if (!(sigma > 0.0) || radius == 0)
+        throw py::value_error("radius and sigma must be positive, got " + std::to_string(radius) +
+                              " and " + std::to_string(sigma));
+    std::vector<blinkcore::Fit> fits;
+    {
+        py::gil_scoped_release release;
+        fits = blinkcore::refine(image.data(), static_cast<std::size_t>(image.shape(0)),
+                                 static_cast<std::size_t>(image.shape(1)), points.data(),
+                                 static_cast<std::size_t>(points.shape(0)), {radius, sigma});
+    }
+    return to_numpy<double>(std::move(fits));
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -144,4 +164,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
           "Optimal pairs (k, 2) of two point sets.");
     m.def("count_matches", &count_matches, py::arg("truth"), py::arg("detected"), py::kw_only(),
           py::arg("cutoffs"), "Number of optimal pairs at each cutoff.");
+    m.def("refine", &refine, py::arg("image"), py::arg("points"), py::kw_only(), py::arg("radius"),
+          py::arg("sigma"), "Gaussians (n, 4): y, x, their error, sigma; NaN where none fits.");
 }

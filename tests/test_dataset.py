@@ -192,33 +192,6 @@ def test_other_files_are_no_data_sets(tmp_path):
             dataset.load_dataset(tmp_path / name)
 
 
-# Mistakes in labels.
-
-
-def test_good_labels_have_no_problems(scene):
-    result = dataset.check(sample(scene.image, scene.points))
-    assert result.problems == []
-    assert result.snr > 3
-
-
-def test_exchanged_axes_are_seen(scene):
-    result = dataset.check(sample(scene.image, scene.points[:, ::-1]))
-    assert result.swapped
-    assert "x and y exchanged" in " ".join(result.problems)
-
-
-def test_a_shift_of_half_a_pixel_is_seen(scene):
-    result = dataset.check(sample(scene.image, scene.points + 0.5))
-    assert result.shift_y == pytest.approx(0.5, abs=0.15)
-    assert "another origin" in " ".join(result.problems)
-
-
-def test_strays_and_duplicates_are_counted(scene):
-    points = np.concatenate([scene.points, scene.points[:3] + 0.1, [(-5, 3), (9, 999)]])
-    result = dataset.check(sample(scene.image, points))
-    assert (result.n_outside, result.n_duplicates) == (2, 3)
-
-
 # The commands.
 
 

@@ -23,3 +23,10 @@ def match(truth: ArrayLike, detected: ArrayLike, *, cutoff: float) -> IndexArray
 def count_matches(
     truth: ArrayLike, detected: ArrayLike, *, cutoffs: ArrayLike
 ) -> IndexArray: ...
+def refine(
+    image: NDArray[np.float32],
+    points: NDArray[np.float64],
+    *,
+    radius: int,
+    sigma: float,
+) -> NDArray[np.float64]: ...

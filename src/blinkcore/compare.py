@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from blinkcore import dataset, io
+from blinkcore.check import check_sample
 from blinkcore.evaluate import CUTOFF, CUTOFFS, evaluate, f1_curve, match
 from blinkcore.files import whole_file
 from blinkcore.model import Model, load_model
@@ -299,7 +300,7 @@ def _about(case: Case) -> dict[str, float]:
         return {}
     sample = dataset.Sample(case.image, case.points, "", case.name, case.source)
     return {
-        "snr": dataset.check(sample).snr,
+        "snr": check_sample(sample).snr,
         "density": 1000 * len(case.points) / case.image.size,
     }
 

@@ -15,7 +15,8 @@ from blinkcore.image import Image, PixelSize, in_order
 from blinkcore.measure import NAMES as MEASURED
 from blinkcore.measure import measure
 from blinkcore.model import DEFAULT, Model, load_model
-from blinkcore.normalize import Scaling, filled, normalized, plane_scaling
+from blinkcore.normalize import filled, normalized, plane_scaling
+from blinkcore.refine import refined
 from blinkcore.scale import (
     Blobs,
     check_factor,
@@ -212,7 +213,8 @@ def find_spots(
     """Find the spots in one plane.
 
     A tile is read with a margin of the model's receptive field and gives the spots of its
-    core; cores partition the plane. So the spots do not depend on the tiles.
+    core; cores partition the plane. So the spots do not depend on the tiles. Sharp ones are
+    refined by a fit, see `blinkcore.refine`.
 
     Parameters
     ----------
@@ -249,7 +251,8 @@ def find_spots(
     least = grid.uncalibrated(threshold, calibration)
     found = [np.empty((0, 4 if model.has_error else 3))]
     for core, window in _tiles(plane.shape, model, tile):
-        cells = model(_network_input(plane, window, scaling, metadata.stride))[0]
+        pixels = normalized(plane[window], scaling)
+        cells = model(filled(pixels, metadata.stride)[None, None])[0]
         spots = grid.decode(
             cells,
             cell_size=metadata.cell_size,
@@ -258,6 +261,8 @@ def find_spots(
             merge_distance=metadata.merge_distance,
         )
         spots[:, 2] = grid.calibrated(spots[:, 2], calibration)
+        if model.has_error:
+            spots = refined(pixels, spots)
         spots[:, :2] += [window[0].start, window[1].start]
         found.append(spots[_inside(spots, core, plane.shape)])
     spots = np.concatenate(found)
@@ -313,13 +318,6 @@ def _tiles(
                 slice(max(0, left - margin), min(core[1].stop + margin, width)),
             )
             yield core, window
-
-
-def _network_input(
-    plane: NDArray[Any], window: Window, scaling: Scaling, stride: int
-) -> NDArray[np.float32]:
-    """Normalize a window and fill it up to multiples of the stride with background."""
-    return filled(normalized(plane[window], scaling), stride)[None, None]
 
 
 def _inside(

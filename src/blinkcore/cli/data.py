@@ -22,7 +22,8 @@ from blinkcore.console import one_sentence
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from blinkcore.dataset import Check, Dataset
+    from blinkcore.check import Check
+    from blinkcore.dataset import Dataset
 
 dataset_app = typer.Typer(
     help="Make, inspect and extend labelled data sets.",
@@ -59,6 +60,7 @@ def create(
     """Pair images with labels by their names and split them into parts."""
     with one_sentence(debug):
         from blinkcore import dataset
+        from blinkcore.check import check_all
 
         if output.suffix != ".npz":
             raise ValueError(f"--output of a data set must end in .npz, got {output}")
@@ -84,9 +86,9 @@ def create(
             pixel_size=parse_pixel_size(pixel_size),
         )
         made.save(output)
-        checks = [dataset.check(s) for s in made.samples]
+        checks, whole = check_all(made.samples)
         _tell(made, checks, output)
-        for result in checks:
+        for result in (*checks, whole):
             for problem in result.problems:
                 typer.echo(f"Warning: {result.name}: {problem}", err=True)
 
@@ -98,10 +100,11 @@ def info(
 ) -> None:
     """Count images and spots, with density and SNR."""
     with one_sentence(debug):
-        from blinkcore import dataset
+        from blinkcore.check import check_all
+        from blinkcore.dataset import load_dataset
 
-        loaded = dataset.load_dataset(data)
-        _tell(loaded, [dataset.check(s) for s in loaded.samples], data)
+        loaded = load_dataset(data)
+        _tell(loaded, check_all(loaded.samples)[0], data)
 
 
 @dataset_app.command()
@@ -114,14 +117,14 @@ def check(
 ) -> None:
     """Look for mistakes in labels; ends with 1 if there seem to be any."""
     with one_sentence(debug):
-        from blinkcore import dataset
+        from blinkcore.check import check_all
+        from blinkcore.dataset import load_dataset
 
-        results = [dataset.check(s) for s in dataset.load_dataset(data).samples]
-        n_wrong = 0
-        for result in results:
+        results, whole = check_all(load_dataset(data).samples)
+        for result in (*results, whole):
             for problem in result.problems:
                 typer.echo(f"{result.name}: {problem}")
-            n_wrong += bool(result.problems)
+        n_wrong = sum(bool(result.problems) for result in results)
         if output is not None:
             import pandas as pd
 
@@ -130,7 +133,7 @@ def check(
             with whole_file(output) as temporary:
                 pd.DataFrame([vars(r) for r in results]).to_csv(temporary, index=False)
         typer.echo(f"{n_wrong} of {len(results)} samples should be looked at", err=True)
-        if n_wrong:
+        if n_wrong or whole.problems:
             raise typer.Exit(1)
 
 
@@ -229,7 +232,7 @@ def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
 
 
 def _tell(made: Dataset, checks: Sequence[Check], path: Path) -> None:
-    from blinkcore.dataset import summary
+    from blinkcore.check import summary
 
     row = "{:<7}{:>8}{:>9}{:>7}{:>8}{:>16}  {}"
     typer.echo(f"{path}")

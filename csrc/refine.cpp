@@ -1,0 +1,233 @@
+#include "refine.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+namespace blinkcore {
+namespace {
+
+constexpr std::size_t kSize = 7;
+constexpr int kMostSteps = 25;
+constexpr double kSmallStep = 3e-3;  // px; the next one would be far smaller
+constexpr std::size_t kAmplitude = 3, kY = 4, kX = 5, kLogSigma = 6;
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+/// Background in the window's first pixel, its slope in y and in x, the spot's amplitude, y, x
+/// and the logarithm of its sigma.
+using Parameters = std::array<double, kSize>;
+using Matrix = std::array<std::array<double, kSize>, kSize>;
+
+/// Pixels of a rectangle of the image.
+struct Window {
+    const float* image;
+    std::size_t n_cols, top, bottom, left, right;  // one past the last: bottom, right
+
+    std::size_t size() const { return (bottom - top) * (right - left); }
+};
+
+/// Sum of squared differences, and the normal equations of a Gauss-Newton step.
+struct Normal {
+    double square = 0.0;
+    Matrix a{};
+    Parameters b{};
+};
+
+// Along each axis five functions are enough, since model and derivatives are sums of products of
+// one of the rows and one of the columns: 1, the distance d from the window's first pixel, and
+// g = exp(-u^2 / 2), u g, u^2 g, where u is the distance from the spot in sigmas.
+enum : std::size_t { kOne, kD, kG, kUG, kUUG, kFunctions };
+using Functions = std::array<double, kFunctions>;
+using Gram = std::array<Functions, kFunctions>;
+
+/// The functions in the pixels of one axis.
+void tabulate(double centre, double sigma, std::size_t first, std::size_t last,
+              std::vector<Functions>& table) {
+    table.resize(last - first);
+    for (std::size_t i = 0; i < table.size(); ++i) {
+        const double u = (static_cast<double>(first + i) - centre) / sigma;
+        const double g = std::exp(-0.5 * u * u);
+        table[i] = {1.0, static_cast<double>(i), g, u * g, u * u * g};
+    }
+}
+
+/// Sums of products of the functions over the pixels of one axis.
+Gram products(const std::vector<Functions>& table) {
+    Gram sums{};
+    for (const Functions& f : table)
+        for (std::size_t i = 0; i < kFunctions; ++i)
+            for (std::size_t j = 0; j <= i; ++j) sums[i][j] += f[i] * f[j];
+    for (std::size_t i = 0; i < kFunctions; ++i)
+        for (std::size_t j = i + 1; j < kFunctions; ++j) sums[i][j] = sums[j][i];
+    return sums;
+}
+
+/// A function of rows times one of columns, times a factor.
+struct Term {
+    std::size_t parameter, row, col;
+    double factor;
+};
+
+class Gaussian {
+   public:
+    explicit Gaussian(const Window& window) : window_(window) {}
+
+    Normal normal(const Parameters& p) {
+        const double sigma = std::exp(p[kLogSigma]);
+        tabulate(p[kY], sigma, window_.top, window_.bottom, rows_);
+        tabulate(p[kX], sigma, window_.left, window_.right, cols_);
+        Gram image{};  // sums of the pixels times a function of rows and one of columns
+        double square = 0.0;
+        for (std::size_t r = 0; r < rows_.size(); ++r) {
+            const float* pixels = window_.image + (window_.top + r) * window_.n_cols + window_.left;
+            Functions sums{};
+            for (std::size_t c = 0; c < cols_.size(); ++c) {
+                const double pixel = static_cast<double>(pixels[c]);
+                square += pixel * pixel;
+                for (std::size_t j = 0; j < kFunctions; ++j) sums[j] += cols_[c][j] * pixel;
+            }
+            for (std::size_t i = 0; i < kFunctions; ++i)
+                for (std::size_t j = 0; j < kFunctions; ++j) image[i][j] += rows_[r][i] * sums[j];
+        }
+        const Gram rows = products(rows_);
+        const Gram cols = products(cols_);
+        // Derivatives of the model by its parameters.
+        const std::array<Term, kSize + 1> terms = {{{0, kOne, kOne, 1.0},
+                                                    {1, kD, kOne, 1.0},
+                                                    {2, kOne, kD, 1.0},
+                                                    {kAmplitude, kG, kG, 1.0},
+                                                    {kY, kUG, kG, p[kAmplitude] / sigma},
+                                                    {kX, kG, kUG, p[kAmplitude] / sigma},
+                                                    {kLogSigma, kUUG, kG, p[kAmplitude]},
+                                                    {kLogSigma, kG, kUUG, p[kAmplitude]}}};
+        Normal result;
+        Parameters seen{};  // each derivative times the image
+        for (const Term& one : terms) {
+            seen[one.parameter] += one.factor * image[one.row][one.col];
+            for (const Term& other : terms)
+                result.a[one.parameter][other.parameter] +=
+                    one.factor * other.factor * rows[one.row][other.row] * cols[one.col][other.col];
+        }
+        // The model is linear in the background and the amplitude.
+        constexpr std::array<std::size_t, 4> linear = {0, 1, 2, kAmplitude};
+        result.b = seen;
+        for (const std::size_t j : linear)
+            for (std::size_t i = 0; i < kSize; ++i) result.b[i] -= p[j] * result.a[i][j];
+        result.square = square;
+        for (const std::size_t j : linear) result.square -= p[j] * (seen[j] + result.b[j]);
+        return result;
+    }
+
+   private:
+    Window window_;
+    std::vector<Functions> rows_, cols_;
+};
+
+/// Solve a x = b for a positive definite matrix by Cholesky's decomposition.
+std::optional<Parameters> solve(Matrix a, Parameters b) {
+    for (std::size_t i = 0; i < kSize; ++i) {
+        for (std::size_t j = 0; j <= i; ++j) {
+            double sum = a[i][j];
+            for (std::size_t k = 0; k < j; ++k) sum -= a[i][k] * a[j][k];
+            if (i == j) {
+                if (!(sum > 0.0)) return std::nullopt;
+                a[i][i] = std::sqrt(sum);
+            } else {
+                a[i][j] = sum / a[j][j];
+            }
+        }
+    }
+    for (std::size_t i = 0; i < kSize; ++i) {
+        for (std::size_t k = 0; k < i; ++k) b[i] -= a[i][k] * b[k];
+        b[i] /= a[i][i];
+    }
+    for (std::size_t i = kSize; i-- > 0;) {
+        for (std::size_t k = i + 1; k < kSize; ++k) b[i] -= a[k][i] * b[k];
+        b[i] /= a[i][i];
+    }
+    return b;
+}
+
+/// Levenberg-Marquardt from `p`; nothing if it does not settle within the window.
+std::optional<Fit> fit(Gaussian& gaussian, Parameters p, const Window& window) {
+    double damping = 1e-3;
+    Normal now = gaussian.normal(p);
+    for (int step = 0; step < kMostSteps; ++step) {
+        Matrix damped = now.a;
+        for (std::size_t i = 0; i < kSize; ++i) damped[i][i] *= 1.0 + damping;
+        const auto change = solve(damped, now.b);
+        if (!change) return std::nullopt;
+        Parameters next = p;
+        for (std::size_t i = 0; i < kSize; ++i) next[i] += (*change)[i];
+        const double width = static_cast<double>(window.bottom - window.top);
+        if (!(next[kLogSigma] > std::log(0.3) && next[kLogSigma] < std::log(width)))
+            return std::nullopt;
+        const Normal then = gaussian.normal(next);
+        if (!(then.square <= now.square)) {
+            damping *= 10.0;
+            if (damping > 1e6) return std::nullopt;
+            continue;
+        }
+        p = next;
+        now = then;
+        damping *= 0.1;
+        const double moved = std::max({std::abs((*change)[kY]), std::abs((*change)[kX]),
+                                       std::abs((*change)[kLogSigma]) * std::exp(p[kLogSigma])});
+        if (moved < kSmallStep) {
+            if (!(p[kAmplitude] > 0.0)) return std::nullopt;
+            // Variance of a parameter: what is left over a pixel, times the inverse's diagonal.
+            const double left_over = now.square / static_cast<double>(window.size() - kSize);
+            double variance = 0.0;
+            for (const std::size_t axis : {kY, kX}) {
+                Parameters unit{};
+                unit[axis] = 1.0;
+                const auto column = solve(now.a, unit);
+                if (!column) return std::nullopt;
+                variance += 0.5 * left_over * (*column)[axis];
+            }
+            return Fit{p[kY], p[kX], std::sqrt(variance), std::exp(p[kLogSigma])};
+        }
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<Fit> refine(const float* image, std::size_t n_rows, std::size_t n_cols,
+                        const double* points, std::size_t n_points, const FitOptions& options) {
+    const Fit failed{kNaN, kNaN, kNaN, kNaN};
+    std::vector<Fit> fits(n_points, failed);
+    const auto nearest = [](double position, std::size_t n) {
+        const double most = static_cast<double>(n) - 1.0;
+        return static_cast<std::size_t>(std::clamp(std::round(position), 0.0, most));
+    };
+    for (std::size_t i = 0; i < n_points; ++i) {
+        const double y = points[2 * i];
+        const double x = points[2 * i + 1];
+        const std::size_t row = nearest(y, n_rows);
+        const std::size_t col = nearest(x, n_cols);
+        const std::size_t radius = options.radius;
+        const Window window{image,
+                            n_cols,
+                            row < radius ? 0 : row - radius,
+                            std::min(row + radius + 1, n_rows),
+                            col < radius ? 0 : col - radius,
+                            std::min(col + radius + 1, n_cols)};
+        if (window.size() < 3 * kSize) continue;
+        double lowest = std::numeric_limits<double>::infinity();
+        for (std::size_t r = window.top; r < window.bottom; ++r)
+            for (std::size_t c = window.left; c < window.right; ++c)
+                lowest = std::min(lowest, static_cast<double>(image[r * n_cols + c]));
+        const double peak = static_cast<double>(image[row * n_cols + col]);
+        if (!(peak > lowest)) continue;
+        Gaussian gaussian(window);
+        const auto found =
+            fit(gaussian, {lowest, 0.0, 0.0, peak - lowest, y, x, std::log(options.sigma)}, window);
+        if (found) fits[i] = *found;
+    }
+    return fits;
+}
+
+}  // namespace blinkcore

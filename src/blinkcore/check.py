@@ -1,0 +1,279 @@
+"""What may be wrong with labels: outside, twice, exchanged axes, another origin.
+
+Each sample is looked at alone, and all of them together: tiles with few labels may tell nothing
+by themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage, spatial
+
+from blinkcore.dataset import PARTS, inside
+from blinkcore.normalize import normalized, plane_scaling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from blinkcore.dataset import Dataset, Sample
+
+_DUPLICATE = 0.5  # px; nearer labels are one spot labelled twice
+_FEWEST, _CLEAR = 10, 4.0  # spots, and their contrast over noise, that tell a shift
+_MANY = 5  # labels, from which on it matters how many are on bright places
+TOGETHER = "all that look right alone, taken together"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What stands out in the labels of one sample, or of all of a data set.
+
+    Attributes
+    ----------
+    name : str
+        Of the sample, or `TOGETHER`.
+    n_spots : int
+        Labels.
+    snr : float
+        Median of the labels' local contrast over the noise; NaN without labels.
+    n_outside, n_duplicates, n_shared_cell : int
+        Labels outside the image, nearer than 0.5 px to another, and second ones in a
+        square of 4 px.
+    dark : float
+        Share of labels that stand on no maximum of the image.
+    shift_y, shift_x : float
+        Median distance in px from the clear labels to the centres of light around them,
+        0 where it could be chance.
+    swapped : bool
+        Whether the labels fit only with x and y exchanged.
+    """
+
+    name: str
+    n_spots: int
+    snr: float
+    n_outside: int
+    n_duplicates: int
+    n_shared_cell: int
+    dark: float
+    shift_y: float
+    shift_x: float
+    swapped: bool
+
+    @property
+    def problems(self) -> list[str]:
+        """Sentences for what should be looked at."""
+        said = []
+        if self.n_outside:
+            said.append(f"{self.n_outside} labels are outside the image")
+        if self.n_duplicates:
+            said.append(f"{self.n_duplicates} labels are nearer than 0.5 px to another")
+        if self.swapped:
+            said.append("the labels fit the bright places only with x and y exchanged")
+        elif self.n_spots >= _MANY and self.dark > 0.5:
+            said.append(f"{self.dark:.0%} of the labels are on no bright place")
+        shift = np.array([self.shift_y, self.shift_x])
+        if not self.swapped and np.abs(shift).max() > 0.3:
+            said.append(
+                f"the labels lie {self.shift_y:+.2f}, {self.shift_x:+.2f} px (y, x) from "
+                "the centres of the light: another origin of coordinates?"
+            )
+        return said
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What is counted and measured in samples, before it is judged."""
+
+    n_spots: int
+    n_outside: int
+    n_duplicates: int
+    n_shared_cell: int
+    contrast: NDArray[np.float64]  # (n,), of labels inside the image
+    bright: NDArray[np.bool_]  # (n,), whether these are on bright places
+    bright_flipped: NDArray[np.bool_]  # and those inside with x and y exchanged
+    moved: NDArray[np.float64]  # (m, 2), clear labels from the light around them, px
+
+
+def check_sample(sample: Sample) -> Check:
+    """Look for mistakes in the labels of a sample."""
+    return _judged(sample.name, _evidence(sample))
+
+
+def check_all(samples: Sequence[Sample]) -> tuple[list[Check], Check]:
+    """Look for mistakes in the labels of each sample, and of the other ones together."""
+    found = [_evidence(sample) for sample in samples]
+    each = [_judged(s.name, e) for s, e in zip(samples, found, strict=True)]
+    right = [e for e, c in zip(found, each, strict=True) if not c.problems]
+    return each, _judged(TOGETHER, _together(right))
+
+
+def _evidence(sample: Sample) -> _Evidence:
+    points, flipped = sample.points, sample.points[:, ::-1]
+    is_in = inside(points, sample.image.shape)
+    fits = inside(flipped, sample.image.shape)
+    pixels = normalized(sample.image, plane_scaling(sample.image, "noise"))
+    smooth = _smooth(pixels)
+    contrast = _contrast(smooth, points[is_in])
+    return _Evidence(
+        n_spots=len(points),
+        n_outside=int((~is_in).sum()),
+        n_duplicates=_n_near(points, _DUPLICATE),
+        n_shared_cell=len(points)
+        - len(np.unique(np.floor((points + 0.5) / 4), axis=0)),
+        contrast=contrast,
+        bright=_bright(smooth, points[is_in]),
+        bright_flipped=_bright(smooth, flipped[fits]),
+        moved=_moved(pixels, points[is_in][contrast > _CLEAR]),
+    )
+
+
+def _together(found: Sequence[_Evidence]) -> _Evidence:
+    """Sum the numbers and put the lists one after the other."""
+    no, none = np.empty(0, bool), np.empty((0, 2))
+    return _Evidence(
+        n_spots=sum(e.n_spots for e in found),
+        n_outside=sum(e.n_outside for e in found),
+        n_duplicates=sum(e.n_duplicates for e in found),
+        n_shared_cell=sum(e.n_shared_cell for e in found),
+        contrast=np.concatenate([np.empty(0), *(e.contrast for e in found)]),
+        bright=np.concatenate([no, *(e.bright for e in found)]),
+        bright_flipped=np.concatenate([no, *(e.bright_flipped for e in found)]),
+        moved=np.concatenate([none, *(e.moved for e in found)]),
+    )
+
+
+def _judged(name: str, found: _Evidence) -> Check:
+    here, there = _share(found.bright), _share(found.bright_flipped)
+    fits = len(found.bright_flipped) > 0.8 * found.n_spots
+    swapped = found.n_spots >= _MANY and fits and there > 0.5 and there > here + 0.3
+    shift = _shift(found.moved)
+    contrast = found.contrast
+    return Check(
+        name=name,
+        n_spots=found.n_spots,
+        snr=float(np.median(contrast)) if len(contrast) else float("nan"),
+        n_outside=found.n_outside,
+        n_duplicates=found.n_duplicates,
+        n_shared_cell=found.n_shared_cell,
+        dark=1.0 - here if len(found.bright) else 0.0,
+        shift_y=float(shift[0]),
+        shift_x=float(shift[1]),
+        swapped=swapped,
+    )
+
+
+def _share(bright: NDArray[np.bool_]) -> float:
+    return float(bright.mean()) if len(bright) else 0.0
+
+
+def _n_near(points: NDArray[np.float64], distance: float) -> int:
+    if len(points) < 2:
+        return 0
+    nearest, _ = spatial.cKDTree(points).query(points, k=2)
+    return int((nearest[:, 1] < distance).sum() // 2)
+
+
+def _smooth(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Smooth normalized pixels a little and take off the background."""
+    fine = ndimage.gaussian_filter(pixels, 1.0)
+    coarse = ndimage.gaussian_filter(pixels, 5.0)
+    difference: NDArray[np.float32] = fine - coarse
+    return difference
+
+
+def _contrast(
+    smooth: NDArray[np.float32], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Contrast over noise at each point, on the scale of the pixels themselves.
+
+    Smoothing by 1 px leaves 0.28 of the noise; a spot of the same width loses half.
+    """
+    at = np.rint(points).astype(int).T
+    return 2.0 * smooth[at[0], at[1]].astype(float) if len(points) else np.empty(0)
+
+
+def _bright(
+    smooth: NDArray[np.float32], points: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Whether points are within 1 px of a local maximum that rises from the noise."""
+    if len(points) == 0:
+        return np.empty(0, bool)
+    peaks = (smooth == ndimage.maximum_filter(smooth, 5)) & (smooth > 0.6)
+    near: NDArray[np.bool_] = ndimage.maximum_filter(peaks, 3)
+    at = np.rint(points).astype(int).T
+    bright: NDArray[np.bool_] = near[at[0], at[1]]
+    return bright
+
+
+def _moved(
+    pixels: NDArray[np.float32], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Distance (y, x) from points to the centres of light in 7 x 7 px."""
+    offsets = np.arange(-3, 4)
+    moved = []
+    for y, x in points:
+        row, col = round(y), round(x)
+        window = pixels[max(0, row - 3) : row + 4, max(0, col - 3) : col + 4]
+        if window.shape != (7, 7):
+            continue
+        light = np.clip(window - np.quantile(window, 0.5), 0, None)
+        total = light.sum()
+        if total > 0:
+            centre_y = row + (light.sum(axis=1) @ offsets) / total
+            centre_x = col + (light.sum(axis=0) @ offsets) / total
+            moved.append((y - centre_y, x - centre_x))
+    return np.array(moved, float).reshape(-1, 2)
+
+
+def _shift(moved: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median distance; 0 where it is less than five standard errors, or of few points."""
+    if len(moved) < _FEWEST:
+        return np.zeros(2)
+    middle: NDArray[np.float64] = np.median(moved, axis=0)
+    error = 1.25 * np.std(moved, axis=0) / np.sqrt(len(moved))
+    return np.where(np.abs(middle) > 5 * error, middle, 0.0)
+
+
+def summary(dataset: Dataset, checks: Sequence[Check]) -> list[dict[str, Any]]:
+    """Count what is in each part.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The samples.
+    checks : sequence of Check
+        Of each sample.
+
+    Returns
+    -------
+    list of dict
+        One a part: `part`, `images`, `samples`, `empty` samples, `spots`, `density`
+        (spots per 1000 px²), `snr` (10 %, 50 % and 90 % of the samples' medians).
+    """
+    rows = []
+    for part in PARTS:
+        both = zip(dataset.samples, checks, strict=True)
+        here = [(s, c) for s, c in both if s.part == part]
+        if not here:
+            continue
+        n = sum(c.n_spots for _, c in here)
+        area = sum(s.image.size for s, _ in here)
+        snr = [c.snr for _, c in here if np.isfinite(c.snr)]
+        rows.append(
+            {
+                "part": part,
+                "images": len({s.source for s, _ in here}),
+                "samples": len(here),
+                "empty": sum(c.n_spots == 0 for _, c in here),
+                "spots": n,
+                "density": 1000 * n / area,
+                "snr": [float(q) for q in np.quantile(snr, (0.1, 0.5, 0.9))]
+                if snr
+                else [],
+            }
+        )
+    return rows

@@ -1,0 +1,71 @@
+"""Mistakes in labels."""
+
+import numpy as np
+import pytest
+
+from blinkcore.check import check_all, check_sample
+from blinkcore.dataset import Sample
+
+
+def sample(image, points, name="a"):
+    return Sample(image, np.asarray(points, float).reshape(-1, 2), "train", name, name)
+
+
+def few_each(scene, change):
+    """The scene once for every four of its spots, labelled with these alone."""
+    return [
+        sample(scene.image, change(scene.points[first : first + 4]), str(first))
+        for first in range(0, len(scene.points), 4)
+    ]
+
+
+def test_good_labels_have_no_problems(scene):
+    result = check_sample(sample(scene.image, scene.points))
+    assert result.problems == []
+    assert result.snr > 3
+
+
+def test_exchanged_axes_are_seen(scene):
+    result = check_sample(sample(scene.image, scene.points[:, ::-1]))
+    assert result.swapped
+    assert "x and y exchanged" in " ".join(result.problems)
+
+
+def test_a_shift_of_half_a_pixel_is_seen(scene):
+    result = check_sample(sample(scene.image, scene.points + 0.5))
+    assert result.shift_y == pytest.approx(0.5, abs=0.15)
+    assert "another origin" in " ".join(result.problems)
+
+
+def test_strays_and_duplicates_are_counted(scene):
+    points = np.concatenate([scene.points, scene.points[:3] + 0.1, [(-5, 3), (9, 999)]])
+    result = check_sample(sample(scene.image, points))
+    assert (result.n_outside, result.n_duplicates) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda points: points + 0.5, "another origin"),
+        (lambda points: points[:, ::-1], "x and y exchanged"),
+        (lambda points: points + 12.0, "on no bright place"),
+    ],
+)
+def test_what_few_labels_do_not_tell_many_do(scene, change, says):
+    each, together = check_all(few_each(scene, change))
+    assert not any(says in problem for c in each for problem in c.problems)
+    assert says in " ".join(together.problems)
+
+
+def test_right_labels_are_right_together(scene):
+    each, together = check_all(few_each(scene, np.asarray))
+    assert together.problems == []
+    assert together.n_spots == sum(c.n_spots for c in each) == len(scene.points)
+
+
+def test_a_sample_with_a_problem_is_not_counted_again(scene):
+    samples = [sample(scene.image, scene.points + 0.5)]
+    each, together = check_all(samples)
+    assert each[0].problems
+    assert together.n_spots == 0
+    assert together.problems == []
