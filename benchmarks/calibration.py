@@ -14,7 +14,7 @@ from timing import machine, table
 
 from blinkcore import load_model
 from blinkcore.evaluate import match
-from blinkcore.fdr import keep_for_fdr
+from blinkcore.fdr import keep_for_fdr, real_count
 from blinkcore.predict import find_spots
 from blinkcore.simulate import simulate
 
@@ -54,6 +54,29 @@ def coverage(errors, distances):
     )  # fmt: skip
 
 
+def counts(model, probability, found):
+    """Does the interval of a count hold? At the model's threshold, by the number of spots."""
+    spread = model.metadata.count_spread
+    if spread is None:
+        return
+    counted = np.array([
+        (len(p), *real_count(p, spread), real)
+        for p, real in zip(probability, found, strict=True)
+    ])  # fmt: skip
+    rows = []
+    for low, high in ((1, 20), (20, 100), (100, 10**6), (1, 10**6)):
+        inside = (counted[:, 0] >= low) & (counted[:, 0] < high)
+        n, expected, least, most, real = counted[inside].T
+        held = (least <= real) & (real <= most)
+        name = "all" if (low, high) == (1, 10**6) else f"from {low}"
+        width = np.median((most - least) / 2 / expected)
+        rows.append([name, len(n), f"{expected.sum():.0f}", f"{real.sum():.0f}",
+                     f"{width:.0%}", f"{held.mean():.3f}"])  # fmt: skip
+    print("Number of real spots among those found, scene by scene:\n")
+    table(["spots in a scene", "scenes", "expected", "real", "half the interval, median",
+           "within (0.95)"], rows)  # fmt: skip
+
+
 def draw(path, said, true, found, truth):
     """Reliability diagram, and where in their pixel spots are found."""
     from matplotlib.figure import Figure
@@ -75,6 +98,7 @@ def main():
     model = load_model(*(sys.argv[1:2] or ["general"]), device="cpu")
     probability, real, n_truth = [], [], 0
     errors, distances, places = [], [], []
+    sure_ones, n_real = [], []
     for i in range(N):
         scene = simulate((256, 256), np.random.default_rng([SEED, i]))
         spots = find_spots(scene.image, model, threshold=LEAST)
@@ -87,6 +111,8 @@ def main():
         if model.has_error:
             errors.append(spots[sure, 3])
         n_truth += len(scene.points)
+        sure_ones.append(spots[spots[:, 2] > model.metadata.threshold])
+        n_real.append(matched(scene.points, sure_ones[-1])[0].sum())
     p, r = np.concatenate(probability), np.concatenate(real)
     rows, error, points = [], 0.0, []
     edges = np.array([LEAST, *np.arange(0.1, 1.0, 0.1), 1.0001])
@@ -107,6 +133,7 @@ def main():
         rows.append([fdr, len(found), f"{1 - found.mean():.3f}", f"{recall:.3f}"])
     print("Asked for a share of false spots, image by image:\n")
     table(["--fdr", "spots kept", "false", "recall"], rows)
+    counts(model, [s[:, 2] for s in sure_ones], n_real)
     distances, places = np.concatenate(distances), np.concatenate(places)
     if errors:
         coverage(np.concatenate(errors), distances)

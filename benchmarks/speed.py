@@ -52,7 +52,7 @@ def deepblink(filters: int) -> Model:
         path = Path(folder) / "m.pt"
         save_model(
             network,
-            _describe(network, config, 0, Validation((0.0, 1.0), 0.5, {})),
+            _describe(network, config, 0, Validation((0.0, 1.0), 0.5, None, {})),
             path,
         )
         return load_model(path, device="cpu")

@@ -4,8 +4,8 @@
 
 A pool of 30 unlabelled images of 512 x 512 px, as a lab has them: most of them like what
 `general` knows (beads), every fifth of a kind that it does badly on (the wide spots of
-`finetune.py`). 8 crops of 128 x 128 px are labelled, chosen by suggest or at random (three
-times); `general` goes on with them for 600 steps, as `blinkcore train --from general` does. Scored
+`finetune.py`). 8 crops of 128 x 128 px are labelled, chosen by suggest (trained on three times) or
+at random (three choices); `general` goes on with them for 600 steps, as `blinkcore train --from general` does. Scored
 on 20 images of the bad kind, and on 20 of the other.
 """
 
@@ -100,7 +100,9 @@ def main():
         number = int(crop.path.stem.removeprefix("image"))
         top, left = (int(p[1:]) for p in crop.name.split("-")[-2:])
         samples.append(labelled(pool[number], top, left, f"{number}-{crop.name}"))
-    rows.append(row("suggest", samples, trained(samples, valid, folder, 0)))
+    for seed in range(3):
+        model = trained(samples, valid, folder, seed)
+        rows.append(row(f"suggest, {seed}", samples, model))
     for seed in range(3):
         rng = np.random.default_rng([SEED, 999, seed])
         samples = [

@@ -68,6 +68,23 @@ def test_zero_spots_are_a_table_with_columns(general, folder, tmp_path):
     )
 
 
+def test_the_sidecar_has_the_interval_of_the_count(general, examples, tmp_path):
+    picture = examples / "cells.tif"
+    run([picture], Options(general, tmp_path / "out"))
+    run([picture], Options(general, tmp_path / "other", threshold=0.3))
+    (image,) = json.loads((tmp_path / "out" / "cells.json").read_text("utf-8"))[
+        "images"
+    ]
+    (other,) = json.loads((tmp_path / "other" / "cells.json").read_text("utf-8"))[
+        "images"
+    ]
+    spots = pd.read_csv(tmp_path / "out" / "cells.csv")
+    real = image["real_spots"]
+    assert real["expected"] == pytest.approx(spots["probability"].sum(), abs=0.1)
+    assert real["low"] < real["expected"] < real["high"] <= image["spots"] == len(spots)
+    assert "real_spots" not in other  # known for the model's own threshold only
+
+
 def test_the_sidecar_explains_the_result(general, folder, tmp_path):
     run([folder / "flat.tif"], Options(general, tmp_path / "out", threshold=0.25))
     content = json.loads((tmp_path / "out" / "flat.json").read_text("utf-8"))

@@ -301,15 +301,17 @@ def test_a_wrong_recipe_names_its_key(tmp_path):
 def test_calibration_learns_how_often_spots_are_real():
     from blinkcore.grid import calibrated
     from blinkcore.simulate import Scene
-    from blinkcore.train import _fit_calibration
+    from blinkcore.train import _fit_calibration, _real
 
     rng = np.random.default_rng(0)
-    scenes, found = [], []
+    found, real = [], []
     for _ in range(20):
         places = np.argwhere(np.ones((12, 12))) * 20.0
         said = rng.uniform(0.05, 0.95, len(places))
         truth = rng.random(len(places)) < calibrated(said, (0.8, 1.5))
         found.append(np.column_stack([places, said]))
-        scenes.append(Scene(np.zeros((4, 4), np.uint8), places[truth], 1.0, said))
-    a, b = _fit_calibration(scenes, found)
+        scene = Scene(np.zeros((4, 4), np.uint8), places[truth], 1.0, said)
+        real.append(_real(scene, found[-1]))
+        np.testing.assert_array_equal(real[-1], truth)
+    a, b = _fit_calibration(found, real)
     assert (a, b) == pytest.approx((0.8, 1.5), abs=0.2)

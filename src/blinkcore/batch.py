@@ -22,6 +22,7 @@ import pandas as pd
 
 import blinkcore
 from blinkcore import io, overlay
+from blinkcore.fdr import real_count
 from blinkcore.files import one_line, sentence, writable, write_json
 from blinkcore.io import tables, tiff
 from blinkcore.predict import choose_scale, predict, scale_warning
@@ -424,6 +425,11 @@ def _predict(
         "scale": scale,
         "spots": len(spots),
     }
+    spread = options.model.metadata.count_spread
+    if spread is not None and options.threshold is None and options.fdr is None:
+        probability = spots["probability"].to_numpy()
+        count = real_count(probability, spread)._asdict()
+        record["real_spots"] = {name: round(n, 1) for name, n in count.items()}
     return image, spots, record
 
 

@@ -1,4 +1,4 @@
-"""Choose spots by the share of false ones to expect: the false discovery rate.
+"""How many of some spots are real: the false discovery rate, and a count with an interval.
 
 Probabilities are close to calibrated (`benchmarks/calibration.py`), so the expected number
 of false spots among some is the sum of 1 - probability.
@@ -6,14 +6,33 @@ of false spots among some is the sum of 1 - probability.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 LEAST_PROBABILITY = 0.05  # below, there is next to nothing but noise
+COVERAGE = 0.95  # of the interval of a count
+# Spots of one image are right or wrong together: part of the spread grows with their number.
+_TOGETHER = 0.05
+
+
+class RealCount(NamedTuple):
+    """How many of some spots are real.
+
+    Attributes
+    ----------
+    expected, low, high : float
+        The sum of their probabilities, and the 95 % interval around it.
+    """
+
+    expected: float
+    low: float
+    high: float
 
 
 def check_fdr(fdr: float, threshold: float | None) -> None:
@@ -46,3 +65,57 @@ def keep_for_fdr(probability: NDArray[np.float64], fdr: float) -> NDArray[np.boo
         return np.zeros(len(probability), bool)
     kept: NDArray[np.bool_] = probability >= surest_first[n_kept - 1]
     return kept
+
+
+def real_count(probability: NDArray[np.float64], spread: float) -> RealCount:
+    """Count the real ones among spots, with the interval to expect.
+
+    Parameters
+    ----------
+    probability : ndarray of float64, shape (n,)
+        Of the spots found in one image with the threshold of the model.
+    spread : float
+        Of the model: half the interval in units of `_typical`, see `fit_spread`.
+
+    Returns
+    -------
+    RealCount
+        Between none and all of them.
+    """
+    expected, half = float(probability.sum()), spread * _typical(probability)
+    low, high = max(0.0, expected - half), min(float(len(probability)), expected + half)
+    return RealCount(expected, low, high)
+
+
+def fit_spread(scenes: Iterable[tuple[NDArray[np.float64], int]]) -> float | None:
+    """Fit the spread of a model's counts on labelled scenes (split conformal prediction).
+
+    Vovk et al. 2005 (doi:10.1007/b106715): the quantile of the deviations on scenes that the
+    model was not trained on holds for others of their kind.
+
+    Parameters
+    ----------
+    scenes : iterable of (ndarray of float64, shape (n,), int)
+        Probabilities of the spots found in a scene, and how many of them are real.
+
+    Returns
+    -------
+    float or None
+        None if there are too few scenes with spots for a quantile.
+    """
+    off = [
+        abs(real - float(probability.sum())) / _typical(probability)
+        for probability, real in scenes
+        if len(probability)
+    ]
+    rank = COVERAGE * (len(off) + 1)
+    if rank > len(off):
+        return None
+    return float(np.quantile(off, rank / len(off), method="higher"))
+
+
+def _typical(probability: NDArray[np.float64]) -> float:
+    """Scale of the deviation: of independent spots, half a spot, and a share of all."""
+    independent = float((probability * (1.0 - probability)).sum())
+    common = _TOGETHER * float(probability.sum())
+    return float(np.sqrt(independent + 0.25 + common**2))

@@ -66,6 +66,8 @@ class Metadata:
         Least and largest width of spots it was trained on, in px; None: not known.
     calibration : tuple of float
         See `blinkcore.grid.calibrated`.
+    count_spread : float or None
+        See `blinkcore.fdr.real_count`; None: not known.
     provenance : dict
         Data, command, seed, steps, version, revision.
     scores : dict
@@ -85,6 +87,7 @@ class Metadata:
     merge_distance: float
     spot_sigma: tuple[float, float] | None
     calibration: tuple[float, float] = (0.0, 1.0)
+    count_spread: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
@@ -108,6 +111,7 @@ class Metadata:
             )
         names = [f.name for f in fields(cls)]
         values.setdefault("calibration", (0.0, 1.0))  # younger than the format
+        values.setdefault("count_spread", None)
         missing = [n for n in names if n not in values]
         if missing:
             raise ValueError(f"{_METADATA} lacks {', '.join(missing)}")
@@ -139,14 +143,10 @@ class Metadata:
                 f"calibration must be an offset and a positive slope, got "
                 f"{self.calibration!r}"
             )
-        if self.merge_distance < 0:
-            raise ValueError(
-                f"merge_distance must not be negative, got {self.merge_distance!r}"
-            )
-        if self.receptive_field is not None and self.receptive_field < 0:
-            raise ValueError(
-                f"receptive_field must not be negative, got {self.receptive_field!r}"
-            )
+        for name in ("merge_distance", "receptive_field", "count_spread"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} must not be negative, got {value!r}")
         if self.spot_sigma is not None and len(self.spot_sigma) != 2:
             raise ValueError(f"spot_sigma must be two widths, got {self.spot_sigma!r}")
 

@@ -1,7 +1,9 @@
 """Which crops to label next: the ones that a model is least sure of.
 
-A crop's worth is the entropy of its spots' probabilities, weighted by how unlike its
-contrast is to what is labelled already; crops of one image that are alike count once.
+A crop's worth is the entropy of its spots' probabilities and a bit for each blob that stands out
+of the noise where the model sees nothing (a plain detector's second opinion: what a model never
+learned to see raises no doubt in it), weighted by how unlike its contrast is to what is labelled
+already. Crops that are alike count less.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage, spatial
 
 from blinkcore import io
 from blinkcore.dataset import inside, place_name
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from blinkcore.model import Model
 
 _LEAST = 0.05  # probability below which nothing is doubtful
+_WIDTHS = (1.0, 2.0, 4.0)  # px, of blobs that a plain detector looks for
+_CLEAR, _APART = 7.0, 4  # their contrast over its noise, and px between two of them
 _LEVELS = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # quantiles that describe a crop
 
 
@@ -45,6 +50,8 @@ class Crop(NamedTuple):
         What the model finds: y, x in px of the crop, and probability. To begin with.
     doubt : float
         Entropy of the probabilities, bits.
+    unseen : int
+        Blobs where the model finds nothing.
     novelty : float
         Distance from what is labelled, 0 where nothing is.
     worth : float
@@ -56,6 +63,7 @@ class Crop(NamedTuple):
     pixels: NDArray[Any]
     points: NDArray[np.float64]
     doubt: float
+    unseen: int
     novelty: float
     worth: float
 
@@ -119,7 +127,8 @@ def write(crops: Sequence[Crop], folder: Path) -> None:
         rows.append(
             {
                 "rank": rank, "crop": base.name, "image": str(crop.path),
-                "worth": crop.worth, "doubt": crop.doubt, "novelty": crop.novelty,
+                "worth": crop.worth, "doubt": crop.doubt, "unseen": crop.unseen,
+                "novelty": crop.novelty,
             }
         )  # fmt: skip
     with whole_file(folder / "suggest.csv") as temporary:
@@ -138,6 +147,7 @@ def _crops_of(
     crops = []
     for plane in image.planes():
         spots = find_spots(plane.data, model, threshold=_LEAST)[:, :3]
+        unseen = _unseen(plane.data, spots[:, :2])
         place = place_name(plane, image)
         for top, left in _corners(plane.data.shape, side):
             pixels = plane.data[top : top + side, left : left + side]
@@ -146,9 +156,12 @@ def _crops_of(
             here = np.column_stack([points[kept], spots[kept, 2]])
             doubt, description = _entropy(here[:, 2]), _description(pixels)
             novelty = _distance(description, labelled) if len(labelled) else 0.0
-            worth = (doubt + 1.0) * (1.0 + novelty)
+            n_unseen = int(inside(unseen - [top, left], pixels.shape).sum())
+            worth = (doubt + n_unseen + 1.0) * (1.0 + novelty)
             name = f"{path.stem}{place}-y{top}-x{left}"
-            found = Crop(path, name, np.array(pixels), here, doubt, novelty, worth)
+            found = Crop(
+                path, name, np.array(pixels), here, doubt, n_unseen, novelty, worth
+            )
             crops.append((found, description))
     return crops
 
@@ -160,6 +173,24 @@ def _corners(shape: tuple[int, ...], side: int) -> list[tuple[int, int]]:
         for n in shape
     ]
     return [(int(top), int(left)) for top in starts[0] for left in starts[1]]
+
+
+def _unseen(plane: NDArray[Any], found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Centres of blobs, of any width up to a few px, far from all that the model found."""
+    pixels = normalized(plane, plane_scaling(plane, "noise"))
+    best = np.zeros_like(pixels)
+    for sigma in _WIDTHS:
+        blob = ndimage.gaussian_filter(pixels, sigma)
+        blob -= ndimage.gaussian_filter(pixels, 1.6 * sigma)
+        blob /= max(1.4826 * float(np.median(np.abs(blob))), 1e-6)
+        np.maximum(best, blob, out=best)
+    peaks = (best == ndimage.maximum_filter(best, 2 * _APART + 1)) & (best > _CLEAR)
+    points = np.argwhere(peaks).astype(float)
+    if len(points) == 0 or len(found) == 0:
+        return points
+    distance, _ = spatial.cKDTree(found).query(points)
+    alone: NDArray[np.float64] = points[distance > _APART]
+    return alone
 
 
 def _entropy(probability: NDArray[np.float64]) -> float:

@@ -29,6 +29,7 @@ import blinkcore
 from blinkcore import grid, normalize
 from blinkcore.dataset import Sample, inside, load_dataset
 from blinkcore.evaluate import CUTOFF, evaluate, match
+from blinkcore.fdr import fit_spread
 from blinkcore.files import whole_file
 from blinkcore.losses import grid_loss
 from blinkcore.model import (
@@ -224,6 +225,8 @@ class Validation:
         See `blinkcore.grid.calibrated`.
     threshold : float
         The one of `THRESHOLDS` with the largest F1 integral.
+    count_spread : float or None
+        See `blinkcore.fdr.fit_spread`; at this threshold.
     scores : dict
         At this threshold, means over the scenes of the fields in `SCORES`; RMSE over the
         scenes with a match.
@@ -231,6 +234,7 @@ class Validation:
 
     calibration: tuple[float, float]
     threshold: float
+    count_spread: float | None
     scores: dict[str, float]
 
 
@@ -267,27 +271,34 @@ def validate(network: Blink | DeepBlink, scenes: Sequence[Scene]) -> Validation:
         )
         for cells in grids
     ]
-    calibration = _fit_calibration(scenes, found)
+    real = [_real(scene, spots) for scene, spots in zip(scenes, found, strict=True)]
+    calibration = _fit_calibration(found, real)
     for spots in found:
         spots[:, 2] = grid.calibrated(spots[:, 2], calibration)
     results = {t: _mean_scores(scenes, found, t) for t in THRESHOLDS}
     best = max(THRESHOLDS, key=lambda t: results[t]["f1_integral"])
-    return Validation(calibration, best, results[best])
+    kept = [spots[spots[:, 2] > best] for spots in found]
+    spread = fit_spread(
+        (spots[:, 2], int(_real(scene, spots).sum()))
+        for scene, spots in zip(scenes, kept, strict=True)
+    )
+    return Validation(calibration, best, spread, results[best])
+
+
+def _real(scene: Scene, spots: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether each spot is matched to a true one."""
+    is_real = np.zeros(len(spots), bool)
+    if len(spots) and len(scene.points):
+        is_real[match(scene.points, spots[:, :2], cutoff=CUTOFF)[:, 1]] = True
+    return is_real
 
 
 def _fit_calibration(
-    scenes: Sequence[Scene], found: Sequence[NDArray[np.float64]]
+    found: Sequence[NDArray[np.float64]], real: Sequence[NDArray[np.bool_]]
 ) -> tuple[float, float]:
     """Fit how often spots are real to their probabilities, by maximum likelihood."""
-    logits, real = [], []
-    for scene, spots in zip(scenes, found, strict=True):
-        is_real = np.zeros(len(spots))
-        if len(spots) and len(scene.points):
-            is_real[match(scene.points, spots[:, :2], cutoff=CUTOFF)[:, 1]] = 1.0
-        p = np.clip(spots[:, 2], 1e-6, 1.0 - 1e-6)
-        logits.append(np.log(p / (1.0 - p)))
-        real.append(is_real)
-    x, y = np.concatenate(logits), np.concatenate(real)
+    p = np.clip(np.concatenate(found)[:, 2], 1e-6, 1.0 - 1e-6)
+    x, y = np.log(p / (1.0 - p)), np.concatenate(real).astype(float)
     if len(y) < 200 or not 0.02 < y.mean() < 0.98:
         return 0.0, 1.0  # too little to go by
 
@@ -527,6 +538,7 @@ def _describe(
         normalization=network.normalization,
         threshold=validation.threshold,
         calibration=validation.calibration,
+        count_spread=validation.count_spread,
         merge_distance=network.merge_distance,
         spot_sigma=None
         if config.data and not config.simulated
