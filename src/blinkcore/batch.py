@@ -26,7 +26,7 @@ from blinkcore.fdr import real_count
 from blinkcore.files import one_line, sentence, writable, write_json
 from blinkcore.io import tables, tiff
 from blinkcore.predict import choose_scale, predict, scale_warning
-from blinkcore.spots import ordered
+from blinkcore.spots import PLACES, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -320,7 +320,7 @@ def _tell_lost(lost: dict[Path, list[str]], said: set[str]) -> None:
     """Say, once a run, what no file holds, and where spots of several places mix."""
     nowhere = set.intersection(*map(set, lost.values()))
     for path, columns in lost.items():
-        missing = [c for c in columns if c in nowhere or c in ("frame", "channel", "z")]
+        missing = [c for c in columns if c in nowhere or c in PLACES.values()]
         suffix = path.name[len(_base(path)) :]
         if missing and suffix not in said:
             said.add(suffix)
@@ -528,7 +528,7 @@ class _Collected:
         table = pd.concat(parts, ignore_index=True)
         for name in columns - set(table.columns):
             table[name] = np.nan
-        axes = [n for n in ("frame", "channel", "z") if n in table.columns]
+        axes = [n for n in PLACES.values() if n in table.columns]
         return ordered(table.fillna(dict.fromkeys(axes, 0)))
 
 

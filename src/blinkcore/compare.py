@@ -20,6 +20,7 @@ from blinkcore.evaluate import CUTOFF, CUTOFFS, evaluate, f1_curve, match
 from blinkcore.files import whole_file
 from blinkcore.model import Model, load_model
 from blinkcore.predict import find_spots
+from blinkcore.spots import PLACES
 
 if TYPE_CHECKING:
     import os
@@ -253,7 +254,7 @@ def _planes(spots: pd.DataFrame) -> dict[Place, NDArray[np.float64]]:
     known = [n for n in ("y", "x", "cramer_rao") if n in spots.columns]
     points = spots[known].to_numpy(float)
     zeros = np.zeros(len(spots))
-    axes = [spots.get(name, zeros) for name in ("frame", "channel", "z")]
+    axes = [spots.get(name, zeros) for name in PLACES.values()]
     places = np.rint(np.column_stack(axes)).astype(int).reshape(-1, 3)
     return {
         (int(place[0]), int(place[1]), int(place[2])): points[

@@ -11,6 +11,7 @@ import numpy as np
 
 from blinkcore import io
 from blinkcore.io import npz
+from blinkcore.spots import PLACES
 
 if TYPE_CHECKING:
     import os
@@ -275,9 +276,6 @@ def _split(
     return {sources[i]: str(name) for i, name in zip(order, names, strict=True)}
 
 
-_COLUMNS = {"T": "frame", "C": "channel", "Z": "z"}
-
-
 def _check_places(
     spots: pd.DataFrame, image: Image, path: Path, channel: int | None
 ) -> None:
@@ -287,7 +285,7 @@ def _check_places(
             f"{path} does not say in which channel its spots are, and the image has "
             f"{image.size('C')}; give --channel"
         )
-    for axis, name in _COLUMNS.items():
+    for axis, name in PLACES.items():
         if (
             image.size(axis) > 1
             and _column_of(axis, spots, image) is None
@@ -301,11 +299,11 @@ def _check_places(
 
 def _column_of(axis: str, spots: pd.DataFrame, image: Image) -> str | None:
     """Column with the place along an axis; a stack of one axis may call it z or frame."""
-    if _COLUMNS[axis] in spots.columns:
-        return _COLUMNS[axis]
+    if PLACES[axis] in spots.columns:
+        return PLACES[axis]
     other = {"T": "Z", "Z": "T"}.get(axis)
-    if other and image.size(other) == 1 and _COLUMNS[other] in spots.columns:
-        return _COLUMNS[other]
+    if other and image.size(other) == 1 and PLACES[other] in spots.columns:
+        return PLACES[other]
     return None
 
 

@@ -34,6 +34,9 @@ COLUMNS = {
     "y_um": "float64",
     "x_um": "float64",
 }
+# Columns of an image's axes: which plane of a stack, and where in it.
+PLACES = {"T": "frame", "C": "channel", "Z": "z"}
+COLUMN_OF = PLACES | {"Y": "y", "X": "x"}
 
 
 def ordered(spots: pd.DataFrame) -> pd.DataFrame:

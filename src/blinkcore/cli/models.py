@@ -141,6 +141,7 @@ def _axes_beside(source: Path) -> str | None:
 def _image_of(spots: Any, axes: str | None, size: Any) -> tuple[Path, Any] | None:
     """Give the image that a table of one image names, if it is there and has its spots."""
     from blinkcore import io
+    from blinkcore.spots import PLACES
 
     names = set(spots["image"]) - {""} if "image" in spots.columns else set()
     if len(names) != 1:
@@ -152,7 +153,7 @@ def _image_of(spots: Any, axes: str | None, size: Any) -> tuple[Path, Any] | Non
         return None
     fits = all(
         name not in spots.columns or (spots[name] <= image.size(axis) - 0.5).all()
-        for axis, name in (("T", "frame"), ("C", "channel"), ("Z", "z"))
+        for axis, name in PLACES.items()
     )
     return (path, image) if fits else None
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from blinkcore.files import whole_file
-from blinkcore.spots import ordered
+from blinkcore.spots import PLACES, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".roi", ".zip")
 # How points are shown: ImageJ keeps a point's kind and size in these fields.
 _CIRCLE, _LARGE, _YELLOW = 3, 7, b"\xff\xff\xff\x00"
-_AXES = {"C": "channel", "Z": "z", "T": "frame"}  # as ImageJ counts, fastest first
+_AXES = {axis: PLACES[axis] for axis in "CZT"}  # as ImageJ counts, fastest first
 
 
 def read(path: Path, sizes: Mapping[str, int] | None = None) -> pd.DataFrame:

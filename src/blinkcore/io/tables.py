@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from blinkcore.files import whole_file
 from blinkcore.io import imagej, trackmate
-from blinkcore.spots import COLUMNS, check_spots, ordered
+from blinkcore.spots import COLUMN_OF, COLUMNS, PLACES, check_spots, ordered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,13 +86,8 @@ def read(path: Path) -> pd.DataFrame:
     return check_spots(ordered(spots), source=str(path))
 
 
-# What a napari points layer calls its dimensions, by their number.
-_NAPARI = {
-    2: ("y", "x"),
-    3: ("z", "y", "x"),
-    4: ("frame", "z", "y", "x"),
-    5: ("frame", "channel", "z", "y", "x"),
-}
+# Axes of a napari layer that does not tell, by their number.
+NAPARI_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
 _OTHER_NAMES = {
     "t": "frame", "c": "channel", "p": "probability", "prob": "probability",
     "x [px]": "x", "y [px]": "y",
@@ -136,17 +131,21 @@ def read_foreign(path: Path) -> tuple[pd.DataFrame, str]:
     return _numbers(spots, path), unit
 
 
+def _columns(axes: str) -> list[str]:
+    return [COLUMN_OF[axis] for axis in axes]
+
+
 def _positions(
     table: pd.DataFrame, names: list[str], lower: list[str], path: Path
 ) -> tuple[pd.DataFrame, str]:
     if "axis-0" in lower:  # napari, U-FISH
         axes = [name for name in names if name.lower().startswith("axis-")]
-        ours = _NAPARI.get(len(axes))
-        if ours is None:
+        if len(axes) not in NAPARI_AXES:
             raise ValueError(f"{path} has {len(axes)} axes, 2 to 5 can be read")
-        named = [n for n in ("frame", "channel", "z") if n in names]
+        ours = _columns(NAPARI_AXES[len(axes)])
+        named = [n for n in PLACES.values() if n in names]
         if len(named) + 2 == len(axes):
-            ours = (*named, "y", "x")
+            ours = [*named, "y", "x"]
             table = table.drop(columns=named)
         table = table.drop(columns="index", errors="ignore")
         return table.rename(columns=dict(zip(axes, ours, strict=True))), "px"
@@ -205,13 +204,13 @@ def _column(table: pd.DataFrame, name: str, path: Path) -> pd.Series[float]:
 
 def write_napari(spots: pd.DataFrame, path: Path) -> None:
     """Write points as napari saves and opens them, one axis a dimension."""
-    axes = [n for n in ("frame", "channel", "z", "y", "x") if n in spots.columns]
+    axes = [n for n in COLUMN_OF.values() if n in spots.columns]
     names = {name: f"axis-{i}" for i, name in enumerate(axes)}
     others = [n for n in ("probability", "localization_error") if n in spots.columns]
     table = spots[axes + others].rename(columns=names)
     table.insert(0, "index", range(len(table)))
     # Three or four axes may mean anything: features say what.
-    for name in axes[:-2] if tuple(axes) != _NAPARI[len(axes)] else ():
+    for name in axes[:-2] if axes != _columns(NAPARI_AXES[len(axes)]) else ():
         table[name] = spots[name].to_numpy()
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")

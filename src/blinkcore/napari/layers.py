@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from blinkcore import io
-from blinkcore.spots import COLUMNS, check_spots, ordered
+from blinkcore.io.tables import NAPARI_AXES
+from blinkcore.spots import COLUMN_OF, COLUMNS, check_spots, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,14 +22,10 @@ if TYPE_CHECKING:
 
     LayerData = tuple[Any, dict[str, Any], str]
 
-# Axes of a layer that does not tell, by their number.
-USUAL_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
-_COLUMN_OF = {"T": "frame", "C": "channel", "Z": "z", "Y": "y", "X": "x"}
-
 
 def axes_of(spots: pd.DataFrame) -> str:
     """Give the axes that a table has columns for, in the order of `TCZYX`."""
-    return "".join(a for a, name in _COLUMN_OF.items() if name in spots.columns)
+    return "".join(a for a, name in COLUMN_OF.items() if name in spots.columns)
 
 
 def points_layer(
@@ -60,7 +57,7 @@ def points_layer(
         For `napari.layers.Points`: rings, coloured by probability where there is one.
     """
     axes = axes or axes_of(spots)
-    columns = [_COLUMN_OF[a] for a in axes]
+    columns = [COLUMN_OF[a] for a in axes]
     features = spots.drop(columns=columns).reset_index(drop=True)
     options: dict[str, Any] = {
         "name": name,
@@ -107,12 +104,12 @@ def spots_table(
         If there are no axes of so many dimensions.
     """
     n_dimensions = np.shape(data)[1]
-    axes = axes or USUAL_AXES.get(n_dimensions)
+    axes = axes or NAPARI_AXES.get(n_dimensions)
     if axes is None or len(axes) != n_dimensions:
         raise ValueError(
             f"points of 2 to 5 dimensions can be spots, these have {n_dimensions}"
         )
-    spots = pd.DataFrame(np.asarray(data), columns=[_COLUMN_OF[a] for a in axes])
+    spots = pd.DataFrame(np.asarray(data), columns=[COLUMN_OF[a] for a in axes])
     for name in ("frame", "channel"):
         if name in spots.columns:
             spots[name] = spots[name].round()

@@ -23,10 +23,11 @@ from napari.qt.threading import thread_worker
 from napari.utils.notifications import show_warning
 
 from blinkcore.image import AXES, Image, Plane, axes_in_order, check_axes
+from blinkcore.io.tables import NAPARI_AXES
 from blinkcore.model import DEFAULT, bundled_models, load_model
-from blinkcore.napari.layers import USUAL_AXES, points_layer
+from blinkcore.napari.layers import points_layer
 from blinkcore.predict import predict, scale_warning
-from blinkcore.spots import ordered
+from blinkcore.spots import PLACES, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -95,7 +96,7 @@ class SpotDetection(Container[Any]):
         layer = self.image.value
         if layer is not None:
             told = "".join(str(label) for label in layer.axis_labels).upper()
-            usual = USUAL_AXES.get(layer.ndim, "")
+            usual = NAPARI_AXES.get(layer.ndim, "")
             self.axes.value = told if set(told) <= set(AXES) else usual
             self.plane_only.visible = layer.ndim > 2
 
@@ -193,11 +194,9 @@ def _find(
     tables = []
     for plane in _planes(image, only):
         spots = predict(plane.data, model, threshold=_LEAST)
-        place = {"T": ("frame", plane.frame), "C": ("channel", plane.channel)}
-        place["Z"] = ("z", plane.z)
-        for axis, (name, value) in place.items():
+        for axis, name in PLACES.items():
             if axis in image.axes:
-                spots[name] = value
+                spots[name] = getattr(plane, name)
         tables.append(spots)
         yield
     return ordered(pd.concat(tables, ignore_index=True))
