@@ -1,6 +1,6 @@
 """Which crops to label next: the ones that a model is least sure of.
 
-A crop's worth is the entropy of its spots' probabilities and a bit for each blob that stands out
+A crop's worth is the entropy of its spots' probabilities and more for each blob that stands out
 of the noise where the model sees nothing (a plain detector's second opinion: what a model never
 learned to see raises no doubt in it), weighted by how unlike its contrast is to what is labelled
 already. Crops that are alike count less.
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _LEAST = 0.05  # probability below which nothing is doubtful
 _WIDTHS = (1.0, 2.0, 4.0)  # px, of blobs that a plain detector looks for
 _CLEAR, _APART = 7.0, 4  # their contrast over its noise, and px between two of them
+_BLIND = 5.0  # bits that such a blob counts: the model is not in doubt but blind
 _LEVELS = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # quantiles that describe a crop
 
 
@@ -157,7 +158,7 @@ def _crops_of(
             doubt, description = _entropy(here[:, 2]), _description(pixels)
             novelty = _distance(description, labelled) if len(labelled) else 0.0
             n_unseen = int(inside(unseen - [top, left], pixels.shape).sum())
-            worth = (doubt + n_unseen + 1.0) * (1.0 + novelty)
+            worth = (doubt + _BLIND * n_unseen + 1.0) * (1.0 + novelty)
             name = f"{path.stem}{place}-y{top}-x{left}"
             found = Crop(
                 path, name, np.array(pixels), here, doubt, n_unseen, novelty, worth
