@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from blinkcore.check import check_all, check_sample
-from blinkcore.dataset import Sample
+from blinkcore.check import check_all, check_sample, summary
+from blinkcore.dataset import Dataset, Sample
 
 
 def sample(image, points, name="a"):
@@ -69,3 +69,13 @@ def test_a_sample_with_a_problem_is_not_counted_again(scene):
     assert each[0].problems
     assert together.n_spots == 0
     assert together.problems == []
+
+
+def test_the_summary_counts_what_is_wrong(scene):
+    points = np.concatenate([scene.points, scene.points[:3] + 0.1, [(-5, 3), (9, 999)]])
+    made = Dataset((sample(scene.image, points), sample(scene.image, [], "b")))
+    (row,) = summary(made, check_all(made.samples)[0])
+    assert (row["images"], row["empty"], row["spots"]) == (2, 1, len(points))
+    assert (row["outside"], row["twice"]) == (2, 3)
+    assert row["shared"] >= 2  # a near one may lie beyond the border of a cell
+    assert row["density"] == pytest.approx(1000 * len(points) / (2 * 256 * 320))

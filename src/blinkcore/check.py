@@ -252,7 +252,9 @@ def summary(dataset: Dataset, checks: Sequence[Check]) -> list[dict[str, Any]]:
     -------
     list of dict
         One a part: `part`, `images`, `samples`, `empty` samples, `spots`, `density`
-        (spots per 1000 px²), `snr` (10 %, 50 % and 90 % of the samples' medians).
+        (spots per 1000 px²), `outside`, `twice` and `shared` (labels outside the image, set
+        twice, and second ones in a square of 4 px), `snr` (10 %, 50 % and 90 % of the
+        samples' medians).
     """
     rows = []
     for part in PARTS:
@@ -271,6 +273,9 @@ def summary(dataset: Dataset, checks: Sequence[Check]) -> list[dict[str, Any]]:
                 "empty": sum(c.n_spots == 0 for _, c in here),
                 "spots": n,
                 "density": 1000 * n / area,
+                "outside": sum(c.n_outside for _, c in here),
+                "twice": sum(c.n_duplicates for _, c in here),
+                "shared": sum(c.n_shared_cell for _, c in here),
                 "snr": [float(q) for q in np.quantile(snr, (0.1, 0.5, 0.9))]
                 if snr
                 else [],

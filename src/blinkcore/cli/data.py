@@ -234,12 +234,12 @@ def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
 def _tell(made: Dataset, checks: Sequence[Check], path: Path) -> None:
     from blinkcore.check import summary
 
-    row = "{:<7}{:>8}{:>9}{:>7}{:>8}{:>16}  {}"
+    row = "{:<7}{:>8}{:>9}{:>7}{:>8}{:>14}{:>9}{:>7}{:>13}  {}"
     typer.echo(f"{path}")
     typer.echo(
         row.format(
             "part", "images", "samples", "empty", "spots", "per 1000 px²",
-            "SNR (10, 50, 90 %)",
+            "outside", "twice", "in one cell", "SNR (10, 50, 90 %)",
         )
     )  # fmt: skip
     for part in summary(made, checks):
@@ -247,6 +247,7 @@ def _tell(made: Dataset, checks: Sequence[Check], path: Path) -> None:
         typer.echo(
             row.format(
                 part["part"], part["images"], part["samples"], part["empty"],
-                part["spots"], f"{part['density']:.2f}", snr,
+                part["spots"], f"{part['density']:.2f}", part["outside"],
+                part["twice"], part["shared"], snr,
             )
         )  # fmt: skip
