@@ -6,8 +6,6 @@ Isolated spots of `accuracy.py`; scenes of the training's ranges with other seed
 of `table1.py`, found by `general` and by the model of each preset.
 """
 
-from importlib import import_module
-
 import numpy as np
 from accuracy import isolated_scenes
 from table1 import KINDS, PARTS, samples
@@ -16,28 +14,20 @@ from timing import machine, table
 from blinkcore import load_model
 from blinkcore.evaluate import evaluate, match
 from blinkcore.predict import find_spots
-from blinkcore.refine import refined
 from blinkcore.simulate import simulate
 
 SEED = 135_792_468
-module = import_module("blinkcore.predict")  # the package has a function of this name
-
-
-def found_with(method, image, model):
-    """Spots with `refined` replaced by another function."""
-    module.refined = method
-    return find_spots(image, model, threshold=model.metadata.threshold)
 
 
 def row(name, scenes, model):
-    pairs = [
-        (
-            s.points,
-            found_with(lambda _, spots: spots, s.image, model),
-            found_with(refined, s.image, model),
-        )
-        for s in scenes
-    ]
+    threshold = model.metadata.threshold
+    pairs = []
+    for s in scenes:
+        both = [
+            find_spots(s.image, model, threshold=threshold, refine=r)
+            for r in (False, True)
+        ]
+        pairs.append((s.points, *both))
     integral = [
         np.mean(
             [evaluate(truth, spots[k][:, :2]).f1_integral for truth, *spots in pairs]

@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::size_t kSize = 7;
 constexpr int kMostSteps = 25;
-constexpr double kSmallStep = 3e-3;  // px; the next one would be far smaller
+constexpr double kGaussNewton = 1e-3;   // damping from which on a step is nearly undamped
+constexpr double kSmallStep = 3e-3;     // px; the next one would be far smaller
+constexpr double kSmallestSigma = 0.3;  // px
 constexpr std::size_t kAmplitude = 3, kY = 4, kX = 5, kLogSigma = 6;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
@@ -26,6 +28,11 @@ struct Window {
     std::size_t n_cols, top, bottom, left, right;  // one past the last: bottom, right
 
     std::size_t size() const { return (bottom - top) * (right - left); }
+    std::size_t longer_side() const { return std::max(bottom - top, right - left); }
+    bool holds(double y, double x) const {
+        return y >= static_cast<double>(top) - 0.5 && y <= static_cast<double>(bottom) - 0.5 &&
+               x >= static_cast<double>(left) - 0.5 && x <= static_cast<double>(right) - 0.5;
+    }
 };
 
 /// Sum of squared differences, and the normal equations of a Gauss-Newton step.
@@ -78,18 +85,21 @@ class Gaussian {
         const double sigma = std::exp(p[kLogSigma]);
         tabulate(p[kY], sigma, window_.top, window_.bottom, rows_);
         tabulate(p[kX], sigma, window_.left, window_.right, cols_);
-        Gram image{};  // sums of the pixels times a function of rows and one of columns
-        double square = 0.0;
+        Normal result;
+        Gram left{};  // sums of what is left over times a function of rows and one of columns
         for (std::size_t r = 0; r < rows_.size(); ++r) {
             const float* pixels = window_.image + (window_.top + r) * window_.n_cols + window_.left;
+            const double background = p[0] + p[1] * rows_[r][kD];
+            const double spot = p[kAmplitude] * rows_[r][kG];
             Functions sums{};
             for (std::size_t c = 0; c < cols_.size(); ++c) {
-                const double pixel = static_cast<double>(pixels[c]);
-                square += pixel * pixel;
-                for (std::size_t j = 0; j < kFunctions; ++j) sums[j] += cols_[c][j] * pixel;
+                const double model = background + p[2] * cols_[c][kD] + spot * cols_[c][kG];
+                const double left_over = static_cast<double>(pixels[c]) - model;
+                result.square += left_over * left_over;
+                for (std::size_t k = 0; k < kFunctions; ++k) sums[k] += cols_[c][k] * left_over;
             }
             for (std::size_t i = 0; i < kFunctions; ++i)
-                for (std::size_t j = 0; j < kFunctions; ++j) image[i][j] += rows_[r][i] * sums[j];
+                for (std::size_t k = 0; k < kFunctions; ++k) left[i][k] += rows_[r][i] * sums[k];
         }
         const Gram rows = products(rows_);
         const Gram cols = products(cols_);
@@ -102,21 +112,12 @@ class Gaussian {
                                                     {kX, kG, kUG, p[kAmplitude] / sigma},
                                                     {kLogSigma, kUUG, kG, p[kAmplitude]},
                                                     {kLogSigma, kG, kUUG, p[kAmplitude]}}};
-        Normal result;
-        Parameters seen{};  // each derivative times the image
         for (const Term& one : terms) {
-            seen[one.parameter] += one.factor * image[one.row][one.col];
+            result.b[one.parameter] += one.factor * left[one.row][one.col];
             for (const Term& other : terms)
                 result.a[one.parameter][other.parameter] +=
                     one.factor * other.factor * rows[one.row][other.row] * cols[one.col][other.col];
         }
-        // The model is linear in the background and the amplitude.
-        constexpr std::array<std::size_t, 4> linear = {0, 1, 2, kAmplitude};
-        result.b = seen;
-        for (const std::size_t j : linear)
-            for (std::size_t i = 0; i < kSize; ++i) result.b[i] -= p[j] * result.a[i][j];
-        result.square = square;
-        for (const std::size_t j : linear) result.square -= p[j] * (seen[j] + result.b[j]);
         return result;
     }
 
@@ -150,9 +151,24 @@ std::optional<Parameters> solve(Matrix a, Parameters b) {
     return b;
 }
 
-/// Levenberg-Marquardt from `p`; nothing if it does not settle within the window.
+/// Standard error of y and of x: what is left over a pixel, times the inverse's diagonal.
+double standard_error(const Normal& normal, const Window& window) {
+    const double left_over = normal.square / static_cast<double>(window.size() - kSize);
+    double variance = 0.0;
+    for (const std::size_t axis : {kY, kX}) {
+        Parameters unit{};
+        unit[axis] = 1.0;
+        const auto column = solve(normal.a, unit);
+        if (!column) return kNaN;
+        variance += 0.5 * left_over * (*column)[axis];
+    }
+    return std::sqrt(variance);
+}
+
+/// Levenberg-Marquardt from `p`; nothing if it does not settle on a spot within the window.
 std::optional<Fit> fit(Gaussian& gaussian, Parameters p, const Window& window) {
-    double damping = 1e-3;
+    const double most = std::log(static_cast<double>(window.longer_side()));
+    double damping = kGaussNewton;
     Normal now = gaussian.normal(p);
     for (int step = 0; step < kMostSteps; ++step) {
         Matrix damped = now.a;
@@ -161,33 +177,24 @@ std::optional<Fit> fit(Gaussian& gaussian, Parameters p, const Window& window) {
         if (!change) return std::nullopt;
         Parameters next = p;
         for (std::size_t i = 0; i < kSize; ++i) next[i] += (*change)[i];
-        const double width = static_cast<double>(window.bottom - window.top);
-        if (!(next[kLogSigma] > std::log(0.3) && next[kLogSigma] < std::log(width)))
+        if (!(next[kLogSigma] > std::log(kSmallestSigma) && next[kLogSigma] < most) ||
+            !window.holds(next[kY], next[kX]))
             return std::nullopt;
-        const Normal then = gaussian.normal(next);
-        if (!(then.square <= now.square)) {
-            damping *= 10.0;
-            if (damping > 1e6) return std::nullopt;
-            continue;
-        }
-        p = next;
-        now = then;
-        damping *= 0.1;
+        const double sigma = std::exp(next[kLogSigma]);
         const double moved = std::max({std::abs((*change)[kY]), std::abs((*change)[kX]),
-                                       std::abs((*change)[kLogSigma]) * std::exp(p[kLogSigma])});
-        if (moved < kSmallStep) {
-            if (!(p[kAmplitude] > 0.0)) return std::nullopt;
-            // Variance of a parameter: what is left over a pixel, times the inverse's diagonal.
-            const double left_over = now.square / static_cast<double>(window.size() - kSize);
-            double variance = 0.0;
-            for (const std::size_t axis : {kY, kX}) {
-                Parameters unit{};
-                unit[axis] = 1.0;
-                const auto column = solve(now.a, unit);
-                if (!column) return std::nullopt;
-                variance += 0.5 * left_over * (*column)[axis];
-            }
-            return Fit{p[kY], p[kX], std::sqrt(variance), std::exp(p[kLogSigma])};
+                                       std::abs((*change)[kLogSigma]) * sigma});
+        if (moved < kSmallStep && damping <= kGaussNewton) {
+            const double error = standard_error(now, window);
+            if (!(next[kAmplitude] > 0.0) || !std::isfinite(error)) return std::nullopt;
+            return Fit{next[kY], next[kX], error, sigma};
+        }
+        const Normal then = gaussian.normal(next);
+        if (then.square <= now.square) {
+            p = next;
+            now = then;
+            damping *= 0.1;
+        } else {
+            damping *= 10.0;
         }
     }
     return std::nullopt;
@@ -199,6 +206,7 @@ std::vector<Fit> refine(const float* image, std::size_t n_rows, std::size_t n_co
                         const double* points, std::size_t n_points, const FitOptions& options) {
     const Fit failed{kNaN, kNaN, kNaN, kNaN};
     std::vector<Fit> fits(n_points, failed);
+    if (n_rows == 0 || n_cols == 0) return fits;
     const auto nearest = [](double position, std::size_t n) {
         const double most = static_cast<double>(n) - 1.0;
         return static_cast<std::size_t>(std::clamp(std::round(position), 0.0, most));
@@ -206,6 +214,7 @@ std::vector<Fit> refine(const float* image, std::size_t n_rows, std::size_t n_co
     for (std::size_t i = 0; i < n_points; ++i) {
         const double y = points[2 * i];
         const double x = points[2 * i + 1];
+        if (!std::isfinite(y) || !std::isfinite(x)) continue;
         const std::size_t row = nearest(y, n_rows);
         const std::size_t col = nearest(x, n_cols);
         const std::size_t radius = options.radius;

@@ -104,6 +104,8 @@ def test_foreign_torchscript_is_refused(tmp_path):
         (lambda m: m.pop("format_version"), "no format_version"),
         (lambda m: m.update(format_version=99), "please upgrade"),
         (lambda m: m.update(stride=3), "multiple of cell_size"),
+        (lambda m: m.update(count_spread="much"), "count_spread must not be negative"),
+        (lambda m: m.update(merge_distance=None), "merge_distance must not be"),
         (lambda m: m.update(stride=0), "stride must be a positive integer"),
         (lambda m: m.update(threshold=7), "threshold must be in"),
         (lambda m: m.update(normalization="magic"), "normalization is unknown"),

@@ -1,12 +1,17 @@
 """Fits of Gaussians with known answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blinkcore import _core
+from blinkcore.evaluate import match
+from blinkcore.predict import find_spots
 from blinkcore.refine import refined
+from blinkcore.simulate import simulate
 
 inner = st.floats(8.0, 23.0)
 
@@ -47,16 +52,68 @@ def test_a_spot_at_the_edge(at):
     assert found[:2] == pytest.approx(at, abs=0.01)
 
 
+def ramp():
+    """A slope that flattens: no Gaussian narrower than the window fits."""
+    return np.tile(np.sqrt(np.arange(32, dtype=np.float32)), (32, 1))
+
+
 @pytest.mark.parametrize(
-    "pixels",
+    ("pixels", "start"),
     [
-        np.zeros((32, 32), np.float32),
-        picture(15, 15, peak=-40.0),
-        np.zeros((3, 3), np.float32),
+        (np.zeros((32, 32), np.float32), (15, 15)),
+        (picture(15, 15, peak=-40.0), (15, 16)),
+        (ramp(), (15, 15)),
+        (picture(1, 1, shape=(3, 3)), (1, 1)),  # fewer pixels than tell
+        (picture(15, 22, sigma=2.5), (15, 15)),  # outside the window
+        (picture(15, 15), (np.nan, 15)),
+        (np.empty((0, 5), np.float32), (0, 0)),
     ],
 )
-def test_no_gaussian_no_fit(pixels):
-    assert np.isnan(fit(pixels, [[1.0, 1.0]])).all()
+def test_no_gaussian_no_fit(pixels, start):
+    assert np.isnan(fit(pixels, [start])).all()
+
+
+def test_where_a_fit_begins():
+    """Within 1 px it finds the spot; from afar too, or says how little it knows."""
+    rng = np.random.default_rng(2)
+    true = np.array([15.3, 16.2])
+    pixels = (picture(*true) + rng.normal(0, 0.1, (32, 32))).astype(np.float32)
+    starts = true + rng.uniform(-5, 5, (500, 2))
+    fits = fit(pixels, starts)
+    right = np.hypot(*(fits[:, :2] - true).T) < 0.02
+    assert right[np.hypot(*(starts - true).T) < 1].all()
+    assert (fits[~right & np.isfinite(fits[:, 0]), 2] > 0.05).all()
+
+
+def test_a_fit_stays_in_its_window_and_is_bright():
+    rng = np.random.default_rng(4)
+    pixels = rng.normal(0, 1, (256, 256)).astype(np.float32)
+    starts = rng.integers(0, 256, (4000, 2)).astype(float)
+    fits = fit(pixels, starts)
+    found = np.isfinite(fits[:, 0])
+    assert found.sum() > 100
+    assert (np.abs(fits[found, :2] - starts[found]) <= 5.5).all()
+    at = np.rint(fits[found, :2]).clip(0, 255).astype(int).T
+    assert pixels[at[0], at[1]].mean() > 1.0
+
+
+def test_without_noise_no_spot_is_lost():
+    """The error of a perfect fit is next to nothing, and weighs as much."""
+    rng = np.random.default_rng(3)
+    for y, x in rng.uniform(10, 20, (300, 2)):
+        pixels = picture(y, x, sigma=rng.uniform(0.9, 2.0))
+        (found,) = refined(pixels, np.array([[y + 0.05, x, 1.0, 0.1]]))
+        assert found[:2] == pytest.approx([y, x], abs=5e-3)
+        assert 0.0 <= found[3] < 0.01
+
+
+def test_both_sides_alike():
+    """A strip, and the same on its side."""
+    pixels = picture(0.6, 100.3, sigma=2.1, shape=(2, 200))
+    (lying,) = fit(pixels, [[0.5, 100.0]])
+    (standing,) = fit(np.ascontiguousarray(pixels.T), [[100.0, 0.5]])
+    assert lying[1] == pytest.approx(100.3, abs=0.01)
+    assert standing == pytest.approx(lying[[1, 0, 2, 3]], abs=1e-9)
 
 
 def test_many_and_none():
@@ -85,7 +142,7 @@ def test_the_surer_one_weighs_more():
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 1, (32, 32))
     pixels = (picture(15.0, 16.1) + noise).astype(np.float32)
-    y, x, error, _ = fit(pixels, [[15.0, 16.0]])[0]
+    y, x, error, _ = fit(pixels, [[15.1, 16.0]])[0]
     (found,) = refined(pixels, np.array([[15.1, 16.0, 0.9, 0.1]]))
     share = 0.1**2 / (0.1**2 + (2 * error) ** 2)
     assert 0.5 < share < 1
@@ -107,3 +164,28 @@ def test_the_surer_one_weighs_more():
 def test_other_spots_stay(spot):
     spots = np.array([spot])
     np.testing.assert_array_equal(refined(picture(15.0, 16.0), spots), spots)
+
+
+def test_bright_lone_spots_are_placed_nearly_as_well_as_can_be(easy, general):
+    """Their RMSE is within 1.25 of the Cramér-Rao bound, and the network's alone is not."""
+    ranges = replace(
+        easy,
+        sigma=(1.3, 1.31),
+        snr=(20, 21),
+        density=(2e-4, 2.1e-4),
+        background=(100, 101),
+    )
+    off, bound = {True: [], False: []}, []
+    for seed in range(20):
+        scene = simulate((200, 200), np.random.default_rng(seed), ranges=ranges)
+        apart = np.hypot(*(scene.points[:, None] - scene.points).T)
+        lone = (apart < 12).sum(axis=0) == 1
+        lone &= ((scene.points > 8) & (scene.points < 191)).all(axis=1)
+        for refine, distances in off.items():
+            found = find_spots(scene.image, general, threshold=0.5, refine=refine)
+            i, j = match(scene.points, found[:, :2], cutoff=1.0).T
+            distances.append((found[j, :2] - scene.points[i])[lone[i]])
+        bound.append(scene.cramer_rao()[lone])
+    best = np.sqrt((np.concatenate(bound) ** 2).mean())
+    rmse = {r: np.sqrt((np.concatenate(d) ** 2).mean()) for r, d in off.items()}
+    assert rmse[True] < 1.25 * best < rmse[False]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from blinkcore import predict
-from blinkcore.evaluate import evaluate
+from blinkcore.evaluate import evaluate, match
 from blinkcore.image import Image
 from blinkcore.predict import choose_scale, scale_warning
 from blinkcore.scale import estimate, factor_for, fits, resampled
@@ -71,3 +71,21 @@ def test_a_warning_says_what_to_do(easy, general):
     assert "--scale auto" in words
     assert "0.8 to 2.5 px" in words
     assert scale_warning(Image(spots_of(1.3, easy).image, "YX"), general) is None
+
+
+def test_errors_hold_where_an_image_is_enlarged(easy, general):
+    """Interpolated pixels are alike: a fit would think itself surer than it is."""
+    said, off = [], []
+    for seed in range(6):
+        scene = simulate(
+            (128, 128),
+            np.random.default_rng(seed),
+            ranges=replace(easy, sigma=(0.65, 0.66), snr=(20, 21)),
+        )
+        found = predict(scene.image, general, scale=2.0)
+        i, j = match(scene.points, found[["y", "x"]], cutoff=1.0).T
+        error = found["localization_error"].to_numpy()[j]
+        off.append((found[["y", "x"]].to_numpy()[j] - scene.points[i]) / error[:, None])
+        said.append(error)
+    assert sum(map(len, said)) > 100
+    assert np.sqrt((np.concatenate(off) ** 2).mean()) < 1.2

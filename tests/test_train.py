@@ -153,6 +153,7 @@ def test_validation_scores_a_perfect_network_with_one(scene):
 
     class Oracle(torch.nn.Module):
         cell_size, cell_map, normalization = 2, "center", "noise"
+        predicts_error = False
         stride, merge_distance = 4, 0.0
 
         def __init__(self):
@@ -315,3 +316,21 @@ def test_calibration_learns_how_often_spots_are_real():
         np.testing.assert_array_equal(real[-1], truth)
     a, b = _fit_calibration(found, real)
     assert (a, b) == pytest.approx((0.8, 1.5), abs=0.2)
+
+
+def test_validation_finds_what_prediction_finds(general, scene):
+    from blinkcore.model import load_weights
+    from blinkcore.networks import Blink
+    from blinkcore.predict import find_spots
+    from blinkcore.train import _find
+
+    network = Blink(**general.metadata.arguments)
+    network.load_state_dict(load_weights("general"))
+    image = scene.image[:96, :110]  # no multiple of the stride
+    spots = find_spots(image, general, threshold=0.5)
+    found = _find(network.eval(), image)
+    kept = [np.hypot(*(found[:, :2] - spot[:2]).T).argmin() for spot in spots]
+    assert len(spots) > 5
+    np.testing.assert_allclose(
+        found[kept][:, [0, 1, 3]], spots[:, [0, 1, 3]], atol=1e-3
+    )

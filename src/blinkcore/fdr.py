@@ -6,6 +6,7 @@ of false spots among some is the sum of 1 - probability.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -75,7 +76,8 @@ def real_count(probability: NDArray[np.float64], spread: float) -> RealCount:
     probability : ndarray of float64, shape (n,)
         Of the spots found in one image with the threshold of the model.
     spread : float
-        Of the model: half the interval in units of `_typical`, see `fit_spread`.
+        Of the model, see `fit_spread`: half the interval over the square root of
+        sum(p (1 - p)) + 1/4 + (0.05 sum(p))².
 
     Returns
     -------
@@ -90,8 +92,9 @@ def real_count(probability: NDArray[np.float64], spread: float) -> RealCount:
 def fit_spread(scenes: Iterable[tuple[NDArray[np.float64], int]]) -> float | None:
     """Fit the spread of a model's counts on labelled scenes (split conformal prediction).
 
-    Vovk et al. 2005 (doi:10.1007/b106715): the quantile of the deviations on scenes that the
-    model was not trained on holds for others of their kind.
+    Vovk et al. 2005 (doi:10.1007/b106715): the quantile of the deviations on some scenes holds
+    for others of their kind. Nearly so where, as in training, the same scenes chose the model
+    and its threshold.
 
     Parameters
     ----------
@@ -108,10 +111,8 @@ def fit_spread(scenes: Iterable[tuple[NDArray[np.float64], int]]) -> float | Non
         for probability, real in scenes
         if len(probability)
     ]
-    rank = COVERAGE * (len(off) + 1)
-    if rank > len(off):
-        return None
-    return float(np.quantile(off, rank / len(off), method="higher"))
+    rank = math.ceil(round(COVERAGE * (len(off) + 1), 6))
+    return float(sorted(off)[rank - 1]) if rank <= len(off) else None
 
 
 def _typical(probability: NDArray[np.float64]) -> float:

@@ -143,12 +143,17 @@ class Metadata:
                 f"calibration must be an offset and a positive slope, got "
                 f"{self.calibration!r}"
             )
-        for name in ("merge_distance", "receptive_field", "count_spread"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ValueError(f"{name} must not be negative, got {value!r}")
+        self._check_distances()
         if self.spot_sigma is not None and len(self.spot_sigma) != 2:
             raise ValueError(f"spot_sigma must be two widths, got {self.spot_sigma!r}")
+
+    def _check_distances(self) -> None:
+        for name in ("merge_distance", "receptive_field", "count_spread"):
+            value = getattr(self, name)
+            if value is None and name != "merge_distance":
+                continue
+            if not (isinstance(value, int | float) and 0 <= value < math.inf):
+                raise ValueError(f"{name} must not be negative, got {value!r}")
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,9 @@ def _find_scaled(
     if factor == 1.0:
         return find_spots(plane, model, threshold=threshold, tile=tile)
     other = resampled(plane, factor)
-    spots = find_spots(other, model, threshold=threshold, tile=tile)
+    # Enlarged pixels are alike, and a fit would take them for as many that are not.
+    fine = factor <= 1.0
+    spots = find_spots(other, model, threshold=threshold, tile=tile, refine=fine)
     ratio = np.array(plane.shape) / np.array(other.shape)
     spots[:, :2] = (spots[:, :2] + 0.5) * ratio - 0.5
     _put_inside(spots, plane.shape)
@@ -208,13 +210,17 @@ def _least_probability(
 
 
 def find_spots(
-    plane: NDArray[Any], model: Model, *, threshold: float, tile: int = TILE
+    plane: NDArray[Any],
+    model: Model,
+    *,
+    threshold: float,
+    tile: int = TILE,
+    refine: bool = True,
 ) -> NDArray[np.float64]:
     """Find the spots in one plane.
 
     A tile is read with a margin of the model's receptive field and gives the spots of its
-    core; cores partition the plane. So the spots do not depend on the tiles. Sharp ones are
-    refined by a fit, see `blinkcore.refine`.
+    core; cores partition the plane. So the spots do not depend on the tiles.
 
     Parameters
     ----------
@@ -227,6 +233,9 @@ def find_spots(
         Probability above which a spot counts.
     tile : int
         Side of a core in px; rounded up to the model's stride.
+    refine : bool
+        Sharpen the positions of spots by a fit, see `blinkcore.refine`; of models that
+        predict the error.
 
     Returns
     -------
@@ -261,7 +270,7 @@ def find_spots(
             merge_distance=metadata.merge_distance,
         )
         spots[:, 2] = grid.calibrated(spots[:, 2], calibration)
-        if model.has_error:
+        if refine and model.has_error:
             spots = refined(pixels, spots)
         spots[:, :2] += [window[0].start, window[1].start]
         found.append(spots[_inside(spots, core, plane.shape)])

@@ -53,8 +53,8 @@ def refined(
     apart = np.hypot(*(fits[:, :2] - network[:, :2]).T)
     agrees = (error < _SURER * said) & (apart < _AGREE * said)  # false for NaN
     chosen = sharp[agrees]
-    one, other = said[agrees] ** -2, (_DOUBT * error[agrees]) ** -2
-    share = (other / (one + other))[:, None]
+    one, other = said[agrees] ** 2, (_DOUBT * error[agrees]) ** 2  # variances
+    share = (one / (one + other))[:, None]
     result[chosen, :2] += share * (fits[agrees, :2] - network[agrees, :2])
-    result[chosen, 3] = (one + other) ** -0.5
+    result[chosen, 3] = np.sqrt(one * other / (one + other))
     return result

@@ -180,10 +180,14 @@ def _unseen(plane: NDArray[Any], found: NDArray[np.float64]) -> NDArray[np.float
     """Centres of blobs, of any width up to a few px, far from all that the model found."""
     pixels = normalized(plane, plane_scaling(plane, "noise"))
     best = np.zeros_like(pixels)
+    # Where all pixels are alike (a margin, a mask, no photons) there is no noise to measure.
+    noisy = ndimage.maximum_filter(pixels, 3) > ndimage.minimum_filter(pixels, 3)
+    if not noisy.any():
+        return np.empty((0, 2))
     for sigma in _WIDTHS:
         blob = ndimage.gaussian_filter(pixels, sigma)
         blob -= ndimage.gaussian_filter(pixels, 1.6 * sigma)
-        blob /= max(1.4826 * float(np.median(np.abs(blob))), 1e-6)
+        blob /= max(1.4826 * float(np.median(np.abs(blob[noisy]))), 1e-6)
         np.maximum(best, blob, out=best)
     peaks = (best == ndimage.maximum_filter(best, 2 * _APART + 1)) & (best > _CLEAR)
     points = np.argwhere(peaks).astype(float)

@@ -40,6 +40,7 @@ from blinkcore.model import (
     save_model,
 )
 from blinkcore.networks import NETWORKS, Blink, DeepBlink
+from blinkcore.refine import refined
 from blinkcore.simulate import GENERAL, Scene, SceneRanges, simulate
 
 if TYPE_CHECKING:
@@ -253,24 +254,7 @@ def validate(network: Blink | DeepBlink, scenes: Sequence[Scene]) -> Validation:
     Validation
     """
     network.eval()
-    device = next(network.parameters()).device
-    grids = []
-    for scene in scenes:
-        pixels = _normalized(scene.image, network.normalization)
-        whole = torch.from_numpy(normalize.filled(pixels, network.stride))
-        with torch.inference_mode():
-            raw = network(whole[None, None].to(device))
-            grids.append(network.activate(raw)[0].cpu().numpy())
-    found = [
-        grid.decode(
-            cells,
-            cell_size=network.cell_size,
-            cell_map=network.cell_map,
-            threshold=_LEAST,
-            merge_distance=network.merge_distance,
-        )
-        for cells in grids
-    ]
+    found = [_find(network, scene.image) for scene in scenes]
     real = [_real(scene, spots) for scene, spots in zip(scenes, found, strict=True)]
     calibration = _fit_calibration(found, real)
     for spots in found:
@@ -283,6 +267,27 @@ def validate(network: Blink | DeepBlink, scenes: Sequence[Scene]) -> Validation:
         for scene, spots in zip(scenes, kept, strict=True)
     )
     return Validation(calibration, best, spread, results[best])
+
+
+def _find(network: Blink | DeepBlink, image: NDArray[Any]) -> NDArray[np.float64]:
+    """Find spots as `blinkcore.predict` does, doubtful ones too, not calibrated yet."""
+    pixels = _normalized(image, network.normalization)
+    whole = torch.from_numpy(normalize.filled(pixels, network.stride))
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        raw = network(whole[None, None].to(device))
+        cells = network.activate(raw)
+        if network.predicts_error:
+            error = torch.exp(network.log_error(raw))[:, None]
+            cells = torch.cat([cells, error], dim=1)
+    spots = grid.decode(
+        cells[0].cpu().numpy(),
+        cell_size=network.cell_size,
+        cell_map=network.cell_map,
+        threshold=_LEAST,
+        merge_distance=network.merge_distance,
+    )
+    return refined(pixels, spots) if network.predicts_error else spots
 
 
 def _real(scene: Scene, spots: NDArray[np.float64]) -> NDArray[np.bool_]:

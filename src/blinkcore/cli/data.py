@@ -131,8 +131,12 @@ def check(
             from blinkcore.files import whole_file
 
             with whole_file(output) as temporary:
-                pd.DataFrame([vars(r) for r in results]).to_csv(temporary, index=False)
-        typer.echo(f"{n_wrong} of {len(results)} samples should be looked at", err=True)
+                rows = [vars(result) for result in (*results, whole)]
+                pd.DataFrame(rows).to_csv(temporary, index=False)
+        said = f"{n_wrong} of {len(results)} samples should be looked at"
+        if whole.problems:
+            said += ", and what the others have in common"
+        typer.echo(said, err=True)
         if n_wrong or whole.problems:
             raise typer.Exit(1)
 
