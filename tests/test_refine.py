@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from blinkcore import _core
 from blinkcore.evaluate import match
-from blinkcore.predict import find_spots
 from blinkcore.refine import refined
 from blinkcore.simulate import simulate
 
@@ -166,8 +165,11 @@ def test_other_spots_stay(spot):
     np.testing.assert_array_equal(refined(picture(15.0, 16.0), spots), spots)
 
 
+@pytest.mark.slow
 def test_bright_lone_spots_are_placed_nearly_as_well_as_can_be(easy, general):
     """Their RMSE is within 1.25 of the Cramér-Rao bound, and the network's alone is not."""
+    from blinkcore.predict import find_spots
+
     ranges = replace(
         easy,
         sigma=(1.3, 1.31),
