@@ -5,7 +5,7 @@
 A pool of 30 unlabelled images of 512 x 512 px, as a lab has them: most of them like what
 `general` knows (beads), every fifth of a kind that it does badly on (the wide spots of
 `finetune.py`). 8 crops of 128 x 128 px are labelled, chosen by suggest (trained on three times) or
-at random (three choices); `general` goes on with them for 600 steps, as `blinkcore train --from general` does. Scored
+at random (three choices, also with as many spots as suggest's crops have); `general` goes on with them for 600 steps, as `blinkcore train --from general` does. Scored
 on 20 images of the bad kind, and on 20 of the other.
 """
 
@@ -44,6 +44,12 @@ def labelled(scene, top, left, name):
     points = scene.points - [top, left]
     kept = points[inside(points, pixels.shape)]
     return Sample(pixels, kept, "train", name, name)
+
+
+def random_crop(pool, rng, k):
+    number = int(rng.integers(len(pool)))
+    top, left = rng.integers(SIDE - CROP, size=2)
+    return labelled(pool[number], top, left, f"{number}-{k}")
 
 
 def trained(samples, valid, folder, seed):
@@ -103,14 +109,15 @@ def main():
     for seed in range(3):
         model = trained(samples, valid, folder, seed)
         rows.append(row(f"suggest, {seed}", samples, model))
+    n_spots = sum(len(sample.points) for sample in samples)
     for seed in range(3):
         rng = np.random.default_rng([SEED, 999, seed])
-        samples = [
-            labelled(pool[number], *rng.integers(SIDE - CROP, size=2), f"{number}-{k}")
-            for k, number in enumerate(rng.integers(len(pool), size=COUNT))
-        ]
-        model = trained(samples, valid, folder, seed)
-        rows.append(row(f"random, {seed}", samples, model))
+        by_chance = [random_crop(pool, rng, k) for k in range(10 * COUNT)]
+        total = np.cumsum([len(sample.points) for sample in by_chance])
+        # As many crops as suggest was given, and as many spots as are in its crops.
+        for n in sorted({COUNT, int(np.searchsorted(total, n_spots)) + 1}):
+            model = trained(by_chance[:n], valid, folder, seed)
+            rows.append(row(f"random, {seed}: {n} crops", by_chance[:n], model))
     print(f"{COUNT} crops, F1 integral:\n")
     header = ["labelled", "of the bad kind", "spots", "bad kind", "other kind"]
     table(header, rows)

@@ -63,8 +63,8 @@ def run(detector, kind, seconds, folder):
     data = {part: samples(kind, part, n) for part, n in PARTS.items()}
     folder.mkdir(parents=True, exist_ok=True)
     started = spent()
-    detector.train(data["train"], data["valid"], seconds, folder)
-    trained = spent() - started
+    trained = detector.train(data["train"], data["valid"], seconds, folder)
+    trained = spent() - started if trained is None else trained
     detector.find(data["test"][0].image)
     started = time.perf_counter()
     found = [detector.find(s.image) for s in data["test"]]
