@@ -224,7 +224,8 @@ programs this package gives the grid that blinkcore decodes: one value for each 
    x = (j + x_offset) * {about.cell_size} - 0.5 px, where an integer is the centre of a pixel.
 
 The network normalizes the image by itself. A host that cuts an image into tiles normalizes
-each, so probabilities can differ a little from those of blinkcore.
+each, so probabilities can differ a little from those of blinkcore, which also sharpens the positions
+of bright spots by a Gaussian fit.
 
 ## Training
 
