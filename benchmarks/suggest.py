@@ -1,9 +1,9 @@
 """Are the crops of `blinkcore dataset suggest` better to label than random ones?
 
-    python benchmarks/suggest.py FOLDER
+    python benchmarks/suggest.py FOLDER [EVERY]
 
 A pool of 30 unlabelled images of 512 x 512 px, as a lab has them: most of them like what
-`general` knows (beads), every fifth of a kind that it does badly on (the wide spots of
+`general` knows (beads), every fifth (or EVERY) of a kind that it does badly on (the wide spots of
 `finetune.py`). 8 crops of 128 x 128 px are labelled, chosen by suggest (trained on three times) or
 at random (three choices, also with as many spots as suggest's crops have); `general` goes on with them for 600 steps, as `blinkcore train --from general` does. Scored
 on 20 images of the bad kind, and on 20 of the other.
@@ -82,7 +82,8 @@ def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     general = load_model("general", device="cpu")
-    kinds = [WIDE if i % 5 == 0 else KNOWN for i in range(30)]
+    every = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    kinds = [WIDE if i % every == 0 else KNOWN for i in range(30)]
     pool = [scenes(i, 1, SIDE, kind)[0] for i, kind in enumerate(kinds)]
     paths = [folder / f"image{i:02d}.tif" for i in range(len(pool))]
     for path, scene in zip(paths, pool, strict=True):
@@ -93,7 +94,7 @@ def main():
     tests = [scenes(200, 20, 256, WIDE), scenes(201, 20, 256, KNOWN)]
 
     def row(name, samples, model):
-        wide = sum(int(s.name.split("-")[0]) % 5 == 0 for s in samples)
+        wide = sum(int(s.name.split("-")[0]) % every == 0 for s in samples)
         return [
             name, wide, sum(len(s.points) for s in samples),
             *(f"{f1_integral(model, test):.3f}" for test in tests),
@@ -118,7 +119,7 @@ def main():
         for n in sorted({COUNT, int(np.searchsorted(total, n_spots)) + 1}):
             model = trained(by_chance[:n], valid, folder, seed)
             rows.append(row(f"random, {seed}: {n} crops", by_chance[:n], model))
-    print(f"{COUNT} crops, F1 integral:\n")
+    print(f"F1 integral; every {every}th image of the bad kind:\n")
     header = ["labelled", "of the bad kind", "spots", "bad kind", "other kind"]
     table(header, rows)
 

@@ -1,6 +1,6 @@
 """The paper's Table 1 on our presets: every detector trained on the same images, as long.
 
-    python benchmarks/table1.py FOLDER [--seconds 90] [--presets smfish,suntag,...]
+    python benchmarks/table1.py FOLDER [--seconds 90] [--presets smfish,suntag,...] [--show]
 
 For each preset of `blinkcore simulate`: 100 images of 256 x 256 px to train on, 20 to validate,
 60 to test, of seeds that no bundled model saw. Results are kept in FOLDER, a row each, and what
@@ -53,8 +53,8 @@ def detectors(kind):
         Detnet(),
         *([Spotiflow()] if find_spec("spotiflow") else []),
         Ours("deepblink, 16 filters", "deepblink", {"filters": [16] * 3}, crop=128),
-        paper,
         *([Piscis()] if find_spec("piscis") else []),
+        paper,
     ]  # fmt: skip
 
 
@@ -96,6 +96,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=90.0)
     parser.add_argument("--presets", default=",".join(KINDS))
+    parser.add_argument("--show", action="store_true", help="run nothing")
     options = parser.parse_args()
     quiet()
     machine()
@@ -105,7 +106,7 @@ def main():
         for kind, detector in zip(kinds, row, strict=True):
             folder = options.folder / kind
             file = folder / f"{detector.name}.json"
-            if not file.exists():
+            if not file.exists() and not options.show:
                 result = run(detector, kind, options.seconds, folder)
                 file.write_text(json.dumps(result))
                 print(
@@ -114,6 +115,8 @@ def main():
                     f"{mean(result['f1_integral']):.3f}",
                     flush=True,
                 )
+            if not file.exists():
+                continue
             result = json.loads(file.read_text())
             name = "preset (bundled)" if kind in detector.name else detector.name
             results[name, kind] = result
