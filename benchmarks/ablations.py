@@ -54,24 +54,7 @@ class NoExcitation(DeepBlink):
         self.bottleneck, self.last = PlainBlock(self.bottleneck), PlainBlock(self.last)
 
 
-class Parts(DeepBlink):
-    """The paper's network up to its decoder's end, for variants to go on from there."""
-
-    def up_and_down(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        skips: list[Tensor] = []
-        for block in self.encoder:
-            x = self.dropout(block(x))
-            skips.append(x)
-            x = functional.max_pool2d(x, 2)
-        pooled = x
-        x = self.bottleneck(x)
-        for block in self.decoder:
-            x = functional.interpolate(x, scale_factor=2.0)
-            x = block(torch.cat([skips.pop(), x], dim=1))
-        return x, pooled
-
-
-class PlainStride(Parts):
+class PlainStride(DeepBlink):
     """From full resolution to cells by one convolution instead of a second encoder."""
 
     def __init__(self, filters, dropout=0.3):
@@ -81,12 +64,12 @@ class PlainStride(Parts):
         self.stride_down = nn.Conv2d(filters[0], filters[-2], side, stride=side)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, pooled = self.up_and_down(x)
+        x, pooled = self.down_and_up(x)
         x = functional.leaky_relu(self.stride_down(self.dropout(x)), 0.2)
         return self.head(self.last(torch.cat([pooled, x], dim=1)))
 
 
-class NoBottomSkip(Parts):
+class NoBottomSkip(DeepBlink):
     """The first encoder's end is not put beside that of the second."""
 
     def __init__(self, filters, dropout=0.3):
@@ -94,7 +77,7 @@ class NoBottomSkip(Parts):
         self.last = type(self.last)(filters[-2], filters[-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        x, _ = self.up_and_down(x)
+        x, _ = self.down_and_up(x)
         x = functional.max_pool2d(self.dropout(x), 2)
         for block in self.second:
             x = functional.max_pool2d(self.dropout(block(x)), 2)

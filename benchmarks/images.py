@@ -3,8 +3,8 @@
     python benchmarks/images.py FOLDER [--seconds 120] [--presets smfish,receptor]
 
 `blink` from random weights and from `general`, on the images of `table1.py` and more of their kind;
-a fifth as many images, at least 4, to validate on; its test images. Results are kept in FOLDER, and what is
-there is not run again.
+a fifth as many images, at least 4, to validate on; its test images. Results are kept in FOLDER, and
+what is there is not run again.
 """
 
 import argparse

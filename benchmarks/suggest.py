@@ -5,8 +5,9 @@
 A pool of 30 unlabelled images of 512 x 512 px, as a lab has them: most of them like what
 `general` knows (beads), every fifth (or EVERY) of a kind that it does badly on (the wide spots of
 `finetune.py`). 8 crops of 128 x 128 px are labelled, chosen by suggest (trained on three times) or
-at random (three choices, also with as many spots as suggest's crops have); `general` goes on with them for 600 steps, as `blinkcore train --from general` does. Scored
-on 20 images of the bad kind, and on 20 of the other.
+at random (three choices, also with as many spots as suggest's crops have); `general` goes on with
+them for 600 steps, as `blinkcore train --from general` does. Scored on 20 images of the bad kind,
+and on 20 of the other.
 """
 
 import sys

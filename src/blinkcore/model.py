@@ -308,6 +308,13 @@ def save_with_normalization(
     return run
 
 
+def whole_grid(network: Blink | DeepBlink) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Give what maps images to grids, with the error where a network predicts it."""
+    if network.predicts_error:
+        return _ExportedWithError(network).with_error
+    return _Exported(network)
+
+
 class _Exported(torch.nn.Module):
     """The network as others run it: images to grids."""
 

@@ -131,8 +131,8 @@ class DeepBlink(nn.Module):
         self.head = nn.Conv2d(bottom, 3, 1)
         self.dropout = nn.Dropout2d(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images to raw grids."""
+    def down_and_up(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Give what the decoder ends with, and the pooled first encoder."""
         skips: list[Tensor] = []
         for block in self.encoder:
             x = self.dropout(block(x))  # (N, F_i, H / 2^i, W / 2^i)
@@ -143,6 +143,11 @@ class DeepBlink(nn.Module):
         for block in self.decoder:
             x = functional.interpolate(x, scale_factor=2.0)
             x = block(torch.cat([skips.pop(), x], dim=1))
+        return x, pooled
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images to raw grids."""
+        x, pooled = self.down_and_up(x)
         x = functional.max_pool2d(self.dropout(x), 2)  # (N, F_0, H / 2, W / 2)
         for block in self.second:
             x = functional.max_pool2d(self.dropout(block(x)), 2)

@@ -38,6 +38,7 @@ from blinkcore.model import (
     pick_device,
     read_metadata,
     save_model,
+    whole_grid,
 )
 from blinkcore.networks import NETWORKS, Blink, DeepBlink
 from blinkcore.refine import refined
@@ -275,11 +276,7 @@ def _find(network: Blink | DeepBlink, image: NDArray[Any]) -> NDArray[np.float64
     whole = torch.from_numpy(normalize.filled(pixels, network.stride))
     device = next(network.parameters()).device
     with torch.inference_mode():
-        raw = network(whole[None, None].to(device))
-        cells = network.activate(raw)
-        if network.predicts_error:
-            error = torch.exp(network.log_error(raw))[:, None]
-            cells = torch.cat([cells, error], dim=1)
+        cells = whole_grid(network)(whole[None, None].to(device))
     spots = grid.decode(
         cells[0].cpu().numpy(),
         cell_size=network.cell_size,
