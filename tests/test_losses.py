@@ -61,3 +61,13 @@ def test_the_best_error_is_the_distance_itself():
         for error in (0.2, 0.25, 0.3, 0.35, 0.4)
     }
     assert min(losses, key=losses.get) == 0.3
+
+
+def test_without_a_predicted_error_distances_count_as_they_are():
+    cells = truth()
+    raw = raw_of(cells)
+    best = loss_of(raw, cells, cells[:, 1:], None)
+    for shift in (0.15, 0.3):  # of a cell of 2 px, in y and in x
+        cost = loss_of(raw, cells, cells[:, 1:] + shift, None) - best
+        distance = 2 * shift * math.sqrt(2.0)
+        assert float(cost) == pytest.approx(distance / 0.1 * 2 / 64, rel=0.05)

@@ -84,3 +84,11 @@ def test_deepblink_computes_what_the_package_computes(shared):
         np.testing.assert_allclose(
             grid.permute(1, 2, 0).numpy(), expected[f"{name}_grid"], atol=1e-5
         )
+
+
+def test_a_fresh_deepblink_hears_its_input():
+    # With PyTorch's own start 0.001 comes through, and training does not begin.
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        raw = DeepBlink((16, 16, 16)).eval()(torch.randn(2, 1, 64, 64))
+    assert (raw.std(dim=(0, 2, 3)) > 0.01).all()

@@ -14,6 +14,7 @@ from blinkcore.train import (
     SCORES,
     THRESHOLDS,
     TrainConfig,
+    half_precision,
     learning_rate,
     train,
     validate,
@@ -41,10 +42,13 @@ def assert_same(one, other):
         assert torch.equal(value, other[name]), name
 
 
+@pytest.mark.parametrize("amp", [True, False])
 @pytest.mark.parametrize("network", ["blink", "deepblink"])
-def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(tmp_path, network):
+def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(
+    tmp_path, network, amp
+):
     sizes = TINY.arguments if network == "blink" else {"filters": [4, 4, 4]}
-    config = replace(TINY, network=network, arguments=sizes)
+    config = replace(TINY, network=network, arguments=sizes, amp=amp)
     for folder in ("whole", "cut"):
         (tmp_path / folder).mkdir()
     train(config, tmp_path / "whole" / "m.pt", workers=0)
@@ -71,6 +75,20 @@ def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(tmp_path, net
     assert_same(one[0], other[0])
     for index, state in one[1]["state"].items():
         assert_same(state, other[1]["state"][index])
+
+
+@pytest.mark.skipif(half_precision("cpu") is None, reason="CPU without bfloat16")
+def test_half_precision_gives_nearly_the_same_weights_in_single(tmp_path):
+    for name, amp in (("half", True), ("single", False)):
+        train(replace(TINY, amp=amp), tmp_path / f"{name}.pt", workers=0)
+    half, single = (weights(tmp_path / f"{n}.checkpoint")[0] for n in ("half", "single"))
+    differences = []
+    for name, value in half.items():
+        assert value.dtype == single[name].dtype != torch.bfloat16, name
+        if value.dtype == torch.float32 and value.numel() > 1:
+            norm = (value - single[name]).norm() / (1e-3 + single[name].norm())
+            differences.append(float(norm))
+    assert 0 < max(differences) < 0.2
 
 
 def test_worker_processes_draw_the_same_scenes(tmp_path):

@@ -11,8 +11,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_SPREAD = 0.1  # px
+
+
 def grid_loss(
-    raw: Tensor, grid: Tensor, offsets: Tensor, log_error: Tensor, *, cell_size: int
+    raw: Tensor,
+    grid: Tensor,
+    offsets: Tensor,
+    log_error: Tensor | None,
+    *,
+    cell_size: int,
 ) -> Tensor:
     """Negative log likelihood of the truth: is there a spot in a cell, and where.
 
@@ -22,6 +30,9 @@ def grid_loss(
     is, and its error the standard deviation. So the parts of a spot that neighbouring
     cells claim add up to the whole, and sharp spots weigh as much as they tell.
 
+    A network that predicts no error has the likelihood of a Laplace distribution, whose pull
+    on a position does not fade as it comes near: bright spots, which are nearer, still count.
+
     Parameters
     ----------
     raw : Tensor, shape (N, 3 or 4, rows, cols)
@@ -30,8 +41,8 @@ def grid_loss(
         Truth, as from `blinkcore.grid.encode`.
     offsets : Tensor, shape (N, 2, rows, cols)
         The activated offsets: linear ones may leave [0, 1] in training.
-    log_error : Tensor, shape (N, rows, cols)
-        Logarithm of the standard error of y and of x in px.
+    log_error : Tensor, shape (N, rows, cols), or None
+        Logarithm of the standard error of y and of x in px; None: not predicted.
     cell_size : int
         In px, so that distances are in px.
 
@@ -43,5 +54,8 @@ def grid_loss(
     is_spot = grid[:, 0]
     entropy = functional.binary_cross_entropy_with_logits(raw[:, 0], is_spot)
     square = ((offsets - grid[:, 1:]) * cell_size).square().sum(dim=1)
-    position = 0.5 * square * torch.exp(-2.0 * log_error) + 2.0 * log_error
+    if log_error is None:
+        position = torch.sqrt(square + 1e-4) / _SPREAD
+    else:
+        position = 0.5 * square * torch.exp(-2.0 * log_error) + 2.0 * log_error
     return entropy + (is_spot * position).mean()

@@ -7,7 +7,6 @@ The loss wants raw values, an exported model gives the grid.
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -163,9 +162,8 @@ class DeepBlink(nn.Module):
         """Offsets as the loss wants them."""
         return torch.sigmoid(raw[:, 1:])
 
-    def log_error(self, raw: Tensor) -> Tensor:
-        """No error is predicted: 0.5 px weighs the position as the paper's loss does."""
-        return torch.full_like(raw[:, 0], math.log(0.5))
+    def log_error(self, raw: Tensor) -> None:
+        """No error is predicted."""
 
 
 NETWORKS: dict[str, type[Blink | DeepBlink]] = {"blink": Blink, "deepblink": DeepBlink}
@@ -180,6 +178,11 @@ class _ConvBlock(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv2d(n, n_out, 3, padding=1) for n in sizes
         )
+        for convolution in self.convolutions:
+            # "he_normal", as deepBlink's code has it: with PyTorch's own start so little
+            # comes through twenty layers that hundreds of steps pass before it learns.
+            nn.init.kaiming_normal_(convolution.weight, a=0.2)
+            nn.init.zeros_(convolution.bias)
         squeezed = max(1, n_out // ratio)
         self.activation = nn.LeakyReLU(
             0.2

@@ -64,9 +64,11 @@ def train(
         ),
     ] = 0,
     seed: Annotated[int, typer.Option(help="Of weights and samples.")] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint.")
-    ] = False,
+    amp: Annotated[
+        bool,
+        typer.Option(help="Half precision where the device is faster in it."),
+    ] = True,
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint.")] = False,
     device: Device = "cpu",
     workers: Annotated[int, typer.Option(help="Processes that make samples.")] = 1,
     debug: Debug = False,
@@ -143,7 +145,7 @@ def _words_of(path: Path) -> list[str]:
                 f"{path}: '{key}' is no option of train; there are {options}"
             )
         if isinstance(value, bool):
-            words += [f"--{name}"] if value else []
+            words.append(f"--{name}" if value else f"--no-{name}")
         elif value is not None:
             words += [f"--{name}", str(value)]
     return words
@@ -198,6 +200,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         simulated=values["simulated"],
         start=start,
         patience=values["patience"],
+        amp=values["amp"],
     )
 
 
