@@ -81,7 +81,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(
 def test_half_precision_gives_nearly_the_same_weights_in_single(tmp_path):
     for name, amp in (("half", True), ("single", False)):
         train(replace(TINY, amp=amp), tmp_path / f"{name}.pt", workers=0)
-    half, single = (weights(tmp_path / f"{n}.checkpoint")[0] for n in ("half", "single"))
+    half, single = (
+        weights(tmp_path / f"{n}.checkpoint")[0] for n in ("half", "single")
+    )
     differences = []
     for name, value in half.items():
         assert value.dtype == single[name].dtype != torch.bfloat16, name
