@@ -52,6 +52,15 @@ def test_a_method_less_itself_is_exactly_zero(cases):
     assert difference["f1_integral"] == [0.0, 0.0, 0.0]
 
 
+def test_one_image_tells_nothing_of_others():
+    cases = [Case(f"c{i}", "one", np.array([[5.0, 5.0 + i]])) for i in range(3)]
+    summary = compare.summarize(
+        compare.score(cases, [method(cases, "a"), method(cases, "b", seed=1)])
+    )
+    assert summary["methods"]["a"]["f1"] == [1.0, None, None]
+    assert summary["differences"][0]["f1_integral"][1:] == [None, None]
+
+
 def test_intervals_draw_whole_images():
     """Cases of one image that are all alike leave the width of as many images."""
     values = np.repeat([0.0, 1.0] * 10, 50)
@@ -93,16 +102,27 @@ def evaluate(*arguments, cwd):
 
 @pytest.mark.slow
 def test_models_and_tables_side_by_side(labelled):
-    done = evaluate("d.npz", "general", "other", "-o", "out", cwd=labelled)
+    options = ("--cutoff", "3", "--cutoff", "0.25", "-o", "out")
+    done = evaluate("d.npz", "general", "other", *options, cwd=labelled)
     assert done.returncode == 0, done.stderr
     assert "F1 integral, general less other" in done.stdout
+    assert "F1 at 0.25 px" in done.stdout
     summary = json.loads((labelled / "out" / "summary.json").read_text())
     assert summary["methods"]["other"]["rmse"][0] == pytest.approx(
         0.2 * np.sqrt(2), abs=1e-4
     )
     assert summary["methods"]["general"]["f1"][0] > 0.9
     rows = pd.read_csv(labelled / "out" / "scores.csv")
-    assert len(rows) == 12
+    assert len(rows) == 2 * 12
+    recall = rows.groupby(["method", "cutoff"])["recall"].mean()["other"]
+    assert recall[3.0] == 1.0
+    assert recall[0.25] < 0.05  # all are 0.28 px off
+    groups = pd.read_csv(labelled / "out" / "groups.csv")
+    of_image = groups[groups["group"].str.startswith("image ")]
+    assert set(of_image["images"]) == {1}
+    assert of_image["mean"].notna().any()
+    assert of_image[["low", "high"]].isna().all(axis=None)
+    assert groups["group"].str.startswith("SNR ").any()
     assert (labelled / "out" / "plots.png").read_bytes()[:4] == b"\x89PNG"
 
 

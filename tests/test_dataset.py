@@ -233,3 +233,24 @@ def test_wrong_use_is_one_sentence(folder):
         assert done.returncode == 2
         assert words in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_one_image_and_one_file_need_no_common_name_and_micrometres_are_told(
+    tmp_path, scene
+):
+    tifffile.imwrite(
+        tmp_path / "cells.tif",
+        scene.image,
+        imagej=True,
+        resolution=(1 / 0.11, 1 / 0.11),
+        metadata={"unit": "um"},
+    )
+    table = pd.DataFrame(0.11 * scene.points[:, ::-1], columns=["X", "Y"])  # no unit
+    table.to_csv(tmp_path / "Results.csv", index=False)
+    made = ("dataset", "create", "cells.tif", "Results.csv", "-o", "d.npz")
+    done = blinkcore(*made, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "only if they are in µm: give --unit um" in done.stderr
+    assert "no image is left for the part 'valid'" in done.stderr
+    done = blinkcore(*made, "--unit", "um", "--split", "1/0/0", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")

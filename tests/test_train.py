@@ -141,6 +141,19 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
         train(TINY, tmp_path / "m.pt", resume=True, workers=0)
 
 
+def test_what_decides_no_weight_may_change_on_resuming(tmp_path):
+    train(TINY, tmp_path / "m.pt", workers=0)
+    train(replace(TINY, patience=3), tmp_path / "m.pt", resume=True, workers=0)
+    with pytest.raises(ValueError, match=r"\(its seed differs\)"):
+        train(replace(TINY, seed=9), tmp_path / "m.pt", resume=True, workers=0)
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path):
+    (tmp_path / "m.checkpoint").write_text("x")
+    with pytest.raises(ValueError, match="is no checkpoint of a training"):
+        train(TINY, tmp_path / "m.pt", resume=True, workers=0)
+
+
 def test_the_learning_rate_warms_up_and_falls_to_zero():
     config = TrainConfig(steps=1000, learning_rate=0.5)
     rates = [learning_rate(step, config) for step in range(1001)]
@@ -302,6 +315,11 @@ def test_a_wrong_recipe_names_its_key(tmp_path):
     for content, words in (
         ("stepps: 3", "'stepps' is no option"),
         ("steps: many", "'--steps'"),
+        ("amp: maybe", "'amp' takes true or false, got maybe"),
+        ("patience: true", "'patience' takes one value, got true"),
+        ("data:", "'data' takes one value, got nothing"),
+        ("seed: -1", "'--seed'"),
+        ("learning_rate: -1", "--learning-rate must be between 0 and 1"),
         ("- 3", "must hold options"),
         ("a: [", "not valid YAML (line"),
     ):

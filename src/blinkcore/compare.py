@@ -173,7 +173,8 @@ def _of_tables(name: str, tables: _Tables, cases: Sequence[Case]) -> Method:
     fitting = _fitting(tables, titles)
     missing = [title for title in titles if title not in fitting]
     if missing:
-        raise ValueError(f"{name} has no table of {missing[0]}; its names differ")
+        why = "; its names differ" if not fitting else ""
+        raise ValueError(f"{name} has no table of {missing[0]}{why}")
     found = [
         fitting[title].get(case.place, NO_SPOTS)[:, :2]
         for title, case in zip(titles, cases, strict=True)
@@ -319,16 +320,12 @@ def summarize(table: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
     Returns
     -------
     dict
-        `methods`: each method's scores as (mean, low, high); `groups`: means of F1
-        integral by SNR and density; `differences`: for each two methods that of the F1
-        integral.
+        `methods`: each method's scores as (mean, low, high), low and high None where there
+        is one image, of which nothing follows; `groups`: the same by SNR, density and
+        image; `differences`: for each two methods that of the F1 integral.
     """
-    draws = _draws(table, seed)
     names = list(dict.fromkeys(table["method"]))
-    scores = {
-        name: {s: _interval(_column(table, name, s), draws) for s in SCORES}
-        for name in names
-    }
+    draws = _draws(table, seed)
     differences = [
         {
             "methods": [a, b],
@@ -340,12 +337,21 @@ def summarize(table: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
         for a, b in combinations(names, 2)
     ]
     return {
-        "methods": scores,
+        "methods": _scores(table, names, draws),
         "differences": differences,
-        "groups": _groups(table, names),
+        "groups": _groups(table, names, seed),
         "cases": int(table["case"].nunique()),
         "images": int(table["source"].nunique()),
         "true_spots": int(table.loc[table["method"] == names[0], "n_truth"].sum()),
+    }
+
+
+def _scores(
+    table: pd.DataFrame, names: Sequence[str], draws: Sequence[NDArray[np.intp]]
+) -> dict[str, dict[str, list[float | None]]]:
+    return {
+        name: {s: _interval(_column(table, name, s), draws) for s in SCORES}
+        for name in names
     }
 
 
@@ -357,10 +363,15 @@ def _column(table: pd.DataFrame, method: str, name: str) -> NDArray[np.float64]:
 
 
 def _draws(table: pd.DataFrame, seed: int) -> list[NDArray[np.intp]]:
-    """Rows of each bootstrap draw: images with replacement, all cases of each."""
+    """Rows of each bootstrap draw: images with replacement, all cases of each.
+
+    Of one image there is none.
+    """
     first = table["method"].iloc[0]
     sources = table.loc[table["method"] == first, "source"].to_numpy()
     members = [np.flatnonzero(sources == s) for s in dict.fromkeys(sources)]
+    if len(members) == 1:
+        return []
     rng = np.random.default_rng(seed)
     return [
         np.concatenate(
@@ -376,6 +387,8 @@ def _interval(
     """Mean and 95 % interval; None where nothing is known."""
     if not np.isfinite(values).any():
         return [None, None, None]
+    if not draws:
+        return [_mean(values), None, None]
     means = [_mean(values[rows]) for rows in draws]
     tail = (1 - _LEVEL) / 2
     low, high = np.nanquantile(means, (tail, 1 - tail))
@@ -387,31 +400,33 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _groups(table: pd.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
-    groups: list[dict[str, Any]] = []
-    if "snr" not in table.columns:
-        return groups
-    edges = (-np.inf, *_SNR_EDGES, np.inf)
-    for low, high in pairwise(edges):
-        rows = table[(table["snr"] >= low) & (table["snr"] < high)]
-        groups += _group(f"SNR {low:g} to {high:g}", rows, names)
-    thirds = table["density"].quantile([0, 1 / 3, 2 / 3, 1]).to_numpy()
-    for i, title in enumerate(("low", "middle", "high")):
-        above = table["density"] > thirds[i] if i else table["density"] >= thirds[0]
-        rows = table[above & (table["density"] <= thirds[i + 1])]
-        text = f"{title} density, {thirds[i]:.2g} to {thirds[i + 1]:.2g} / 1000 px²"
-        groups += _group(text, rows, names)
-    return groups
-
-
-def _group(
-    title: str, rows: pd.DataFrame, names: Sequence[str]
+def _groups(
+    table: pd.DataFrame, names: Sequence[str], seed: int
 ) -> list[dict[str, Any]]:
-    if rows.empty:
-        return []
-    means = {name: _mean(_column(rows, name, "f1_integral")) for name in names}
-    n_cases = int(rows["case"].nunique())
-    return [{"group": title, "cases": n_cases, "f1_integral": means}]
+    parts: list[tuple[str, pd.DataFrame]] = []
+    if "snr" in table.columns:
+        for low, high in pairwise((-np.inf, *_SNR_EDGES, np.inf)):
+            rows = table[(table["snr"] >= low) & (table["snr"] < high)]
+            parts.append((f"SNR {low:g} to {high:g}", rows))
+        thirds = table["density"].quantile([0, 1 / 3, 2 / 3, 1]).to_numpy()
+        for i, title in enumerate(("low", "middle", "high")):
+            above = table["density"] > thirds[i] if i else table["density"] >= thirds[0]
+            rows = table[above & (table["density"] <= thirds[i + 1])]
+            text = f"{title} density, {thirds[i]:.2g} to {thirds[i + 1]:.2g} / 1000 px²"
+            parts.append((text, rows))
+    parts += [
+        (f"image {name}", rows) for name, rows in table.groupby("source", sort=False)
+    ]
+    return [
+        {
+            "group": title,
+            "cases": int(rows["case"].nunique()),
+            "images": int(rows["source"].nunique()),
+            "methods": _scores(rows, names, _draws(rows, seed)),
+        }
+        for title, rows in parts
+        if not rows.empty
+    ]
 
 
 def plot(cases: Sequence[Case], methods: Sequence[Method], path: Path) -> None:

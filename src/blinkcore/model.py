@@ -272,9 +272,22 @@ def save_model(
     exported = _ExportedWithError if network.predicts_error else _Exported
     with _quiet():
         script = torch.jit.script(exported(network).eval())
-    extra = {_METADATA: metadata.to_json()}
-    with whole_file(Path(path)) as temporary, _quiet():
-        torch.jit.save(script, str(temporary), _extra_files=extra)
+    _save(script, path, {_METADATA: metadata.to_json()})
+
+
+def _save(
+    script: torch.jit.ScriptModule,
+    path: str | os.PathLike[str],
+    extra: dict[str, str],
+) -> None:
+    """Write a script; the same one gives the same bytes."""
+    content = (
+        io.BytesIO()
+    )  # a file's name would stand in it, and that is a temporary one
+    with _quiet():
+        torch.jit.save(script, content, _extra_files=extra)
+    with whole_file(Path(path)) as temporary:
+        temporary.write_bytes(content.getvalue())
 
 
 def save_with_normalization(
@@ -297,8 +310,7 @@ def save_with_normalization(
     """
     with _quiet():
         script = torch.jit.script(_Normalizing(network).eval())
-    with whole_file(Path(path)) as temporary, _quiet():
-        torch.jit.save(script, str(temporary))
+    _save(script, path, {})
 
     def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():

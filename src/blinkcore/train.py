@@ -10,6 +10,7 @@ import copy
 import csv
 import logging
 import math
+import pickle
 import shlex
 import subprocess
 import sys
@@ -399,11 +400,18 @@ class _State:
             torch.save(content, temporary)
 
     def load(self, path: Path, config: TrainConfig) -> None:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if content["config"] != asdict(config):
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            recipe = content["config"]
+        except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError) as error:
+            raise ValueError(f"{path} is no checkpoint of a training") from error
+        now = asdict(config)
+        changed = [name for name, value in now.items() if recipe.get(name) != value]
+        changed = [name for name in changed if name not in _MAY_CHANGE]
+        if changed:
             raise ValueError(
-                f"{path} was written with another recipe; resume with the same options "
-                "or remove it"
+                f"{path} was written with another recipe (its {', '.join(changed)} "
+                "differs); resume with the same options or remove it"
             )
         for name in _MODULES:
             getattr(self, name).load_state_dict(content[name])
@@ -412,6 +420,7 @@ class _State:
 
 
 _NUMBERS = ("step", "best", "waited")
+_MAY_CHANGE = ("patience",)  # from one call to the next: it decides no weight
 _MODULES = ("network", "averaged", "optimizer", "scaler")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,7 @@ from blinkcore.cli.app import (
 from blinkcore.console import one_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from blinkcore.check import Check
     from blinkcore.dataset import Dataset
@@ -54,7 +55,7 @@ def create(
     axes: Axes = None,
     pixel_size: PixelSizes = None,
     unit: Unit = "auto",
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the split.", min=0)] = 0,
     debug: Debug = False,
 ) -> None:
     """Pair images with labels by their names and split them into parts."""
@@ -67,30 +68,81 @@ def create(
         if tile is not None and tile < 16:
             raise ValueError(f"--tile must be 16 px or more, got {tile}")
         shares = parse_split(split)
-        pairs = dataset.pair_by_name(
-            _image_files(images),
-            _files(labels, dataset.LABEL_SUFFIXES),
-        )
-        for path in pairs.images_alone:
-            typer.echo(f"Warning: {path} has no labels and is left out", err=True)
-        for path in pairs.labels_alone:
-            typer.echo(f"Warning: {path} fits no image and is left out", err=True)
-        made = dataset.create(
-            pairs.pairs,
-            tile=tile,
-            split=shares,
-            seed=seed,
-            unit=unit,
-            axes=axes.upper() if axes else None,
-            channel=channel,
-            pixel_size=parse_pixel_size(pixel_size),
-        )
+        pairs = _pairs(images, labels)
+
+        def of_unit(unit: str) -> Dataset:
+            return dataset.create(
+                pairs,
+                tile=tile,
+                split=shares,
+                seed=seed,
+                unit=unit,
+                axes=axes.upper() if axes else None,
+                channel=channel,
+                pixel_size=parse_pixel_size(pixel_size),
+            )
+
+        made = of_unit(unit)
         made.save(output)
         checks, whole = check_all(made.samples)
         _tell(made, checks, output)
         for result in (*checks, whole):
             for problem in result.problems:
                 typer.echo(f"Warning: {result.name}: {problem}", err=True)
+        if unit == "auto":
+            _warn_of_micrometres(checks, of_unit)
+        _warn_of_parts(made, shares)
+
+
+def _pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
+    from blinkcore import dataset
+
+    if images.is_file() and labels.is_file():
+        return [(images, labels)]  # one and one need no common name
+    found = dataset.pair_by_name(
+        _image_files(images), _files(labels, dataset.LABEL_SUFFIXES)
+    )
+    for path in found.images_alone:
+        typer.echo(f"Warning: {path} has no labels and is left out", err=True)
+    for path in found.labels_alone:
+        typer.echo(f"Warning: {path} fits no image and is left out", err=True)
+    return found.pairs
+
+
+def _warn_of_parts(made: Dataset, shares: tuple[float, float, float]) -> None:
+    from blinkcore.dataset import PARTS
+
+    there = {sample.part for sample in made.samples}
+    for part, share in zip(PARTS, shares, strict=True):
+        if share and part not in there:
+            typer.echo(
+                f"Warning: no image is left for the part '{part}': label more, or choose "
+                "other shares with --split",
+                err=True,
+            )
+
+
+def _warn_of_micrometres(
+    checks: Sequence[Check], of_unit: Callable[[str], Dataset]
+) -> None:
+    from blinkcore.check import check_all
+
+    if _misplaced(checks) < 0.5:
+        return
+    with suppress(ValueError):  # the size of a pixel may not be known
+        if _misplaced(check_all(of_unit("um").samples)[0]) < 0.2:
+            typer.echo(
+                "Warning: the labels fit the bright places only if they are in µm: give "
+                "--unit um",
+                err=True,
+            )
+
+
+def _misplaced(checks: Sequence[Check]) -> float:
+    """Share of the labels that are on no bright place or outside."""
+    n = sum(c.n_spots for c in checks)
+    wrong = sum(c.n_outside + c.dark * (c.n_spots - c.n_outside) for c in checks)
+    return wrong / n if n else 0.0
 
 
 @dataset_app.command()

@@ -14,6 +14,10 @@ from blinkcore.console import one_sentence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
+
+_FEW_IMAGES = 5  # a bootstrap over so few is too sure of itself
+
 
 @app.command()
 def evaluate(
@@ -30,7 +34,9 @@ def evaluate(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Folder for scores.csv, summary.json and plots.png."
+            "--output",
+            "-o",
+            help="Folder for scores.csv, groups.csv, summary.json and plots.png.",
         ),
     ] = None,
     part: Annotated[
@@ -40,8 +46,11 @@ def evaluate(
         float | None, typer.Option(help="For models, instead of their own.")
     ] = None,
     cutoff: Annotated[
-        float, typer.Option(help="Largest distance of a pair, px (not of F1 integral).")
-    ] = 3.0,
+        list[float] | None,
+        typer.Option(
+            help="Largest distance of a pair, px (not of F1 integral); 3, or any number."
+        ),
+    ] = None,
     unit: Unit = "auto",
     seed: Annotated[int, typer.Option(help="Of the intervals' bootstrap.")] = 0,
     device: Device = "auto",
@@ -50,61 +59,106 @@ def evaluate(
     """Score models or spots tables against labels, and compare them."""
     with one_sentence(debug):
         from blinkcore import compare
+        from blinkcore.evaluate import CUTOFF
         from blinkcore.grid import check_threshold
 
         if threshold is not None:
             check_threshold(threshold)
-        if not 0 < cutoff < float("inf"):
-            raise ValueError(f"--cutoff must be a distance in px, got {cutoff}")
+        cutoffs = list(dict.fromkeys(cutoff or [CUTOFF]))
+        for distance in cutoffs:
+            if not 0 < distance < float("inf"):
+                raise ValueError(f"--cutoff must be a distance in px, got {distance}")
         if len(set(methods)) < len(methods):
             raise ValueError("a method is given twice")
         cases, found = compare.load(
             truth, methods, part=part, threshold=threshold, unit=unit, device=device
         )
-        table = compare.score(cases, found, cutoff=cutoff)
-        summary = compare.summarize(table, seed=seed)
-        _print(summary, cutoff)
+        tables = [compare.score(cases, found, cutoff=c) for c in cutoffs]
+        summaries = [
+            {"cutoff": c} | compare.summarize(table, seed=seed)
+            for c, table in zip(cutoffs, tables, strict=True)
+        ]
+        _print(summaries)
         if output is not None:
-            _write(output, table, summary)
+            _write(output, tables, summaries)
             if find_spec("matplotlib") is not None:
                 compare.plot(cases, found, output / "plots.png")
 
 
-def _print(summary: dict[str, Any], cutoff: float) -> None:
+def _print(summaries: list[dict[str, Any]]) -> None:
+    first = summaries[0]
+    few = first["images"] < _FEW_IMAGES
     typer.echo(
-        f"{summary['true_spots']} true spots in {summary['cases']} planes of "
-        f"{summary['images']} images; mean and 95 % interval\n"
+        f"{first['true_spots']} true spots in {first['cases']} planes of "
+        f"{first['images']} images; mean and 95 % interval\n"
     )
-    width = max(12, *(len(name) + 2 for name in summary["methods"]))
-    titles = {
-        "f1_integral": "F1 integral", "f1": f"F1 at {cutoff:g} px", "precision": "precision",
-        "recall": "recall", "rmse": "RMSE px",
-    }  # fmt: skip
-    typer.echo(" " * width + "".join(f"{title:<22}" for title in titles.values()))
-    for name, scores in summary["methods"].items():
-        cells = "".join(f"{_interval(scores[score]):<22}" for score in titles)
-        typer.echo(f"{name:<{width}}{cells}".rstrip())
-    for difference in summary["differences"]:
+    if few:
+        typer.echo(
+            f"Note: {first['images']} labelled "
+            f"{'image is' if first['images'] == 1 else 'images are'} too few to tell how "
+            "sure these figures are.\n"
+        )
+    width = max(12, *(len(name) + 2 for name in first["methods"]))
+    for summary in summaries:
+        titles = {
+            "f1_integral": "F1 integral", "f1": f"F1 at {summary['cutoff']:g} px",
+            "precision": "precision", "recall": "recall", "rmse": "RMSE px",
+        }  # fmt: skip
+        typer.echo(" " * width + "".join(f"{title:<22}" for title in titles.values()))
+        for name, scores in summary["methods"].items():
+            cells = "".join(f"{_interval(scores[score]):<22}" for score in titles)
+            typer.echo(f"{name:<{width}}{cells}".rstrip())
+        typer.echo("")
+    for difference in first["differences"]:
         a, b = difference["methods"]
         text = _interval(difference["f1_integral"], sign="+")
-        typer.echo(f"\nF1 integral, {a} less {b}: {text}")
+        typer.echo(f"F1 integral, {a} less {b}: {text}")
 
 
 def _interval(values: Sequence[float | None], *, sign: str = "") -> str:
     if values[0] is None:
         return "-"
-    mean, low, high = (f"{v:{sign}.3f}" for v in values)
-    return f"{mean} [{low}, {high}]"
+    mean, *ends = (f"{v:{sign}.3f}" for v in values if v is not None)
+    return f"{mean} [{', '.join(ends)}]" if ends else mean
 
 
-def _write(output: Path, table: Any, summary: dict[str, Any]) -> None:
+def _write(
+    output: Path, tables: list[pd.DataFrame], summaries: list[dict[str, Any]]
+) -> None:
+    import pandas as pd
+
     from blinkcore.files import whole_file, write_json
 
     output.mkdir(parents=True, exist_ok=True)
-    with whole_file(output / "scores.csv") as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
-    write_json(summary, output / "summary.json")
+    cutoffs = [summary["cutoff"] for summary in summaries]
+    all_ = pd.concat(
+        [t.assign(cutoff=c) for t, c in zip(tables, cutoffs, strict=True)],
+        ignore_index=True,
+    )
+    groups = pd.DataFrame(
+        {
+            "cutoff": summary["cutoff"],
+            **{key: group[key] for key in ("group", "cases", "images")},
+            "method": method,
+            "score": score,
+            **dict(zip(("mean", "low", "high"), values, strict=True)),
+        }
+        for summary in summaries
+        for group in summary["groups"]
+        for method, scores in group["methods"].items()
+        for score, values in scores.items()
+    )
+    for name, table in (("scores.csv", all_), ("groups.csv", groups)):
+        with whole_file(output / name) as temporary:
+            table.to_csv(
+                temporary, index=False, lineterminator="\n", float_format="%.6g"
+            )
+    write_json(
+        summaries[0] | {"further_cutoffs": summaries[1:]}, output / "summary.json"
+    )
     plots = " and plots.png"
     if find_spec("matplotlib") is None:
         plots = "; plots need matplotlib: pip install 'blinkcore[plots]'"
-    typer.echo(f"\nWrote scores.csv, summary.json{plots} to {output}", err=True)
+    typer.echo(
+        f"\nWrote scores.csv, groups.csv, summary.json{plots} to {output}", err=True
+    )

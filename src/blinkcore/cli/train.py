@@ -41,10 +41,14 @@ def train(
     preset: Annotated[
         str, typer.Option(help="Kind of the simulated scenes, as in simulate.")
     ] = "general",
-    network: Annotated[str, typer.Option(help="blink or deepblink.")] = "blink",
+    network: Annotated[
+        str | None,
+        typer.Option(help="blink or deepblink; blink, or that of --from."),
+    ] = None,
     filters: Annotated[
-        int, typer.Option(help="Channels of the first level.", min=1)
-    ] = 16,
+        int | None,
+        typer.Option(help="Channels of the first level; 16, or as in --from.", min=1),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(help="Optimizer steps; 20,000, or 2,000 with --from.", min=1),
@@ -63,14 +67,16 @@ def train(
             help="Stop after so many validations without a better one.", min=0
         ),
     ] = 0,
-    seed: Annotated[int, typer.Option(help="Of weights and samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights and samples.", min=0)] = 0,
     amp: Annotated[
         bool,
         typer.Option(help="Half precision where the device is faster in it."),
     ] = True,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint.")] = False,
     device: Device = "cpu",
-    workers: Annotated[int, typer.Option(help="Processes that make samples.")] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Processes that make samples.", min=0)
+    ] = 1,
     debug: Debug = False,
 ) -> None:
     """Train a network on own labels, on simulated scenes, or on both."""
@@ -132,27 +138,42 @@ def _words_of(path: Path) -> list[str]:
         raise ValueError(  # noqa: TRY004 (what a user wrote, not a wrong call)
             f"{path} must hold options, each as 'name: value'"
         )
-    known = [
-        n.rstrip("_").replace("_", "-") for n in inspect.signature(train).parameters
-    ]
-    known = [n for n in known if n not in ("context", "config", "debug")]
+    options = {
+        n.rstrip("_").replace("_", "-"): parameter.default
+        for n, parameter in inspect.signature(train).parameters.items()
+        if n not in ("context", "config", "debug")
+    }
     words = []
     for key, value in content.items():
         name = str(key).replace("_", "-")
-        if name not in known:
-            options = ", ".join(known)
+        if name not in options:
             raise ValueError(
-                f"{path}: '{key}' is no option of train; there are {options}"
+                f"{path}: '{key}' is no option of train; there are {', '.join(options)}"
             )
-        if isinstance(value, bool):
+        is_switch = isinstance(options[name], bool)
+        if (
+            isinstance(value, list | dict | type(None))
+            or isinstance(value, bool) != is_switch
+        ):
+            wanted = "true or false" if is_switch else "one value"
+            raise ValueError(f"{path}: '{key}' takes {wanted}, got {_as_yaml(value)}")
+        if is_switch:
             words.append(f"--{name}" if value else f"--no-{name}")
-        elif value is not None:
+        else:
             words += [f"--{name}", str(value)]
     return words
 
 
+def _as_yaml(value: Any) -> str:
+    return "nothing" if value is None else str(value).lower()
+
+
 def _recipe(values: dict[str, Any]) -> TrainConfig:
-    network, start = values["network"], values["from_"] or ""
+    start = values["from_"] or ""
+    for name in ("network", "filters"):
+        if start and values[name] is not None:
+            raise ValueError(f"--{name} is that of --from {start}; leave it out")
+    network = values["network"] or "blink"
     if network not in ("blink", "deepblink"):
         raise ValueError(f"--network must be blink or deepblink, got {network!r}")
     from blinkcore.files import sha256_of
@@ -161,24 +182,16 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
     from blinkcore.presets import ranges_of
     from blinkcore.train import TrainConfig
 
-    sizes: Any = values["filters"]
+    sizes: Any = values["filters"] or 16
     arguments: dict[str, Any] = {
         "filters": sizes if network == "blink" else [sizes] * 3
     }
     if start:
         metadata = read_metadata(start)
         network, arguments = metadata.architecture, metadata.arguments
-    stride = NETWORKS[network](**arguments).stride
-    if values["crop"] % stride:
-        raise ValueError(
-            f"--crop must be a multiple of {stride} px for this network, got "
-            f"{values['crop']}"
-        )
+    ranges = ranges_of(values["preset"])
+    _check_recipe(values, NETWORKS[network](**arguments).stride)
     data = values["data"]
-    if data is None and values["simulated"]:
-        raise ValueError("--simulated is a share beside --data; without data all are")
-    if data is not None and not values["simulated"] and values["preset"] != "general":
-        raise ValueError("--preset is of simulated scenes: give --simulated a share")
 
     def chosen(name: str, fresh: float, tuned: float) -> Any:
         if values[name] is not None:
@@ -194,7 +207,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         learning_rate=chosen("learning_rate", 2e-3, 5e-4),
         validate_every=chosen("validate_every", 500, 100),
         seed=values["seed"],
-        ranges=ranges_of(values["preset"]),
+        ranges=ranges,
         data=str(data or ""),
         data_sha256=sha256_of(data) if data else "",
         simulated=values["simulated"],
@@ -202,6 +215,22 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         patience=values["patience"],
         amp=values["amp"],
     )
+
+
+def _check_recipe(values: dict[str, Any], stride: int) -> None:
+    if values["crop"] % stride:
+        raise ValueError(
+            f"--crop must be a multiple of {stride} px for this network, got "
+            f"{values['crop']}"
+        )
+    rate = values["learning_rate"]
+    if rate is not None and not 0 < rate < 1:
+        raise ValueError(f"--learning-rate must be between 0 and 1, got {rate:g}")
+    if values["data"] is None and values["simulated"]:
+        raise ValueError("--simulated is a share beside --data; without data all are")
+    given = values["data"] is not None
+    if given and not values["simulated"] and values["preset"] != "general":
+        raise ValueError("--preset is of simulated scenes: give --simulated a share")
 
 
 @app.command()
@@ -220,7 +249,7 @@ def simulate(
     split: Annotated[
         str, typer.Option(help="Of a data set: train/valid/test.")
     ] = "0.6/0.2/0.2",
-    seed: Annotated[int, typer.Option(help="One seed, one set of scenes.")] = 0,
+    seed: Annotated[int, typer.Option(help="One seed, one set of scenes.", min=0)] = 0,
     debug: Debug = False,
 ) -> None:
     """Draw random scenes: images with their true spots."""
@@ -230,6 +259,8 @@ def simulate(
         from blinkcore.presets import ranges_of
         from blinkcore.simulate import simulate as draw
 
+        if output.suffix not in ("", ".npz"):
+            raise ValueError(f"--output must be a folder or end in .npz, got {output}")
         ranges = ranges_of(preset)
         scenes = [
             draw((size, size), np.random.default_rng([seed, i]), ranges=ranges)

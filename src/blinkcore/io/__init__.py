@@ -182,7 +182,8 @@ def _in_pixels(
         return spots
     if pixel_size is None:
         raise ValueError(
-            f"{path} holds positions in µm, and the size of a pixel is not known; give it"
+            f"{path} holds positions in µm, and the size of a pixel is not known; give it "
+            "(--pixel-size)"
         )
     scaled: pd.DataFrame = spots.copy()
     for name, size in pixel_size._asdict().items():
