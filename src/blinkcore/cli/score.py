@@ -87,12 +87,11 @@ def evaluate(
 
 def _print(summaries: list[dict[str, Any]]) -> None:
     first = summaries[0]
-    few = first["images"] < _FEW_IMAGES
     typer.echo(
         f"{first['true_spots']} true spots in {first['cases']} planes of "
         f"{first['images']} images; mean and 95 % interval\n"
     )
-    if few:
+    if first["images"] < _FEW_IMAGES:
         typer.echo(
             f"Note: {first['images']} labelled "
             f"{'image is' if first['images'] == 1 else 'images are'} too few to tell how "

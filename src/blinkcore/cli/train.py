@@ -259,8 +259,6 @@ def simulate(
         from blinkcore.presets import ranges_of
         from blinkcore.simulate import simulate as draw
 
-        if output.suffix not in ("", ".npz"):
-            raise ValueError(f"--output must be a folder or end in .npz, got {output}")
         ranges = ranges_of(preset)
         scenes = [
             draw((size, size), np.random.default_rng([seed, i]), ranges=ranges)
