@@ -344,7 +344,8 @@ class _ExportedWithError(_Exported):
     @torch.jit.export
     def with_error(self, x: torch.Tensor) -> torch.Tensor:
         raw = self.network(x)
-        error = torch.exp(self.network.log_error(raw))[:, None]
+        log_error = self.network.log_error(raw)
+        error = torch.exp(log_error)[:, None]  # type: ignore[arg-type]
         return torch.cat([self.network.activate(raw), error], dim=1)
 
 

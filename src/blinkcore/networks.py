@@ -175,14 +175,14 @@ class _ConvBlock(nn.Module):
     def __init__(self, n_in: int, n_out: int, ratio: int = 8) -> None:
         super().__init__()
         sizes = [n_in, n_out, n_out]
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(n, n_out, 3, padding=1) for n in sizes
-        )
-        for convolution in self.convolutions:
+        convolutions = [nn.Conv2d(n, n_out, 3, padding=1) for n in sizes]
+        for convolution in convolutions:
             # "he_normal", as deepBlink's code has it: with PyTorch's own start so little
             # comes through twenty layers that hundreds of steps pass before it learns.
             nn.init.kaiming_normal_(convolution.weight, a=0.2)
-            nn.init.zeros_(convolution.bias)
+            if convolution.bias is not None:
+                nn.init.zeros_(convolution.bias)
+        self.convolutions = nn.ModuleList(convolutions)
         squeezed = max(1, n_out // ratio)
         self.activation = nn.LeakyReLU(
             0.2
