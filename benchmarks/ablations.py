@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from peers import quiet
-from race import dice_rmse
+from race import dice_rmse, squared
 from table1 import PARTS, behind, mean, samples
 from timing import machine, table
 from torch import Tensor, nn
@@ -96,12 +96,6 @@ class OldStart(DeepBlink):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 module.reset_parameters()
-
-
-def squared(raw, grid, offsets, log_error, *, cell_size):
-    """Squared distances, as of an error of 0.5 px."""
-    same = torch.full_like(raw[:, 0], -0.693)
-    return grid_loss(raw, grid, offsets, same, cell_size=cell_size)
 
 
 RUNS = {

@@ -159,7 +159,7 @@ def _position(grid, offsets, cell_size):
 
 def squared(raw, grid, offsets, log_error, *, cell_size):
     """The same error for all: squared distances."""
-    same = torch.full_like(log_error, -0.693)
+    same = torch.full_like(raw[:, 0], -0.693)  # 0.5 px
     return grid_loss(raw, grid, offsets, same, cell_size=cell_size)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-_SPREAD = 0.1  # px
+_SPREAD = 0.1  # px, of the Laplace distribution
 
 
 def grid_loss(
