@@ -347,7 +347,7 @@ def summarize(table: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
 
 
 def _scores(
-    table: pd.DataFrame, names: Sequence[str], draws: Sequence[NDArray[np.intp]]
+    table: pd.DataFrame, names: Sequence[str], draws: NDArray[np.intp]
 ) -> dict[str, dict[str, list[float | None]]]:
     return {
         name: {s: _interval(_column(table, name, s), draws) for s in SCORES}
@@ -362,36 +362,35 @@ def _column(table: pd.DataFrame, method: str, name: str) -> NDArray[np.float64]:
     return values
 
 
-def _draws(table: pd.DataFrame, seed: int) -> list[NDArray[np.intp]]:
-    """Rows of each bootstrap draw: images with replacement, all cases of each.
+def _draws(table: pd.DataFrame, seed: int) -> NDArray[np.intp]:
+    """How often each case is in each bootstrap draw, shape (draws, cases).
 
-    Of one image there is none.
+    Images are drawn with replacement, all cases of each. Of one image there is no draw.
     """
     first = table["method"].iloc[0]
-    sources = table.loc[table["method"] == first, "source"].to_numpy()
-    members = [np.flatnonzero(sources == s) for s in dict.fromkeys(sources)]
-    if len(members) == 1:
-        return []
+    image_of, sources = pd.factorize(table.loc[table["method"] == first, "source"])
+    n = len(sources)
     rng = np.random.default_rng(seed)
-    return [
-        np.concatenate(
-            [members[i] for i in rng.integers(len(members), size=len(members))]
-        )
-        for _ in range(_DRAWS)
+    times = [
+        np.bincount(rng.integers(n, size=n), minlength=n)
+        for _ in range(_DRAWS if n > 1 else 0)
     ]
+    return np.array(times, np.intp).reshape(-1, n)[:, image_of]
 
 
 def _interval(
-    values: NDArray[np.float64], draws: Sequence[NDArray[np.intp]]
+    values: NDArray[np.float64], draws: NDArray[np.intp]
 ) -> list[float | None]:
     """Mean and 95 % interval; None where nothing is known."""
-    if not np.isfinite(values).any():
+    known = np.isfinite(values)
+    if not known.any():
         return [None, None, None]
-    if not draws:
+    if not len(draws):
         return [_mean(values), None, None]
-    means = [_mean(values[rows]) for rows in draws]
+    counts = draws @ known
+    sums = draws @ np.where(known, values, 0.0)
     tail = (1 - _LEVEL) / 2
-    low, high = np.nanquantile(means, (tail, 1 - tail))
+    low, high = np.quantile(sums[counts > 0] / counts[counts > 0], (tail, 1 - tail))
     return [_mean(values), float(low), float(high)]
 
 

@@ -280,10 +280,8 @@ def _save(
     path: str | os.PathLike[str],
     extra: dict[str, str],
 ) -> None:
-    """Write a script; the same one gives the same bytes."""
-    content = (
-        io.BytesIO()
-    )  # a file's name would stand in it, and that is a temporary one
+    # A file's name would stand in the archive, and that is a temporary one.
+    content = io.BytesIO()
     with _quiet():
         torch.jit.save(script, content, _extra_files=extra)
     with whole_file(Path(path)) as temporary:
