@@ -9,6 +9,7 @@ only what is missing, and prints the table of all.
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,65 +19,26 @@ from torch.nn import functional
 
 import blinkcore.train
 from blinkcore.losses import grid_loss
-from blinkcore.model import load_model
+from blinkcore.model import load_model, pick_device
 from blinkcore.networks import NETWORKS, Blink, _conv_norm
+from blinkcore.simulate import GENERAL
 from blinkcore.train import TrainConfig, train
 
 STEPS, SEED = 1500, 7
 
 
-class Parts(Blink):
-    """Blink in parts, for variants to change one of them."""
-
-    def forward(self, x):
-        x = self.compress(self.contrast(functional.pixel_unshuffle(x, 2)))
-        high = functional.relu(self.encoder(functional.relu(self.stem(x))))
-        x = functional.interpolate(self.reduce(self.lower(high)), scale_factor=2.0)
-        return self.head(functional.relu(self.decoder(high + x)))
-
-    def compress(self, x):
-        return x * torch.rsqrt(1.0 + x.abs())
-
-    def lower(self, high):
-        x = functional.relu(self.down(high))
-        for convolution in self.middle:
-            x = x + functional.relu(convolution(x))
-        return x
-
-
-class Asinh(Parts):
+class Asinh(Blink):
     """Compress the range by asinh."""
 
     def compress(self, x):
         return torch.asinh(x)
 
 
-class Linear(Parts):
+class Linear(Blink):
     """Never compress the range."""
 
     def compress(self, x):
         return x
-
-
-class NoWayUp(Blink):
-    """The lower level gives the values of its four cells; nothing is computed above."""
-
-    def __init__(self, filters=16, depth=4):
-        super().__init__(filters, depth)
-        self.reduce = self.decoder = nn.Identity()
-        self.head = nn.Conv2d(3 * filters, 16, 1)
-        with torch.no_grad():
-            start = torch.tensor([-4.0, 0.5, 0.5, -0.7]).repeat_interleave(4)
-            self.head.bias.copy_(start)
-
-    def forward(self, x):
-        x = self.contrast(functional.pixel_unshuffle(x, 2))
-        x = x * torch.rsqrt(1.0 + x.abs())
-        x = functional.relu(self.encoder(functional.relu(self.stem(x))))
-        x = functional.relu(self.down(x))
-        for convolution in self.middle:
-            x = x + functional.relu(convolution(x))
-        return functional.pixel_shuffle(self.head(x), 2)
 
 
 class Standard(Blink):
@@ -85,70 +47,157 @@ class Standard(Blink):
     normalization = "standard"
 
 
-class CellFour(Parts):
-    """Cells of 4 px, predicted at the lower level."""
-
-    cell_size = 4
-    merge_distance = 2.0
-
-    def __init__(self, filters=16, depth=3):
-        super().__init__(filters, depth)
-        self.reduce = self.decoder = nn.Identity()
-        self.last = _conv_norm(3 * filters, 3 * filters)
-        self.head = nn.Conv2d(3 * filters, 4, 1)
-        with torch.no_grad():
-            self.head.bias.copy_(torch.tensor([-3.0, 0.5, 0.5, -0.7]))
-
-    def forward(self, x):
-        x = self.compress(self.contrast(functional.pixel_unshuffle(x, 2)))
-        high = functional.relu(self.encoder(functional.relu(self.stem(x))))
-        return self.head(functional.relu(self.last(self.lower(high))))
-
-
 class Dilated(Blink):
-    """Dilations 1, 2, 4 at the lower level."""
+    """One level below a half, with dilations 1, 2, 4 instead of those further down."""
 
-    def __init__(self, filters=16, depth=3):
-        super().__init__(filters, depth)
+    def __init__(self, filters=16, depth=3, levels=1):
+        super().__init__(filters, depth, levels)
         for block, dilation in zip(self.middle, (1, 2, 4), strict=True):
             block[0].dilation = block[0].padding = (dilation, dilation)
 
 
-class Excited(Parts):
-    """Squeeze-and-excitation at the end of the lower level."""
+class Surroundings(Blink):
+    """One level below a half, and means over about 160 px instead of those further down."""
 
-    def __init__(self, filters=16, depth=3):
-        super().__init__(filters, depth)
+    def __init__(self, filters=16, depth=3, levels=1):
+        super().__init__(filters, depth, levels)
         low = 3 * filters
-        self.squeeze = nn.Linear(low, low // 8)
-        self.excite = nn.Linear(low // 8, low)
+        self.look = nn.Conv2d(low, 32, 1)
+        self.think = nn.Conv2d(32, 32, 1)
+        self.tell = nn.Conv2d(32, low, 1)
 
     def lower(self, high):
         x = functional.relu(self.down(high))
-        for convolution in self.middle:
+        for i, convolution in enumerate(self.middle):
+            if i == 2:
+                x = x + self.around(x)
             x = x + functional.relu(convolution(x))
+        return x
+
+    def around(self, x):
+        y = functional.relu(self.look(x))
+        y = functional.avg_pool2d(y, 8, ceil_mode=True, count_include_pad=False)
+        y = functional.avg_pool2d(y, 5, 1, 2, count_include_pad=False)
+        y = self.tell(functional.relu(self.think(y)))
+        y = functional.interpolate(y, scale_factor=8.0, mode="bilinear")
+        return y[:, :, : x.shape[2], : x.shape[3]]
+
+
+class Excited(Blink):
+    """Squeeze-and-excitation at a quarter: the whole image has a say."""
+
+    def __init__(self, filters=16, depth=2, levels=4):
+        super().__init__(filters, depth, levels)
+        self.reduce = nn.Sequential(_Excitation(3 * filters), self.reduce)
+
+
+class _Excitation(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.squeeze = nn.Linear(n, n // 8)
+        self.excite = nn.Linear(n // 8, n)
+
+    def forward(self, x):
         weight = functional.relu(self.squeeze(x.mean(dim=(2, 3))))
         return x * torch.sigmoid(self.excite(weight))[:, :, None, None]
 
 
-class TwoLevels(Parts):
-    """A second lower level, at an eighth."""
+class Reparametrized(Blink):
+    """Beside each convolution in the middle one of 1 x 1 and none, which fold into it.
 
-    stride = 8
+    Not folded here, so its time is too long.
+    """
 
-    def __init__(self, filters=16, depth=2):
-        super().__init__(filters, depth)
-        low = 3 * filters
-        self.deeper = _conv_norm(low, low, stride=2)
-        self.deepest = _conv_norm(low, low)
+    def __init__(self, filters=16, depth=2, levels=4):
+        super().__init__(filters, depth, levels)
+        self.middle = nn.ModuleList(_Branches(3 * filters) for _ in range(depth))
+        self.below = nn.ModuleList(_Branches(4 * filters) for _ in range(levels - 1))
 
-    def lower(self, high):
-        x = functional.relu(self.down(high))
-        deep = functional.relu(self.deepest(functional.relu(self.deeper(x))))
-        x = x + functional.interpolate(deep, scale_factor=2.0)
-        for convolution in self.middle:
-            x = x + functional.relu(convolution(x))
+
+class _Branches(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.square = _conv_norm(n, n)
+        self.point = nn.Sequential(nn.Conv2d(n, n, 1, bias=False), nn.BatchNorm2d(n))
+        self.none = nn.BatchNorm2d(n)
+
+    def forward(self, x):
+        return self.square(x) + self.point(x) + self.none(x)
+
+
+class _Quarter(Blink):
+    """Values at a quarter of the resolution; nothing is computed above."""
+
+    n_values = 4
+
+    def __init__(self, filters=16, depth=3, levels=4):
+        super().__init__(filters, depth, levels)
+        self.reduce = self.decoder = nn.Identity()
+        self.head = nn.Conv2d(3 * filters, self.n_values, 1)
+        start = torch.tensor([-4.0, 0.5, 0.5, -0.7])
+        with torch.no_grad():
+            self.head.bias.copy_(start.repeat_interleave(self.n_values // 4))
+
+    def forward(self, x):
+        x = self.compress(self.contrast(functional.pixel_unshuffle(x, 2)))
+        high = functional.relu(self.encoder(functional.relu(self.stem(x))))
+        return self.unfold(self.head(self.lower(high)))
+
+    def unfold(self, x):
         return x
+
+
+class CellFour(_Quarter):
+    """Cells of 4 px."""
+
+    cell_size = 4
+    merge_distance = 2.0
+
+
+class NoWayUp(_Quarter):
+    """A quarter gives the values of its four cells: up to four spots in 4 px."""
+
+    n_values = 16
+
+    def unfold(self, x):
+        return functional.pixel_shuffle(x, 2)
+
+
+class CellOne(Blink):
+    """Cells of 1 px: a heat map, whose maxima the decoder takes."""
+
+    cell_size = 1
+
+    def __init__(self, filters=16, depth=2, levels=4):
+        super().__init__(filters, depth, levels)
+        head = nn.Conv2d(filters, 16, 1)
+        start = torch.tensor([-5.4, 0.5, 0.5, -0.7]).repeat_interleave(4)
+        with torch.no_grad():
+            head.bias.copy_(start)
+        self.head = nn.Sequential(head, nn.PixelShuffle(2))
+
+
+class Bins(Blink):
+    """Offsets as the mean of a distribution over 8 bins each."""
+
+    def __init__(self, filters=16, depth=2, levels=4):
+        super().__init__(filters, depth, levels)
+        head = nn.Conv2d(filters, 18, 1)
+        with torch.no_grad():
+            head.bias.zero_()
+            head.bias[:2] = torch.tensor([-4.0, -0.7])
+        self.head = nn.Sequential(head, _Means())
+
+
+class _Means(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("centres", torch.linspace(-0.125, 1.125, 8))
+
+    def forward(self, x):
+        share = torch.softmax(x[:, 2:].unflatten(1, (2, 8)), dim=2)
+        mean = (share * self.centres[:, None, None]).sum(dim=2)
+        return torch.cat([x[:, :1], mean, x[:, 1:2], x[:, 2:]], dim=1)
 
 
 def _position(grid, offsets, cell_size):
@@ -217,34 +266,88 @@ def entropy_and_dice(raw, grid, offsets, log_error, *, cell_size):
     return whole + 0.02 * dice
 
 
+def bins(raw, grid, offsets, log_error, *, cell_size):
+    """The likelihood, and cross entropy of the bins of `Bins`."""
+    near = (
+        1
+        - (
+            grid[:, 1:, None] - torch.linspace(-0.125, 1.125, 8).to(raw)[:, None, None]
+        ).abs()
+        * 5.6
+    )
+    log_share = torch.log_softmax(raw[:, 4:].unflatten(1, (2, 8)), dim=2)
+    entropy = -(near.clamp(min=0) * log_share).sum(dim=(1, 2))
+    whole = grid_loss(raw, grid, offsets, log_error, cell_size=cell_size)
+    return whole + 0.5 * (grid[:, 0] * entropy).mean()
+
+
+def distilled(raw, grid, offsets, log_error, *, cell_size):
+    """Half the truth, half what the large network says of it."""
+    taught = TEACHING["raw"]
+    truth = grid_loss(raw, grid, offsets, log_error, cell_size=cell_size)
+    p = torch.sigmoid(taught[:, :1])
+    soft = torch.cat([p, taught[:, 1:3]], dim=1)
+    return 0.5 * truth + 0.5 * grid_loss(
+        raw, soft, offsets, log_error, cell_size=cell_size
+    )
+
+
+TEACHING = {}  # the large network, and what it says of the images of this step
+
+
+def step_with_teacher(state, images, grids, rate):
+    with torch.no_grad():
+        TEACHING["raw"] = TEACHING["network"](images).float()
+    return STEP(state, images, grids, rate)
+
+
+STEP, SOURCE = blinkcore.train._step, blinkcore.train._Source
+DIRT = {
+    "p_empty": 0.2, "p_blobs": 0.4, "p_discs": 0.3, "p_lines": 0.4, "p_hot_pixels": 0.5
+}  # fmt: skip
 RUNS = {
     "blink": (Blink, {}, grid_loss),
-    "no way up": (NoWayUp, {}, grid_loss),
-    "dilations 1 2 4": (Dilated, {}, grid_loss),
-    "position x 0.25": (Blink, {}, lighter),
+    "one level": (Blink, {"levels": 1, "depth": 3}, grid_loss),
+    "two levels": (Blink, {"levels": 2}, grid_loss),
+    "three levels": (Blink, {"levels": 3}, grid_loss),
+    "one level, dilations 1 2 4": (Dilated, {}, grid_loss),
+    "one level, surroundings": (Surroundings, {}, grid_loss),
+    "squeeze-and-excitation": (Excited, {}, grid_loss),
     "24 filters": (Blink, {"filters": 24}, grid_loss),
     "32 filters": (Blink, {"filters": 32}, grid_loss),
     "depth 1": (Blink, {"depth": 1}, grid_loss),
-    "depth 6": (Blink, {"depth": 6}, grid_loss),
+    "depth 4": (Blink, {"depth": 4}, grid_loss),
+    "re-parametrized": (Reparametrized, {}, grid_loss),
+    "no way up": (NoWayUp, {}, grid_loss),
+    "cells of 4 px": (CellFour, {}, grid_loss),
+    "cells of 1 px": (CellOne, {}, grid_loss),
+    "offsets in bins": (Bins, {}, bins),
     "asinh": (Asinh, {}, grid_loss),
     "no compression": (Linear, {}, grid_loss),
-    "two lower levels": (TwoLevels, {}, grid_loss),
-    "cell 4": (CellFour, {}, grid_loss),
     "mean and std": (Standard, {}, grid_loss),
-    "squeeze-and-excitation": (Excited, {}, grid_loss),
+    "position x 0.25": (Blink, {}, lighter),
     "squared distance": (Blink, {}, squared),
     "L1 distance": (Blink, {}, absolute),
     "dice + RMSE": (Blink, {}, dice_rmse),
     "focal": (Blink, {}, focal),
     "smooth F1": (Blink, {}, smooth_f1),
     "entropy + dice": (Blink, {}, entropy_and_dice),
+    "more dirt": (Blink, {}, grid_loss),
+    "distilled": (Blink, {}, distilled),
 }
 
 
-def run(name, folder):
+def run(name, folder, device="auto", workers=1):
     network, arguments, loss = RUNS[name]
     NETWORKS["race"] = network
     blinkcore.train.grid_loss = loss
+    blinkcore.train._step = STEP
+    if name == "distilled":
+        large = torch.jit.load(folder / "32_filters.pt").eval()
+        TEACHING["network"] = large.to(pick_device(device)).network
+        blinkcore.train._step = step_with_teacher
+    # Validation scenes are those of the others.
+    blinkcore.train._Source = Dirty if name == "more dirt" else SOURCE
     config = TrainConfig(
         network="race",
         arguments=arguments,
@@ -255,8 +358,16 @@ def run(name, folder):
         n_valid=200,
     )
     path = folder / f"{name.replace(' ', '_')}.pt"
-    metadata = train(config, path, workers=1)
+    metadata = train(config, path, device=device, workers=workers)
     (folder / f"{path.stem}.json").write_text(json.dumps(metadata.scores))
+
+
+class Dirty(SOURCE):
+    """More scenes without spots, and more that is no spot in all."""
+
+    def training(self, number, method):
+        dirty = replace(self.config, ranges=replace(GENERAL, **DIRT))
+        return SOURCE(dirty).training(number, method)
 
 
 def main():

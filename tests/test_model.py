@@ -43,14 +43,14 @@ def test_a_model_file_needs_no_blinkcore(tmp_path, network, describe):
         "import sys, json, warnings; warnings.simplefilter('ignore'); import torch;"
         "extra = {'blinkcore.json': ''};"
         "m = torch.jit.load(sys.argv[1], _extra_files=extra).eval();"
-        "print(tuple(m(torch.zeros(2, 1, 16, 24)).shape),"
+        "print(tuple(m(torch.zeros(2, 1, 16, 32)).shape),"
         "json.loads(extra['blinkcore.json'])['cell_size'], 'blinkcore' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
     )
     cell = network.cell_size
-    assert done.stdout.strip() == f"(2, 3, {16 // cell}, {24 // cell}) {cell} False"
+    assert done.stdout.strip() == f"(2, 3, {16 // cell}, {32 // cell}) {cell} False"
 
 
 def test_bundled_models_describe_themselves():

@@ -21,7 +21,7 @@ from blinkcore.train import (
 )
 
 TINY = TrainConfig(
-    arguments={"filters": 4, "depth": 1},
+    arguments={"filters": 4, "depth": 1, "levels": 1},
     steps=6,
     batch_size=2,
     crop=32,
@@ -131,7 +131,7 @@ def test_the_model_tells_how_it_was_made(tmp_path):
     metadata = read_metadata(tmp_path / "m.pt")
     assert metadata.provenance["recipe"]["seed"] == 3
     assert metadata.provenance["recipe"]["ranges"]["sigma"] == [0.8, 2.5]
-    assert metadata.arguments == {"filters": 4, "depth": 1}
+    assert metadata.arguments == TINY.arguments
     assert load_model(tmp_path / "m.pt").metadata == metadata
 
 
@@ -167,7 +167,7 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
 @pytest.mark.slow
 def test_a_few_minutes_of_training_learn_something(tmp_path, easy):
     config = TrainConfig(
-        arguments={"filters": 8, "depth": 1},
+        arguments={"filters": 8, "depth": 1, "levels": 2},
         steps=120,
         batch_size=4,
         crop=64,
@@ -330,7 +330,7 @@ def test_a_wrong_recipe_names_its_key(tmp_path):
     assert "--output" in run_train(cwd=tmp_path).stderr
     done = run_train("-o", "m.pt", "--crop", "50", cwd=tmp_path)
     assert done.returncode == 2
-    assert "--crop must be a multiple of 4" in done.stderr
+    assert "--crop must be a multiple of 16" in done.stderr
     done = run_train(
         "./r.yaml", cwd=tmp_path
     )  # found among the words as it was written

@@ -112,6 +112,8 @@ class Metadata:
         names = [f.name for f in fields(cls)]
         values.setdefault("calibration", (0.0, 1.0))  # younger than the format
         values.setdefault("count_spread", None)
+        if values.get("architecture") == "blink":
+            values["arguments"].setdefault("levels", 1)
         missing = [n for n in names if n not in values]
         if missing:
             raise ValueError(f"{_METADATA} lacks {', '.join(missing)}")

@@ -19,34 +19,51 @@ if TYPE_CHECKING:
 
 
 class Blink(nn.Module):
-    """Stride-first network: half resolution at once, one lower level, cells of 2 px.
+    """Stride-first network: half resolution at once, levels below, cells of 2 px.
+
+    Most is computed at half and quarter resolution, where a spot is a few pixels wide. The
+    levels below cost a sixth of the time and tell a spot the company that it is in: how many
+    there are, how bright, on what ground.
 
     Parameters
     ----------
     filters : int
-        Channels at half resolution; three times as many at quarter resolution. Multiples
-        of 16 fill a CPU's vectors.
+        Channels at half resolution; three times as many at quarter resolution, four times
+        below. Multiples of 16 fill a CPU's vectors.
     depth : int
-        Residual convolutions at quarter resolution.
+        Residual convolutions at quarter resolution, on the way up.
+    levels : int
+        Resolutions below a half: 3 go down to 1/16.
     """
 
     cell_size = 2
     cell_map = "center"
-    stride = 4
     normalization = "noise"
     merge_distance = 1.5  # px
     predicts_error = True
 
-    def __init__(self, filters: int = 16, depth: int = 3) -> None:
+    def __init__(self, filters: int = 16, depth: int = 2, levels: int = 3) -> None:
         super().__init__()
-        self.arguments: dict[str, Any] = {"filters": filters, "depth": depth}
-        # Pixels that a cell sees on each side, counted from the head back.
-        self.receptive_field = 2 + 2 + 4 * depth + 4 + 2 + 2 + 2 + 2
-        low = 3 * filters
+        self.arguments: dict[str, Any] = {
+            "filters": filters,
+            "depth": depth,
+            "levels": levels,
+        }
+        self.stride = 2 ** (levels + 1)
+        # Pixels that a cell sees on each side, counted from the head back: at a half and a
+        # quarter; in each level below through two convolutions, one that halves and the
+        # pixel that four cells share.
+        pixels = [4 * 2**level for level in range(1, levels)]
+        self.receptive_field = 16 + 4 * depth + 3 * sum(pixels)
+        low, lower = 3 * filters, 4 * filters
+        steps = list(pairwise([low] + [lower] * (levels - 1)))
         self.contrast = nn.Conv2d(4, 8, 3, padding=1)
         self.stem = _conv_norm(8, filters)
         self.encoder = _conv_norm(filters, filters)
         self.down = _conv_norm(filters, low, stride=2)
+        self.further_down = nn.ModuleList(_conv_norm(a, b, stride=2) for a, b in steps)
+        self.below = nn.ModuleList(_conv_norm(b, b) for _, b in steps)
+        self.up = nn.ModuleList(_conv_norm(b, a) for a, b in reversed(steps))
         self.middle = nn.ModuleList(_conv_norm(low, low) for _ in range(depth))
         self.reduce = nn.Conv2d(low, filters, 1)
         self.decoder = _conv_norm(filters, filters)
@@ -60,19 +77,32 @@ class Blink(nn.Module):
         """Map images to raw grids, with the logarithm of the error as fourth value."""
         x = functional.pixel_unshuffle(x, 2)  # (N, 4, H/2, W/2)
         # Linear filters take differences while a spot stands on its background as it was
-        # measured; only then is the range compressed, so that nothing bright blinds. The
-        # root is what evens out shot noise, and twenty times as fast as asinh.
-        x = self.contrast(x)  # (N, 8, H/2, W/2)
-        x = x * torch.rsqrt(1.0 + x.abs())
+        # measured; only then is the range compressed, so that nothing bright blinds.
+        x = self.compress(self.contrast(x))  # (N, 8, H/2, W/2)
         x = functional.relu(self.stem(x))
         high = functional.relu(self.encoder(x))  # (N, F, H/2, W/2)
-        x = functional.relu(self.down(high))  # (N, 3F, H/4, W/4)
-        for convolution in self.middle:
-            x = x + functional.relu(convolution(x))
-        x = functional.interpolate(self.reduce(x), scale_factor=2.0)  # (N, F, H/2, W/2)
-        x = functional.relu(self.decoder(high + x))
+        x = high + _enlarged(self.reduce(self.lower(high)))
+        x = functional.relu(self.decoder(x))
         raw: Tensor = self.head(x)  # (N, 4, H/2, W/2)
         return raw
+
+    def compress(self, x: Tensor) -> Tensor:
+        """Take the root: it evens out shot noise, and is far faster than asinh."""
+        return x * torch.rsqrt(1.0 + x.abs())
+
+    def lower(self, high: Tensor) -> Tensor:
+        """Go down and up again, to a quarter of the resolution (N, 3F, H/4, W/4)."""
+        x = functional.relu(self.down(high))
+        levels: list[Tensor] = []
+        for smaller, again in zip(self.further_down, self.below):  # noqa: B905
+            levels.append(x)
+            x = functional.relu(smaller(x))  # (N, 4F, H/8, W/8) and so on
+            x = x + functional.relu(again(x))
+        for convolution in self.up:
+            x = levels.pop() + _enlarged(functional.relu(convolution(x)))
+        for convolution in self.middle:
+            x = x + functional.relu(convolution(x))
+        return x
 
     def activate(self, raw: Tensor) -> Tensor:
         """Turn raw values into a grid."""
@@ -140,7 +170,7 @@ class DeepBlink(nn.Module):
         pooled = x
         x = self.bottleneck(x)
         for block in self.decoder:
-            x = functional.interpolate(x, scale_factor=2.0)
+            x = _enlarged(x)
             x = block(torch.cat([skips.pop(), x], dim=1))
         return x, pooled
 
@@ -200,6 +230,11 @@ class _ConvBlock(nn.Module):
     def children_in_order(self) -> list[nn.Module]:
         """Layers with weights, as they are run."""
         return [*self.convolutions, self.squeeze, self.excite]
+
+
+def _enlarged(x: Tensor) -> Tensor:
+    """Twice the resolution, by repetition."""
+    return functional.interpolate(x, scale_factor=2.0)
 
 
 def _conv_norm(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
