@@ -89,6 +89,7 @@ def test_the_sidecar_explains_the_result(general, folder, tmp_path):
     run([folder / "flat.tif"], Options(general, tmp_path / "out", threshold=0.25))
     content = json.loads((tmp_path / "out" / "flat.json").read_text("utf-8"))
     assert content["model"]["sha256"] == general.sha256
+    assert content["model"]["precision"] == general.precision
     assert content["threshold"] == 0.25
     assert "centre of a pixel" in content["coordinates"]
     assert content["images"] == [

@@ -10,6 +10,7 @@ import torch
 
 from blinkcore.model import (
     bundled_models,
+    half_precision,
     load_model,
     read_metadata,
     save_model,
@@ -25,7 +26,7 @@ def network(request):
 def test_a_saved_model_computes_the_same(tmp_path, network, describe):
     path = tmp_path / "m.pt"
     save_model(network, describe(network), path)
-    model = load_model(path)
+    model = load_model(path, amp=False)
     x = np.random.default_rng(0).normal(0, 5, (2, 1, 32, 48)).astype(np.float32)
     with torch.inference_mode():
         expected = network.activate(network(torch.from_numpy(x))).numpy()
@@ -34,6 +35,20 @@ def test_a_saved_model_computes_the_same(tmp_path, network, describe):
     assert model(x).shape[1] == (4 if network.predicts_error else 3)
     assert model.name == "m"
     assert model.metadata == replace(describe(network), spot_sigma=[0.8, 2.5])
+
+
+def test_half_precision_changes_little(tmp_path, network, describe):
+    path = tmp_path / "m.pt"
+    save_model(network, describe(network), path)
+    half, single = (load_model(path, amp=amp) for amp in (True, False))
+    assert single.precision == "float32"
+    fast = half_precision("cpu") is not None and network.predicts_error
+    assert half.precision == ("bfloat16" if fast else "float32")
+    x = np.random.default_rng(0).normal(0, 5, (2, 1, 32, 48)).astype(np.float32)
+    x[:, :, 10:20] += 1000  # a bright ground must not drown what stands on it
+    difference = np.abs(half(x) - single(x))
+    assert difference.max() < 0.02
+    assert (difference.max() > 0) == fast
 
 
 def test_a_model_file_needs_no_blinkcore(tmp_path, network, describe):

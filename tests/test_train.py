@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from blinkcore.model import load_model, read_metadata
+from blinkcore.model import half_precision, load_model, read_metadata
 from blinkcore.presets import PRESETS
 from blinkcore.train import (
     SCORES,
     THRESHOLDS,
     TrainConfig,
-    half_precision,
     learning_rate,
     train,
     validate,

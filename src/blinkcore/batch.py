@@ -142,6 +142,7 @@ class Options:
                 "name": self.model.name,
                 "sha256": self.model.sha256,
                 "architecture": self.model.metadata.architecture,
+                "precision": self.model.precision,
             },
             "threshold": self._threshold(),
             "options": {

@@ -172,12 +172,15 @@ class Model:
         Of the file.
     device : str
         Where it runs.
+    precision : {"float32", "bfloat16"}
+        Of most of its layers.
     """
 
     name: str
     metadata: Metadata
     sha256: str
     device: str
+    precision: str
     network: Any = field(repr=False)
 
     @property
@@ -212,7 +215,7 @@ def bundled_models() -> dict[str, Path]:
 
 
 def load_model(
-    model: str | os.PathLike[str] = DEFAULT, *, device: str = "auto"
+    model: str | os.PathLike[str] = DEFAULT, *, device: str = "auto", amp: bool = True
 ) -> Model:
     """Load a model.
 
@@ -222,6 +225,9 @@ def load_model(
         Name of a bundled model or of one of the registry, or path of a `.pt` file.
     device : {"auto", "cpu", "cuda", "mps"}
         "auto" takes a CUDA device if there is one.
+    amp : bool
+        Run a `blink` network in half precision on a CPU that is faster in it: bfloat16, see
+        `half_precision`. Probabilities then differ by some 0.006 (RMS), positions by 0.01 px.
 
     Returns
     -------
@@ -238,9 +244,14 @@ def load_model(
     where = pick_device(device)
     content = path.read_bytes()
     network, metadata = _read(path, content, where)
-    network = _frozen(network)
+    exact: tuple[str, ...] | None = getattr(network.network, "exact", None)
+    half = half_precision(where) if amp and where == "cpu" and exact else None
+    for layer, module in network.network.named_children():
+        if half is not None and exact is not None and layer not in exact:
+            module.to(half)
+    precision = str(half or torch.float32).removeprefix("torch.")
     digest = hashlib.sha256(content).hexdigest()
-    return Model(name, metadata, digest, where, network)
+    return Model(name, metadata, digest, where, precision, _frozen(network))
 
 
 def read_metadata(model: str | os.PathLike[str]) -> Metadata:
@@ -451,12 +462,33 @@ def pick_device(device: str) -> str:
     return device
 
 
-def _frozen(network: Any) -> Any:
-    """Fold batch norms and constants.
+def half_precision(device: str) -> torch.dtype | None:
+    """Half precision that a device is faster in than in single.
 
-    PyTorch's optimize_for_inference took a third longer: it changes the layout between
-    layers.
+    Parameters
+    ----------
+    device : str
+        For PyTorch.
+
+    Returns
+    -------
+    torch.dtype or None
+        float16 on a GPU of CUDA, bfloat16 on a CPU with instructions for it (AVX-512 BF16:
+        Intel since 2020, AMD since 2022), else None.
     """
+    if device.startswith("cuda"):
+        return torch.float16
+    has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return torch.bfloat16 if device == "cpu" and has_bfloat16() else None
+
+
+def _frozen(network: Any) -> Any:
+    """Fold batch norms and constants; channels last, in which CPUs are a third faster.
+
+    PyTorch's optimize_for_inference took a third longer than freezing: it changes the layout
+    between layers.
+    """
+    network.to(memory_format=torch.channels_last)
     methods = [m for m in ("with_error",) if hasattr(network, m)]
     with _quiet():
         return torch.jit.freeze(network.eval(), preserved_attrs=methods)

@@ -50,6 +50,8 @@ class Blink(nn.Module):
             "levels": levels,
         }
         self.stride = 2 ** (levels + 1)
+        # What half precision would blind or blur; the rest may run in it.
+        self.exact = ("contrast", "head")
         # Pixels that a cell sees on each side, counted from the head back: at a half and a
         # quarter; in each level below through two convolutions, one that halves and the
         # pixel that four cells share.
@@ -79,11 +81,12 @@ class Blink(nn.Module):
         # Linear filters take differences while a spot stands on its background as it was
         # measured; only then is the range compressed, so that nothing bright blinds.
         x = self.compress(self.contrast(x))  # (N, 8, H/2, W/2)
+        x = x.to(self.reduce.weight.dtype)
         x = functional.relu(self.stem(x))
         high = functional.relu(self.encoder(x))  # (N, F, H/2, W/2)
         x = high + _enlarged(self.reduce(self.lower(high)))
         x = functional.relu(self.decoder(x))
-        raw: Tensor = self.head(x)  # (N, 4, H/2, W/2)
+        raw: Tensor = self.head(x.to(self.head.weight.dtype))  # (N, 4, H/2, W/2)
         return raw
 
     def compress(self, x: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ from blinkcore.files import whole_file
 from blinkcore.losses import grid_loss
 from blinkcore.model import (
     Metadata,
+    half_precision,
     load_weights,
     pick_device,
     read_metadata,
@@ -223,26 +224,6 @@ def learning_rate(step: int, config: TrainConfig) -> float:
         return config.learning_rate * (step + 1) / warm_up
     progress = (step - warm_up) / max(1, config.steps - warm_up)
     return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-def half_precision(device: str) -> torch.dtype | None:
-    """Half precision that a device is faster in than in single.
-
-    Parameters
-    ----------
-    device : str
-        For PyTorch.
-
-    Returns
-    -------
-    torch.dtype or None
-        float16 on a GPU of CUDA, bfloat16 on a CPU with instructions for it (AVX-512 BF16:
-        Intel since 2020, AMD since 2022), else None.
-    """
-    if device.startswith("cuda"):
-        return torch.float16
-    has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return torch.bfloat16 if device == "cpu" and has_bfloat16() else None
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,10 @@ def predict(
     axes: Axes = None,
     pixel_size: PixelSizes = None,
     device: Device = "auto",
+    amp: Annotated[
+        bool,
+        typer.Option(help="Half precision where the device is faster in it."),
+    ] = True,
     format_: Annotated[
         str,
         typer.Option(
@@ -121,7 +125,7 @@ def predict(
         from blinkcore.batch import Options, find_inputs
         from blinkcore.model import load_model
 
-        loaded = load_model(model, device=device)
+        loaded = load_model(model, device=device, amp=amp)
         _check_writable(target, overlay)
         options = Options(
             model=loaded,
