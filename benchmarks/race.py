@@ -9,6 +9,7 @@ only what is missing, and prints the table of all.
 
 import json
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from torch.nn import functional
 
 import blinkcore.train
 from blinkcore.losses import grid_loss
-from blinkcore.model import load_model, pick_device
+from blinkcore.model import load_model, pick_device, save_model
 from blinkcore.networks import NETWORKS, Blink, _conv_norm
 from blinkcore.simulate import GENERAL
-from blinkcore.train import TrainConfig, train
+from blinkcore.train import TrainConfig, Validation, train
 
 STEPS, SEED = 1500, 7
 
@@ -86,7 +87,7 @@ class Surroundings(Blink):
 class Excited(Blink):
     """Squeeze-and-excitation at a quarter: the whole image has a say."""
 
-    def __init__(self, filters=16, depth=2, levels=4):
+    def __init__(self, filters=16, depth=2, levels=3):
         super().__init__(filters, depth, levels)
         self.reduce = nn.Sequential(_Excitation(3 * filters), self.reduce)
 
@@ -108,7 +109,7 @@ class Reparametrized(Blink):
     Not folded here, so its time is too long.
     """
 
-    def __init__(self, filters=16, depth=2, levels=4):
+    def __init__(self, filters=16, depth=2, levels=3):
         super().__init__(filters, depth, levels)
         self.middle = nn.ModuleList(_Branches(3 * filters) for _ in range(depth))
         self.below = nn.ModuleList(_Branches(4 * filters) for _ in range(levels - 1))
@@ -130,7 +131,7 @@ class _Quarter(Blink):
 
     n_values = 4
 
-    def __init__(self, filters=16, depth=3, levels=4):
+    def __init__(self, filters=16, depth=3, levels=3):
         super().__init__(filters, depth, levels)
         self.reduce = self.decoder = nn.Identity()
         self.head = nn.Conv2d(3 * filters, self.n_values, 1)
@@ -168,7 +169,7 @@ class CellOne(Blink):
 
     cell_size = 1
 
-    def __init__(self, filters=16, depth=2, levels=4):
+    def __init__(self, filters=16, depth=2, levels=3):
         super().__init__(filters, depth, levels)
         head = nn.Conv2d(filters, 16, 1)
         start = torch.tensor([-5.4, 0.5, 0.5, -0.7]).repeat_interleave(4)
@@ -180,7 +181,7 @@ class CellOne(Blink):
 class Bins(Blink):
     """Offsets as the mean of a distribution over 8 bins each."""
 
-    def __init__(self, filters=16, depth=2, levels=4):
+    def __init__(self, filters=16, depth=2, levels=3):
         super().__init__(filters, depth, levels)
         head = nn.Conv2d(filters, 18, 1)
         with torch.no_grad():
@@ -309,7 +310,7 @@ RUNS = {
     "blink": (Blink, {}, grid_loss),
     "one level": (Blink, {"levels": 1, "depth": 3}, grid_loss),
     "two levels": (Blink, {"levels": 2}, grid_loss),
-    "three levels": (Blink, {"levels": 3}, grid_loss),
+    "four levels": (Blink, {"levels": 4}, grid_loss),
     "one level, dilations 1 2 4": (Dilated, {}, grid_loss),
     "one level, surroundings": (Surroundings, {}, grid_loss),
     "squeeze-and-excitation": (Excited, {}, grid_loss),
@@ -370,6 +371,18 @@ class Dirty(SOURCE):
         return SOURCE(dirty).training(number, method)
 
 
+def untrained(network):
+    """Run a network as `blinkcore predict` does; weights make no difference to the time."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig(network="blink")
+        nothing = Validation((0.0, 1.0), 0.5, None, {})
+        path = Path(folder) / "untrained.pt"
+        save_model(
+            network, blinkcore.train._describe(network, config, 0, nothing), path
+        )
+        return load_model(path, device="cpu")
+
+
 def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
@@ -386,7 +399,7 @@ def main():
             continue
         scores = json.loads((folder / f"{stem}.json").read_text())
         n = sum(p.numel() for p in network(**arguments).parameters())
-        time = seconds(load_model(folder / f"{stem}.pt", device="cpu"), image)
+        time = seconds(untrained(network(**arguments)), image)
         rows.append(
             [name, f"{n / 1000:.0f} k", f"{1000 * time:.1f}"]
             + [f"{scores[s]:.3f}" for s in ("f1_integral", "f1", "precision", "recall")]
