@@ -24,7 +24,7 @@ def detectors():
     return {
         "blink": Ours("blink", "blink", {"filters": 16}),
         "blink, from general": Ours(
-            "from general", "blink", {"filters": 16, "depth": 3}, start="general",
+            "from general", "blink", {"filters": 16}, start="general",
             learning_rate=5e-4,
         ),
     }  # fmt: skip

@@ -57,7 +57,7 @@ def trained(samples, valid, folder, seed):
     data = folder / "data.npz"
     Dataset((*samples, *(replace(s, part="valid") for s in valid))).save(data)
     config = TrainConfig(
-        arguments={"filters": 16, "depth": 3}, start="general", data=str(data),
+        arguments={"filters": 16}, start="general", data=str(data),
         steps=STEPS, crop=CROP, learning_rate=5e-4, validate_every=STEPS // 3, seed=seed,
     )  # fmt: skip
     train(config, folder / "m.pt", workers=0)

@@ -50,7 +50,7 @@ def detectors(kind):
         *([Bundled(kind)] if kind in bundled_models() else []),
         Ours("deepblink, 16 filters", "deepblink", narrow, **small, learning_rate=4e-3),
         Ours("blink", "blink", {"filters": 16}),
-        Ours("blink, from general", "blink", {"filters": 16, "depth": 3},
+        Ours("blink, from general", "blink", {"filters": 16},
              start="general", learning_rate=5e-4),
         Ours("deepblink", "deepblink", paper, **small, learning_rate=1e-3),
         *([Piscis()] if find_spec("piscis") else []),

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _CHANNELS = ("probability", "y_offset", "x_offset")
 _PAPER = ("Eichenberger et al., Nucleic Acids Research 2021", "10.1093/nar/gkab546")
-_TEST_SIDE = 256  # px, of the test image at least; larger ones are cut
+_TEST_SIDE = 256  # px: larger test images are cut to it
+_LEAST_SIDE = 64  # px, of an input
 
 
 def export_bioimageio(
@@ -102,9 +103,9 @@ def export_bioimageio(
 def _test_image(image: NDArray[Any], stride: int) -> NDArray[np.float32]:
     """Cut the middle of an image to a square of a multiple of the stride."""
     side = min(*image.shape, _TEST_SIDE) // stride * stride
-    if side < 64:
+    if side < _LEAST_SIDE:
         raise ValueError(
-            f"the image for the test must be at least 64 x 64 px, got "
+            f"the image for the test must be at least {_LEAST_SIDE} x {_LEAST_SIDE} px, got "
             f"{image.shape[0]} x {image.shape[1]}"
         )
     top, left = ((n - side) // 2 for n in image.shape)
@@ -142,7 +143,7 @@ def _describe(
             f"license must be an SPDX identifier, like MIT or CC-BY-4.0, got {license_!r}"
         ) from error
     about = model.metadata
-    size = zoo.ParameterizedSize(min=16 * about.stride, step=about.stride)
+    size = zoo.ParameterizedSize(min=_LEAST_SIDE, step=about.stride)
     sides = zoo.AxisId("y"), zoo.AxisId("x")
     inputs = zoo.InputTensorDescr(
         id=zoo.TensorId("image"),

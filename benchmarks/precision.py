@@ -1,0 +1,81 @@
+"""What half precision changes in prediction: time, scores, probabilities, positions.
+
+    python benchmarks/precision.py [MODEL]
+
+On a CPU that is faster in bfloat16; elsewhere both columns are the same. Scenes are those of
+`accuracy.py` with other seeds, at the model's threshold.
+"""
+
+import sys
+
+import accuracy
+import numpy as np
+from timing import machine, seconds, table
+
+from blinkcore import load_model
+from blinkcore.evaluate import evaluate, match
+from blinkcore.predict import TILE, find_spots
+
+N, SEED = 4, 20_261_126
+
+
+def spots_of(model, image, tile=TILE):
+    return find_spots(image, model, threshold=model.metadata.threshold, tile=tile)
+
+
+def mean_score(scenes, found):
+    scores = [
+        evaluate(scene.points, spots[:, :2]).f1_integral
+        for scene, spots in zip(scenes, found, strict=True)
+    ]
+    return np.nanmean(scores)
+
+
+def differences(ones, others):
+    """RMS of differences of matched spots, and how many spots only one has."""
+    probabilities, positions, alone = [], [], 0
+    for one, other in zip(ones, others, strict=True):
+        i, j = match(one[:, :2], other[:, :2], cutoff=0.5).T
+        probabilities.append(one[i, 2] - other[j, 2])
+        positions.append((one[i, :2] - other[j, :2]).ravel())
+        alone += len(one) + len(other) - 2 * len(i)
+    n = sum(map(len, ones))
+    return [
+        f"{np.std(np.concatenate(probabilities)):.4f}",
+        f"{np.std(np.concatenate(positions)):.4f}",
+        f"{alone} of {n}",
+    ]
+
+
+def main():
+    machine()
+    name = sys.argv[1] if len(sys.argv) > 1 else "general"
+    half, single = (load_model(name, device="cpu", amp=amp) for amp in (True, False))
+    image = np.random.default_rng(0).poisson(100, (512, 512)).astype(np.uint16)
+    times = [1000 * seconds(spots_of, model, image) for model in (single, half)]
+    for model, time in zip((single, half), times, strict=True):
+        print(f"512 x 512 in {model.precision}: {time:.1f} ms\n")
+    accuracy.SEED = SEED
+    rows = []
+    for background in accuracy.BACKGROUNDS:
+        scenes = [
+            scene
+            for snr in accuracy.SNRS
+            for density in accuracy.DENSITIES.values()
+            for scene in accuracy.scenes(snr, density, background, 1, N)
+        ]
+        ones, halves = ([spots_of(m, s.image) for s in scenes] for m in (single, half))
+        tiled = [spots_of(half, s.image, tile=64) for s in scenes]
+        scores = [mean_score(scenes, found) for found in (ones, halves)]
+        cells = [f"{score:.4f}" for score in scores]
+        cells += differences(ones, halves) + differences(halves, tiled)
+        rows.append([background, *cells])
+    table(
+        ["background", f"F1 integral, {single.precision}", half.precision,
+         "probability, RMS", "position, px", "in one only",
+         "tiles of 64 px: probability", "position, px", "in one only"], rows,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
