@@ -126,6 +126,22 @@ class _Branches(nn.Module):
         return self.square(x) + self.point(x) + self.none(x)
 
 
+class Strided(Blink):
+    """A convolution of 3 x 3 with a stride instead of 2 x 2 pixels as channels."""
+
+    def __init__(self, filters=16, depth=2, levels=3):
+        super().__init__(filters, depth, levels)
+        self.contrast = nn.Conv2d(1, 8, 3, stride=2, padding=1)
+
+    def forward(self, x):
+        x = functional.relu(self.stem(self.compress(self.contrast(x))))
+        high = functional.relu(self.encoder(x))
+        x = high + functional.interpolate(
+            self.reduce(self.lower(high)), scale_factor=2.0
+        )
+        return self.head(functional.relu(self.decoder(x)))
+
+
 class _Quarter(Blink):
     """Values at a quarter of the resolution; nothing is computed above."""
 
@@ -319,6 +335,7 @@ RUNS = {
     "depth 1": (Blink, {"depth": 1}, grid_loss),
     "depth 4": (Blink, {"depth": 4}, grid_loss),
     "re-parametrized": (Reparametrized, {}, grid_loss),
+    "3 x 3 with a stride": (Strided, {}, grid_loss),
     "no way up": (NoWayUp, {}, grid_loss),
     "cells of 4 px": (CellFour, {}, grid_loss),
     "cells of 1 px": (CellOne, {}, grid_loss),

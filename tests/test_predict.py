@@ -70,7 +70,8 @@ def test_the_pixel_type_does_not_matter(general, scene, dtype):
     image = (scene.image // 4).clip(0, 255)
     expected = predict(image, general)
     found = predict(image.astype(dtype), general)
-    np.testing.assert_allclose(positions(found), positions(expected), atol=1e-3)
+    # The last bits of float32 and 64 differ, and rounding to bfloat16 makes more of that.
+    np.testing.assert_allclose(positions(found), positions(expected), atol=1e-2)
 
 
 def test_gain_and_offset_do_not_matter(general, scene):

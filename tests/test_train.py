@@ -355,12 +355,13 @@ def test_calibration_learns_how_often_spots_are_real():
     assert (a, b) == pytest.approx((0.8, 1.5), abs=0.2)
 
 
-def test_validation_finds_what_prediction_finds(general, scene):
+def test_validation_finds_what_prediction_finds(scene):
     from blinkcore.model import load_weights
     from blinkcore.networks import Blink
     from blinkcore.predict import find_spots
     from blinkcore.train import _find
 
+    general = load_model("general", device="cpu", amp=False)
     network = Blink(**general.metadata.arguments)
     network.load_state_dict(load_weights("general"))
     image = scene.image[:96, :110]  # no multiple of the stride
