@@ -89,6 +89,13 @@ def test_the_program_finds_what_the_function_finds(image, tmp_path):
     pd.testing.assert_frame_equal(table.drop(columns="image"), expected)
 
 
+def test_single_precision_is_to_be_had_everywhere(image, tmp_path):
+    done = run("predict", image, "-o", tmp_path / "single", "--no-amp")
+    assert done.returncode == 0
+    model = json.loads((tmp_path / "single" / "cells.json").read_text("utf-8"))["model"]
+    assert model["precision"] == "float32"
+
+
 def test_inputs_come_from_lists_patterns_and_folders(image, tmp_path):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "deep" / "er" / "x.tif").write_bytes(image.read_bytes())

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from blinkcore.model import (
+    Metadata,
     bundled_models,
     half_precision,
     load_model,
@@ -133,6 +134,12 @@ def test_metadata_must_be_complete_and_in_range(tmp_path, change, words, describ
     torchscript(tmp_path / "m.pt", {"blinkcore.json": json.dumps(values)})
     with pytest.raises(ValueError, match=words):
         load_model(tmp_path / "m.pt")
+
+
+def test_a_blink_model_that_names_no_levels_has_one(describe):
+    values = asdict(describe(Blink(8, 3, 1)))
+    del values["arguments"]["levels"]
+    assert Metadata.from_json(json.dumps(values)).arguments["levels"] == 1
 
 
 def test_metadata_is_readable_without_torch(tmp_path, describe):

@@ -110,10 +110,12 @@ class Metadata:
                 f"reads up to {FORMAT_VERSION}; please upgrade blinkcore"
             )
         names = [f.name for f in fields(cls)]
-        values.setdefault("calibration", (0.0, 1.0))  # younger than the format
+        # Younger than the format.
+        values.setdefault("calibration", (0.0, 1.0))
         values.setdefault("count_spread", None)
-        if values.get("architecture") == "blink":
-            values["arguments"].setdefault("levels", 1)
+        sizes = values.get("arguments")
+        if values.get("architecture") == "blink" and isinstance(sizes, dict):
+            sizes.setdefault("levels", 1)
         missing = [n for n in names if n not in values]
         if missing:
             raise ValueError(f"{_METADATA} lacks {', '.join(missing)}")
@@ -244,11 +246,12 @@ def load_model(
     where = pick_device(device)
     content = path.read_bytes()
     network, metadata = _read(path, content, where)
-    exact: tuple[str, ...] | None = getattr(network.network, "exact", None)
-    half = half_precision(where) if amp and where == "cpu" and exact else None
-    for layer, module in network.network.named_children():
-        if half is not None and exact is not None and layer not in exact:
-            module.to(half)
+    exact: tuple[str, ...] = getattr(network.network, "exact", ())
+    half = half_precision(where) if amp and exact and where == "cpu" else None
+    if half is not None:
+        for layer, module in network.network.named_children():
+            if layer not in exact:
+                module.to(half)
     precision = str(half or torch.float32).removeprefix("torch.")
     digest = hashlib.sha256(content).hexdigest()
     return Model(name, metadata, digest, where, precision, _frozen(network))
