@@ -397,7 +397,7 @@ def untrained(network):
         save_model(
             network, blinkcore.train._describe(network, config, 0, nothing), path
         )
-        return load_model(path, device="cpu")
+        return load_model(path, device="cpu", amp=False)
 
 
 def main():
@@ -425,7 +425,7 @@ def main():
     rows.sort(key=lambda row: row[3], reverse=True)
     print(f"{STEPS} steps, seed {SEED}, 200 validation scenes:\n")
     table(
-        ["run", "weights", "ms, 512 x 512", "F1 integral", "F1", "precision", "recall",
+        ["run", "weights", "ms in float32, 512 x 512", "F1 integral", "F1", "precision", "recall",
          "RMSE px"], rows,
     )  # fmt: skip
 

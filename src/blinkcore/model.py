@@ -229,7 +229,7 @@ def load_model(
         "auto" takes a CUDA device if there is one.
     amp : bool
         Run a `blink` network in half precision on a CPU that is faster in it: bfloat16, see
-        `half_precision`. Probabilities then differ by some 0.006 (RMS), positions by 0.01 px.
+        `half_precision`. Probabilities and positions (px) then differ by some 0.01 (RMS).
 
     Returns
     -------

@@ -81,12 +81,13 @@ class Blink(nn.Module):
         # Linear filters take differences while a spot stands on its background as it was
         # measured; only then is the range compressed, so that nothing bright blinds.
         x = self.compress(self.contrast(x))  # (N, 8, H/2, W/2)
-        x = x.to(self.reduce.weight.dtype)
+        x = x.to(self.stem[0].weight.dtype)
         x = functional.relu(self.stem(x))
         high = functional.relu(self.encoder(x))  # (N, F, H/2, W/2)
         x = high + _enlarged(self.reduce(self.lower(high)))
         x = functional.relu(self.decoder(x))
-        raw: Tensor = self.head(x.to(self.head.weight.dtype))  # (N, 4, H/2, W/2)
+        x = x.to(self.contrast.weight.dtype)
+        raw: Tensor = self.head(x)  # (N, 4, H/2, W/2)
         return raw
 
     def compress(self, x: Tensor) -> Tensor:
