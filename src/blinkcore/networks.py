@@ -22,8 +22,8 @@ class Blink(nn.Module):
     """Stride-first network: half resolution at once, levels below, cells of 2 px.
 
     Most is computed at half and quarter resolution, where a spot is a few pixels wide. The
-    levels below cost a sixth of the time and tell a spot the company that it is in: how many
-    there are, how bright, on what ground.
+    levels below take less than a third of the arithmetic and tell a spot the company that it
+    is in: how many there are, how bright, on what ground.
 
     Parameters
     ----------
