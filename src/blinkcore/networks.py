@@ -81,7 +81,7 @@ class Blink(nn.Module):
         # Linear filters take differences while a spot stands on its background as it was
         # measured; only then is the range compressed, so that nothing bright blinds.
         x = self.compress(self.contrast(x))  # (N, 8, H/2, W/2)
-        x = x.to(self.stem[0].weight.dtype)
+        x = x.to(self.stem[0].weight.dtype)  # type: ignore[arg-type]
         x = functional.relu(self.stem(x))
         high = functional.relu(self.encoder(x))  # (N, F, H/2, W/2)
         x = high + _enlarged(self.reduce(self.lower(high)))
