@@ -194,6 +194,9 @@ class CellOne(Blink):
         self.head = nn.Sequential(head, nn.PixelShuffle(2))
 
 
+CENTRES = torch.linspace(-0.125, 1.125, 8)  # of bins, in cells
+
+
 class Bins(Blink):
     """Offsets as the mean of a distribution over 8 bins each."""
 
@@ -209,7 +212,7 @@ class Bins(Blink):
 class _Means(nn.Module):
     def __init__(self):
         super().__init__()
-        self.register_buffer("centres", torch.linspace(-0.125, 1.125, 8))
+        self.register_buffer("centres", CENTRES)
 
     def forward(self, x):
         share = torch.softmax(x[:, 2:].unflatten(1, (2, 8)), dim=2)
@@ -285,15 +288,11 @@ def entropy_and_dice(raw, grid, offsets, log_error, *, cell_size):
 
 def bins(raw, grid, offsets, log_error, *, cell_size):
     """The likelihood, and cross entropy of the bins of `Bins`."""
-    near = (
-        1
-        - (
-            grid[:, 1:, None] - torch.linspace(-0.125, 1.125, 8).to(raw)[:, None, None]
-        ).abs()
-        * 5.6
-    )
+    # Shared between the two nearest, whose centres are 1 / 5.6 apart.
+    distance = (grid[:, 1:, None] - CENTRES.to(raw)[:, None, None]).abs()
+    near = (1 - 5.6 * distance).clamp(min=0)
     log_share = torch.log_softmax(raw[:, 4:].unflatten(1, (2, 8)), dim=2)
-    entropy = -(near.clamp(min=0) * log_share).sum(dim=(1, 2))
+    entropy = -(near * log_share).sum(dim=(1, 2))
     whole = grid_loss(raw, grid, offsets, log_error, cell_size=cell_size)
     return whole + 0.5 * (grid[:, 0] * entropy).mean()
 
