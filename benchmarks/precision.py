@@ -13,7 +13,7 @@ import numpy as np
 from timing import machine, seconds, table
 
 from blinkcore import load_model
-from blinkcore.evaluate import evaluate, match
+from blinkcore.evaluate import match
 from blinkcore.predict import TILE, find_spots
 
 N, SEED = 4, 20_261_126
@@ -21,14 +21,6 @@ N, SEED = 4, 20_261_126
 
 def spots_of(model, image, tile=TILE):
     return find_spots(image, model, threshold=model.metadata.threshold, tile=tile)
-
-
-def mean_score(scenes, found):
-    scores = [
-        evaluate(scene.points, spots[:, :2]).f1_integral
-        for scene, spots in zip(scenes, found, strict=True)
-    ]
-    return np.nanmean(scores)
 
 
 def differences(ones, others):
@@ -66,8 +58,10 @@ def main():
         ]
         ones, halves = ([spots_of(m, s.image) for s in scenes] for m in (single, half))
         tiled = [spots_of(half, s.image, tile=64) for s in scenes]
-        scores = [mean_score(scenes, found) for found in (ones, halves)]
-        cells = [f"{score:.4f}" for score in scores]
+        cells = []
+        for found in (ones, halves):
+            places = [spots[:, :2] for spots in found]
+            cells.append(f"{accuracy.mean_scores(scenes, places)[0]:.4f}")
         cells += differences(ones, halves) + differences(halves, tiled)
         rows.append([background, *cells])
     table(

@@ -21,7 +21,7 @@ from torch.nn import functional
 import blinkcore.train
 from blinkcore.losses import grid_loss
 from blinkcore.model import load_model, pick_device, save_model
-from blinkcore.networks import NETWORKS, Blink, _conv_norm
+from blinkcore.networks import NETWORKS, Blink, _conv_norm, _enlarged
 from blinkcore.simulate import GENERAL
 from blinkcore.train import TrainConfig, Validation, train
 
@@ -136,9 +136,7 @@ class Strided(Blink):
     def forward(self, x):
         x = functional.relu(self.stem(self.compress(self.contrast(x))))
         high = functional.relu(self.encoder(x))
-        x = high + functional.interpolate(
-            self.reduce(self.lower(high)), scale_factor=2.0
-        )
+        x = high + _enlarged(self.reduce(self.lower(high)))
         return self.head(functional.relu(self.decoder(x)))
 
 

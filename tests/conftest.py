@@ -34,6 +34,14 @@ def general():
 
 
 @pytest.fixture(scope="session")
+def single():
+    """The same in single precision, also where half is faster."""
+    from blinkcore.model import load_model
+
+    return load_model("general", device="cpu", amp=False)
+
+
+@pytest.fixture(scope="session")
 def easy():
     """Ranges of clean scenes: one width, bright spots, an even background."""
     return EASY

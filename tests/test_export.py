@@ -9,7 +9,6 @@ import PIL.Image
 import pytest
 import tifffile
 
-import blinkcore
 from blinkcore import grid, normalize
 from blinkcore.export import export_bioimageio
 from blinkcore.model import save_model
@@ -51,7 +50,7 @@ def test_bioimageios_own_program_passes_the_package(package):
     assert "passed" in done.stdout + done.stderr
 
 
-def test_another_image_gives_the_same_spots_in_bioimageio(package, examples):
+def test_another_image_gives_the_same_spots_in_bioimageio(package, single, examples):
     from bioimageio.core import load_model, predict
     from bioimageio.core.digest_spec import create_sample_for_model
 
@@ -61,7 +60,6 @@ def test_another_image_gives_the_same_spots_in_bioimageio(package, examples):
     sample = create_sample_for_model(about, inputs=images)
     result = predict(model=about, inputs=sample)
     cells = np.asarray(result.members["grid"].data)[0]
-    single = blinkcore.load_model("general", device="cpu", amp=False)
     meta = single.metadata
     spots = grid.decode(
         cells,

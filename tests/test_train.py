@@ -46,7 +46,8 @@ def assert_same(one, other):
 def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(
     tmp_path, network, amp
 ):
-    sizes = TINY.arguments if network == "blink" else {"filters": [4, 4, 4]}
+    blink = {"filters": 4, "depth": 1, "levels": 3}
+    sizes = blink if network == "blink" else {"filters": [4, 4, 4]}
     config = replace(TINY, network=network, arguments=sizes, amp=amp)
     for folder in ("whole", "cut"):
         (tmp_path / folder).mkdir()
@@ -355,17 +356,16 @@ def test_calibration_learns_how_often_spots_are_real():
     assert (a, b) == pytest.approx((0.8, 1.5), abs=0.2)
 
 
-def test_validation_finds_what_prediction_finds(scene):
+def test_validation_finds_what_prediction_finds(single, scene):
     from blinkcore.model import load_weights
     from blinkcore.networks import Blink
     from blinkcore.predict import find_spots
     from blinkcore.train import _find
 
-    general = load_model("general", device="cpu", amp=False)
-    network = Blink(**general.metadata.arguments)
+    network = Blink(**single.metadata.arguments)
     network.load_state_dict(load_weights("general"))
     image = scene.image[:96, :110]  # no multiple of the stride
-    spots = find_spots(image, general, threshold=0.5)
+    spots = find_spots(image, single, threshold=0.5)
     found = _find(network.eval(), image)
     kept = [np.hypot(*(found[:, :2] - spot[:2]).T).argmin() for spot in spots]
     assert len(spots) > 5
