@@ -302,6 +302,29 @@ def test_the_command_trains_on_a_preset(tmp_path):
     assert metadata.provenance["recipe"]["ranges"]["snr"] == list(PRESETS["suntag"].snr)
 
 
+@pytest.mark.slow
+def test_the_command_sets_the_size_of_a_network(tmp_path):
+    words = (
+        "-o m.pt --filters 4 --depth 1 --levels 2 --steps 1 --batch-size 1 --crop 32 "
+        "--workers 0"
+    )
+    done = run_train(*words.split(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metadata = read_metadata(tmp_path / "m.pt")
+    assert metadata.arguments == {"filters": 4, "depth": 1, "levels": 2}
+    assert metadata.stride == 8
+
+
+def test_sizes_that_a_network_does_not_have_are_refused(tmp_path):
+    for more, words in (
+        (["--network", "deepblink", "--depth", "3"], "--depth is of blink"),
+        (["--from", "general", "--levels", "2"], "--levels is that of --from general"),
+    ):
+        done = run_train("-o", "m.pt", *more, cwd=tmp_path)
+        assert done.returncode == 2
+        assert words in done.stderr
+
+
 def test_a_wrong_preset_is_refused(tmp_path, data):
     done = run_train("-o", "m.pt", "--preset", "moon", cwd=tmp_path)
     assert done.returncode == 2

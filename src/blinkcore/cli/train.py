@@ -16,6 +16,8 @@ from blinkcore.console import INTERRUPTED, one_sentence
 if TYPE_CHECKING:
     from blinkcore.train import TrainConfig
 
+_SIZES = ("filters", "depth", "levels")  # options that are arguments of a network
+
 
 @app.command()
 def train(
@@ -48,6 +50,19 @@ def train(
     filters: Annotated[
         int | None,
         typer.Option(help="Channels of the first level; 16, or as in --from.", min=1),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            help="Residual convolutions of blink at a quarter of the resolution; 2.",
+            min=1,
+        ),
+    ] = None,
+    levels: Annotated[
+        int | None,
+        typer.Option(
+            help="Resolutions of blink below a half; 3, down to 1/16.", min=1, max=6
+        ),
     ] = None,
     steps: Annotated[
         int | None,
@@ -170,7 +185,7 @@ def _as_yaml(value: Any) -> str:
 
 def _recipe(values: dict[str, Any]) -> TrainConfig:
     start = values["from_"] or ""
-    for name in ("network", "filters"):
+    for name in ("network", *_SIZES):
         if start and values[name] is not None:
             raise ValueError(f"--{name} is that of --from {start}; leave it out")
     network = values["network"] or "blink"
@@ -182,10 +197,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
     from blinkcore.presets import ranges_of
     from blinkcore.train import TrainConfig
 
-    sizes: Any = values["filters"] or 16
-    arguments: dict[str, Any] = {
-        "filters": sizes if network == "blink" else [sizes] * 3
-    }
+    arguments = _sizes(network, values)
     if start:
         metadata = read_metadata(start)
         network, arguments = metadata.architecture, metadata.arguments
@@ -215,6 +227,16 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         patience=values["patience"],
         amp=values["amp"],
     )
+
+
+def _sizes(network: str, values: dict[str, Any]) -> dict[str, Any]:
+    given = {n: values[n] for n in _SIZES if values[n] is not None}
+    filters = given.pop("filters", 16)
+    if network == "blink":
+        return {"filters": filters, **given}
+    if given:
+        raise ValueError(f"--{next(iter(given))} is of blink, not of {network}")
+    return {"filters": [filters] * 3}
 
 
 def _check_recipe(values: dict[str, Any], stride: int) -> None:
