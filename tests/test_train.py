@@ -306,11 +306,12 @@ def test_the_command_trains_on_a_preset(tmp_path):
 def test_the_command_sets_the_size_of_a_network(tmp_path):
     words = (
         "-o m.pt --filters 4 --depth 1 --levels 2 --steps 1 --batch-size 1 --crop 32 "
-        "--workers 0"
+        "--workers 0 --valid-scenes 3"
     )
     done = run_train(*words.split(), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     metadata = read_metadata(tmp_path / "m.pt")
+    assert metadata.provenance["recipe"]["n_valid"] == 3
     assert metadata.arguments == {"filters": 4, "depth": 1, "levels": 2}
     assert metadata.stride == 8
 

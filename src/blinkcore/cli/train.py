@@ -76,6 +76,10 @@ def train(
     validate_every: Annotated[
         int | None, typer.Option(help="Steps; 500, or 100 with --from.", min=1)
     ] = None,
+    valid_scenes: Annotated[
+        int,
+        typer.Option(help="Simulated scenes to validate on, without --data.", min=1),
+    ] = 100,
     patience: Annotated[
         int,
         typer.Option(
@@ -218,6 +222,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         crop=values["crop"],
         learning_rate=chosen("learning_rate", 2e-3, 5e-4),
         validate_every=chosen("validate_every", 500, 100),
+        n_valid=values["valid_scenes"],
         seed=values["seed"],
         ranges=ranges,
         data=str(data or ""),
