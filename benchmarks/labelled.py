@@ -1,6 +1,6 @@
-"""Scores of the bundled model on real and semi-real labelled images.
+"""Scores of a bundled model on real and semi-real labelled images.
 
-    python benchmarks/labelled.py FOLDER
+    python benchmarks/labelled.py FOLDER [MODEL]
 
 FOLDER holds images with `<name>_points.csv` beside them (columns t, z, c, y, x). LoG gets
 the best width and threshold for each image, chosen on that image's own labels: what no
@@ -61,7 +61,7 @@ def stacks(path, model, points):
 
 
 def main():
-    model = load_model("general", device="cpu")
+    model = load_model(*(sys.argv[2:3] or ["general"]), device="cpu")
     rows = []
     for labels in sorted(Path(sys.argv[1]).glob("*_points.csv")):
         points = pd.read_csv(labels).dropna(subset=["y", "x"])

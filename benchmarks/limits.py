@@ -1,9 +1,11 @@
-"""What the bundled model sees: widths, and how near two spots may be.
+"""What a bundled model sees: widths, and how near two spots may be.
 
-    python benchmarks/limits.py
+    python benchmarks/limits.py [MODEL]
 
 400 isolated spots, or pairs, on an even background of 100 photons; Gaussian spots.
 """
+
+import sys
 
 import numpy as np
 from timing import machine, table
@@ -25,7 +27,7 @@ def picture(points, sigma, peak, rng):
 
 def main():
     machine()
-    model = load_model("general", device="cpu")
+    model = load_model(*(sys.argv[1:2] or ["general"]), device="cpu")
     rng = np.random.default_rng(1)
     lines = np.arange(20, 500, 24)
     corners = np.stack(np.meshgrid(lines, lines, indexing="ij"), axis=-1).reshape(-1, 2)

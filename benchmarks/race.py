@@ -325,7 +325,7 @@ RUNS = {
     "two levels": (Blink, {"levels": 2}, grid_loss),
     "four levels": (Blink, {"levels": 4}, grid_loss),
     "one level, dilations 1 2 4": (Dilated, {}, grid_loss),
-    "one level, surroundings": (Surroundings, {}, grid_loss),
+    "one level, means over 160 px": (Surroundings, {}, grid_loss),
     "squeeze-and-excitation": (Excited, {}, grid_loss),
     "24 filters": (Blink, {"filters": 24}, grid_loss),
     "32 filters": (Blink, {"filters": 32}, grid_loss),
