@@ -1,6 +1,6 @@
 """Does fine-tuning on 20 labelled images help where no bundled model was trained?
 
-    python benchmarks/finetune.py FOLDER
+    python benchmarks/finetune.py FOLDER [MODEL]
 
 Makes such a kind of scenes (spots of sigma 3.2 to 4 px on haze, wider than any training
 saw), with 20 images to train on, 5 to validate, 40 to test, all labelled; runs
@@ -29,6 +29,7 @@ WIDE = replace(
 def main():
     machine()
     folder = Path(sys.argv[1])
+    model = sys.argv[2] if len(sys.argv) > 2 else "general"
     folder.mkdir(parents=True, exist_ok=True)
     samples = ()
     for part, (n, split) in enumerate(
@@ -52,11 +53,11 @@ def main():
 
     started = time.monotonic()
     blinkcore(
-        "train", "--data", "wide.npz", "--from", "general", "-o", "wide.pt", "--steps",
+        "train", "--data", "wide.npz", "--from", model, "-o", "wide.pt", "--steps",
         "2000",
     )  # fmt: skip
     print(f"\n{(time.monotonic() - started) / 60:.1f} min\n", flush=True)
-    blinkcore("evaluate", "wide.npz", "wide.pt", "general", "-o", "scores")
+    blinkcore("evaluate", "wide.npz", "wide.pt", model, "-o", "scores")
 
 
 if __name__ == "__main__":

@@ -128,6 +128,9 @@ def main():
     general = load_model("general", device="cpu")
     methods = {
         "blink (general)": general,
+        "blink (precise)": load_model("precise", device="cpu"),
+        "general, float32": load_model("general", device="cpu", amp=False),
+        "precise, float32": load_model("precise", device="cpu", amp=False),
         "LoG": detect,
         "deepblink, 32 filters": deepblink(32),
         "deepblink, 64 filters": deepblink(64),

@@ -47,6 +47,7 @@ def detectors(kind):
     return [
         Log(),
         Bundled("general"),
+        Bundled("precise"),
         *([Bundled(kind)] if kind in bundled_models() else []),
         Ours("deepblink, 16 filters", "deepblink", narrow, **small, learning_rate=4e-3),
         Ours("blink", "blink", {"filters": 16}),

@@ -18,8 +18,19 @@ def positions(spots):
     return spots[["y", "x"]].to_numpy()
 
 
-def test_spots_are_found_where_they_are(general, scene):
-    scores = evaluate(scene.points, positions(predict(scene.image, general)))
+@pytest.fixture(scope="module")
+def precise():
+    return load_model("precise", device="cpu")
+
+
+@pytest.fixture(params=["general", "precise"])
+def either(request):
+    """Each of the models for any image."""
+    return request.getfixturevalue(request.param)
+
+
+def test_spots_are_found_where_they_are(either, scene):
+    scores = evaluate(scene.points, positions(predict(scene.image, either)))
     assert scores.f1 > 0.9
     assert scores.rmse < 0.3
 
@@ -51,15 +62,15 @@ def test_a_model_by_name_equals_a_loaded_one(general, scene):
 
 
 @pytest.mark.parametrize("tile", [32, 64, 100, 128])
-def test_tiles_do_not_change_the_spots(general, tile):
+def test_tiles_do_not_change_the_spots(either, tile):
     rng = np.random.default_rng(0)
     image = rng.poisson(50, (333, 257)).astype(np.float32)
     points = rng.uniform(0, (333, 257), (700, 2))
     for y, x in points:  # crowded, and on every border of tiles
         rows, cols = np.ogrid[:333, :257]
         image += 60 * np.exp(-((rows - y) ** 2 + (cols - x) ** 2) / 3)
-    whole = find_spots(image, general, threshold=0.3, tile=1024)
-    tiled = find_spots(image, general, threshold=0.3, tile=tile)
+    whole = find_spots(image, either, threshold=0.3, tile=1024)
+    tiled = find_spots(image, either, threshold=0.3, tile=tile)
     assert len(whole) == len(tiled) > 300
     whole, tiled = (s[np.lexsort(s[:, :2].round(2).T)] for s in (whole, tiled))
     np.testing.assert_allclose(tiled, whole, atol=1e-4)
@@ -209,21 +220,21 @@ def test_public_names_are_there():
         _ = blinkcore.predcit
 
 
-def test_real_particles_on_a_grid_are_found(general, shared):
+def test_real_particles_on_a_grid_are_found(either, shared):
     # 16 x 16 particles on a jittered grid, all plain to see.
-    spots = predict(shared / "images" / "particles_c1.tif", general)
+    spots = predict(shared / "images" / "particles_c1.tif", either)
     assert 250 <= len(spots) <= 260
 
 
 @pytest.mark.slow
-def test_no_place_in_a_cell_draws_spots_towards_it(general, easy):
+def test_no_place_in_a_cell_draws_spots_towards_it(either, easy):
     """Pixel locking: found less true, by where in its cell of 2 px a spot truly lies."""
     ranges = replace(easy, density=(4e-4, 4.1e-4), snr=(10.0, 10.1), sigma=(1.0, 1.8))
     places, errors = [], []
     for seed in range(40):
         rng = np.random.default_rng([99, seed])
         scene = simulate((256, 256), rng, ranges=ranges)
-        found = find_spots(scene.image, general, threshold=0.5)[:, :2]
+        found = find_spots(scene.image, either, threshold=0.5)[:, :2]
         pairs = match(scene.points, found, cutoff=1.0)
         places.append((scene.points[pairs[:, 0]] + 0.5) % 2.0)
         errors.append(found[pairs[:, 1]] - scene.points[pairs[:, 0]])
@@ -234,3 +245,16 @@ def test_no_place_in_a_cell_draws_spots_towards_it(general, easy):
             inside = (place[:, axis] // 0.25).astype(int) == octant
             assert abs(error[inside, axis].mean()) < 0.03
     assert np.abs(error.mean(axis=0)).max() < 0.01
+
+
+@pytest.mark.slow
+def test_the_precise_model_finds_more_where_it_is_hard(general, precise, easy):
+    ranges = replace(easy, density=(6e-3, 6.1e-3), snr=(1.5, 3.0), p_cells=1.0)
+    scores = []
+    for seed in range(20):
+        rng = np.random.default_rng([98, seed])
+        scene = simulate((256, 256), rng, ranges=ranges)
+        found = (positions(predict(scene.image, m)) for m in (general, precise))
+        scores.append([evaluate(scene.points, f).f1_integral for f in found])
+    fast, thorough = np.mean(scores, axis=0)
+    assert thorough > fast + 0.02
