@@ -27,7 +27,7 @@ EASY = SceneRanges(
 
 @pytest.fixture(scope="session")
 def general():
-    """The bundled model, on the CPU."""
+    """The default model, on the CPU."""
     from blinkcore.model import load_model
 
     return load_model("general", device="cpu")

@@ -70,7 +70,7 @@ def test_a_model_file_needs_no_blinkcore(tmp_path, network, describe):
 
 
 def test_bundled_models_describe_themselves():
-    assert "general" in bundled_models()
+    assert {"general", "precise"} <= set(bundled_models())
     for name in bundled_models():
         metadata = read_metadata(name)
         assert metadata.provenance["command"].startswith("blinkcore train")

@@ -18,17 +18,18 @@ def test_cell_sizes_follow_the_levels():
     assert Blink().cell_size == 2
 
 
-@pytest.mark.parametrize(("depth", "levels"), [(3, 1), (1, 2), (2, 3)])
+@pytest.mark.parametrize(("depth", "levels"), [(3, 1), (1, 2), (2, 3), (4, 4)])
 def test_receptive_field_is_what_it_says(depth, levels):
     torch.manual_seed(0)
     network = Blink(8, depth, levels).double().eval()
     reach = network.receptive_field
-    side = 16 * ((2 * reach + 40) // 16)
+    side = 32 * ((2 * reach + 60) // 32)
     x = torch.randn(1, 1, side, side, requires_grad=True, dtype=torch.float64)
     raw = network(x)
-    first = side // 4 - 4
+    cells = network.stride // network.cell_size
+    first = side // 4 - cells // 2
     far = 0.0
-    for i in range(first, first + 8):  # cells of a pixel of the lowest level
+    for i in range(first, first + cells):  # those of a pixel of the lowest level
         (gradient,) = torch.autograd.grad(raw[0, :, i, i].sum(), x, retain_graph=True)
         seen = gradient[0, 0].nonzero()
         far = max(far, float((seen - (2 * i + 0.5)).abs().max()))

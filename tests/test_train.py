@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from blinkcore.cli.train import _sizes
 from blinkcore.model import half_precision, load_model, read_metadata
 from blinkcore.presets import PRESETS
 from blinkcore.train import (
@@ -316,10 +317,33 @@ def test_the_command_sets_the_size_of_a_network(tmp_path):
     assert metadata.stride == 8
 
 
-def test_sizes_that_a_network_does_not_have_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("network", "given", "sizes"),
+    [
+        ("blink", {}, {"filters": 16}),
+        ("blink", {"filters": 8, "levels": 2}, {"filters": 8, "levels": 2}),
+        ("deepblink", {"filters": 8}, {"filters": [8, 8, 8]}),
+        ("deepblink", {}, {"filters": [16, 16, 16]}),
+    ],
+)
+def test_options_are_sizes_of_a_network(network, given, sizes):
+    nothing = dict.fromkeys(("filters", "depth", "levels"))
+    assert _sizes(network, nothing | given) == sizes
+
+
+def test_sizes_that_a_network_does_not_have_are_refused(tmp_path, data):
     for more, words in (
         (["--network", "deepblink", "--depth", "3"], "--depth is of blink"),
+        (["--network", "deepblink", "--levels", "3"], "--levels is of blink"),
+        (
+            ["--from", "general", "--filters", "8"],
+            "--filters is that of --from general",
+        ),
         (["--from", "general", "--levels", "2"], "--levels is that of --from general"),
+        (
+            ["--data", data, "--valid-scenes", "9"],
+            "--valid-scenes are of a training without --data",
+        ),
     ):
         done = run_train("-o", "m.pt", *more, cwd=tmp_path)
         assert done.returncode == 2

@@ -54,14 +54,18 @@ def train(
     depth: Annotated[
         int | None,
         typer.Option(
-            help="Residual convolutions of blink at a quarter of the resolution; 2.",
+            help="Convolutions at a quarter of the resolution, for blink; 2, or as in "
+            "--from.",
             min=1,
         ),
     ] = None,
     levels: Annotated[
         int | None,
         typer.Option(
-            help="Resolutions of blink below a half; 3, down to 1/16.", min=1, max=6
+            help="Resolutions below a half, for blink; 3 (down to 1/16), or as in "
+            "--from.",
+            min=1,
+            max=5,
         ),
     ] = None,
     steps: Annotated[
@@ -77,9 +81,11 @@ def train(
         int | None, typer.Option(help="Steps; 500, or 100 with --from.", min=1)
     ] = None,
     valid_scenes: Annotated[
-        int,
-        typer.Option(help="Simulated scenes to validate on, without --data.", min=1),
-    ] = 100,
+        int | None,
+        typer.Option(
+            help="Simulated scenes to validate on, without --data; 100.", min=1
+        ),
+    ] = None,
     patience: Annotated[
         int,
         typer.Option(
@@ -222,7 +228,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         crop=values["crop"],
         learning_rate=chosen("learning_rate", 2e-3, 5e-4),
         validate_every=chosen("validate_every", 500, 100),
-        n_valid=values["valid_scenes"],
+        n_valid=values["valid_scenes"] or 100,
         seed=values["seed"],
         ranges=ranges,
         data=str(data or ""),
@@ -256,6 +262,8 @@ def _check_recipe(values: dict[str, Any], stride: int) -> None:
     if values["data"] is None and values["simulated"]:
         raise ValueError("--simulated is a share beside --data; without data all are")
     given = values["data"] is not None
+    if given and values["valid_scenes"] is not None:
+        raise ValueError("--valid-scenes are of a training without --data")
     if given and not values["simulated"] and values["preset"] != "general":
         raise ValueError("--preset is of simulated scenes: give --simulated a share")
 
