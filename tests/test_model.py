@@ -19,11 +19,10 @@ from blinkcore.model import (
 from blinkcore.networks import Blink, DeepBlink
 
 
-@pytest.fixture(
-    params=[(Blink, 8), (DeepBlink, (4, 6, 8))], ids=["blink", "deepblink"]
-)
+@pytest.fixture(params=[(Blink, 8), (DeepBlink, (4, 6, 8))], ids=["blink", "deepblink"])
 def network(request):
-    torch.manual_seed(1)  # what rounding does to untrained weights differs from draw to draw
+    # What rounding does to untrained weights differs from draw to draw.
+    torch.manual_seed(1)
     kind, filters = request.param
     return kind(filters).eval()
 
