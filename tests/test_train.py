@@ -304,6 +304,18 @@ def test_the_command_trains_on_a_preset(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_command_sets_the_dropout_of_the_papers_network(tmp_path):
+    words = (
+        "-o m.pt --network deepblink --filters 4 --dropout 0 --steps 1 --batch-size 1 "
+        "--crop 32 --workers 0 --valid-scenes 3"
+    )
+    done = run_train(*words.split(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    arguments = read_metadata(tmp_path / "m.pt").arguments
+    assert arguments == {"filters": [4, 4, 4], "dropout": 0.0}
+
+
+@pytest.mark.slow
 def test_the_command_sets_the_size_of_a_network(tmp_path):
     words = (
         "-o m.pt --filters 4 --depth 1 --levels 2 --steps 1 --batch-size 1 --crop 32 "
@@ -324,10 +336,11 @@ def test_the_command_sets_the_size_of_a_network(tmp_path):
         ("blink", {"filters": 8, "levels": 2}, {"filters": 8, "levels": 2}),
         ("deepblink", {"filters": 8}, {"filters": [8, 8, 8]}),
         ("deepblink", {}, {"filters": [16, 16, 16]}),
+        ("deepblink", {"dropout": 0.0}, {"filters": [16, 16, 16], "dropout": 0.0}),
     ],
 )
 def test_options_are_sizes_of_a_network(network, given, sizes):
-    nothing = dict.fromkeys(("filters", "depth", "levels"))
+    nothing = dict.fromkeys(("filters", "depth", "levels", "dropout"))
     assert _sizes(network, nothing | given) == sizes
 
 
@@ -335,6 +348,8 @@ def test_sizes_that_a_network_does_not_have_are_refused(tmp_path, data):
     for more, words in (
         (["--network", "deepblink", "--depth", "3"], "--depth is of blink"),
         (["--network", "deepblink", "--levels", "3"], "--levels is of blink"),
+        (["--dropout", "0"], "--dropout is of deepblink, not of blink"),
+        (["--from", "general", "--dropout", "0"], "--dropout is that of --from"),
         (
             ["--from", "general", "--filters", "8"],
             "--filters is that of --from general",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,9 @@ from blinkcore.console import INTERRUPTED, one_sentence
 if TYPE_CHECKING:
     from blinkcore.train import TrainConfig
 
-_SIZES = ("filters", "depth", "levels")  # options that are arguments of a network
+# Options that are arguments of a network; --filters is of both.
+_OWN_SIZES = {"blink": ("depth", "levels"), "deepblink": ("dropout",)}
+_SIZES = ("filters", *chain(*_OWN_SIZES.values()))
 
 
 @app.command()
@@ -66,6 +69,15 @@ def train(
             "--from.",
             min=1,
             max=5,
+        ),
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of channels left out in a step, for deepblink; 0.3, or as in "
+            "--from.",
+            min=0,
+            max=0.9,
         ),
     ] = None,
     steps: Annotated[
@@ -243,11 +255,11 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
 def _sizes(network: str, values: dict[str, Any]) -> dict[str, Any]:
     given = {n: values[n] for n in _SIZES if values[n] is not None}
     filters = given.pop("filters", 16)
-    if network == "blink":
-        return {"filters": filters, **given}
-    if given:
-        raise ValueError(f"--{next(iter(given))} is of blink, not of {network}")
-    return {"filters": [filters] * 3}
+    for owner, names in _OWN_SIZES.items():
+        for name in names:
+            if owner != network and name in given:
+                raise ValueError(f"--{name} is of {owner}, not of {network}")
+    return {"filters": filters if network == "blink" else [filters] * 3, **given}
 
 
 def _check_recipe(values: dict[str, Any], stride: int) -> None:
