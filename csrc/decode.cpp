@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <utility>
 
 namespace blinkcore {
@@ -18,6 +17,7 @@ struct Claim {
     Spot spot;
 };
 
+/// Claims in row-major order.
 std::vector<Claim> collect_claims(const float* grid, bool has_error, std::size_t n_rows,
                                   std::size_t n_cols, const DecodeOptions& options, double least) {
     const std::size_t plane = n_rows * n_cols;
@@ -43,72 +43,94 @@ std::vector<Claim> collect_claims(const float* grid, bool has_error, std::size_t
     return claims;
 }
 
-/// Claims are in row-major order: the first of a row is found by bisection.
-std::size_t first_claim_at(const std::vector<Claim>& claims, std::size_t row, std::size_t col) {
-    const auto it =
-        std::lower_bound(claims.begin(), claims.end(), std::make_pair(row, col),
-                         [](const Claim& claim, const std::pair<std::size_t, std::size_t>& at) {
-                             return std::make_pair(claim.row, claim.col) < at;
-                         });
-    return static_cast<std::size_t>(it - claims.begin());
+/// Claims from the strongest to the weakest; of equal ones the first in the grid is first.
+std::vector<std::size_t> strongest_first(const std::vector<Claim>& claims) {
+    std::vector<std::pair<double, std::size_t>> keys;  // beside each other in memory
+    keys.reserve(claims.size());
+    for (std::size_t i = 0; i < claims.size(); ++i)
+        keys.emplace_back(-claims[i].spot.probability, i);
+    std::sort(keys.begin(), keys.end());
+    std::vector<std::size_t> order;
+    order.reserve(claims.size());
+    for (const auto& key : keys) order.push_back(key.second);
+    return order;
 }
 
-/// Add to `seed` every free claim of the eight cells around it that is close enough.
-Spot absorb_neighbours(const std::vector<Claim>& claims, std::size_t seed, std::vector<char>& taken,
-                       double merge_distance) {
-    const Claim& centre = claims[seed];
-    double weight = centre.spot.probability;
-    double y = weight * centre.spot.y;
-    double x = weight * centre.spot.x;
-    double square = weight * centre.spot.error * centre.spot.error;
-    const std::size_t first_row = centre.row == 0 ? 0 : centre.row - 1;
-    const std::size_t first_col = centre.col == 0 ? 0 : centre.col - 1;
-    for (std::size_t row = first_row; row <= centre.row + 1; ++row) {
-        for (std::size_t i = first_claim_at(claims, row, first_col);
-             i < claims.size() && claims[i].row == row && claims[i].col <= centre.col + 1; ++i) {
-            if (taken[i]) continue;
-            const Spot& other = claims[i].spot;
-            if (std::hypot(other.y - centre.spot.y, other.x - centre.spot.x) >= merge_distance)
-                continue;
-            taken[i] = 1;
-            weight += other.probability;
-            y += other.probability * other.y;
-            x += other.probability * other.x;
-            square += other.probability * other.error * other.error;
-        }
+/// Adds up the claims that are one spot.
+class Merger {
+   public:
+    Merger(const std::vector<Claim>& claims, std::size_t n_rows, std::size_t n_cols,
+           double merge_distance)
+        : claims_(claims),
+          n_rows_(n_rows),
+          n_cols_(n_cols),
+          square_distance_(merge_distance * merge_distance),
+          free_claim_(n_rows * n_cols, kNone) {
+        for (std::size_t i = 0; i < claims.size(); ++i)
+            free_claim_[claims[i].row * n_cols + claims[i].col] = i;
     }
-    return {y / weight, x / weight, std::min(weight, 1.0), std::sqrt(square / weight)};
-}
+
+    bool is_free(std::size_t claim) const { return free_claim_[cell_of(claims_[claim])] != kNone; }
+
+    /// Take a claim, and every free one of the eight cells around it that is close enough.
+    Spot take(std::size_t claim) {
+        const Claim& centre = claims_[claim];
+        free_claim_[cell_of(centre)] = kNone;
+        double weight = centre.spot.probability;
+        double y = weight * centre.spot.y;
+        double x = weight * centre.spot.x;
+        double square = weight * centre.spot.error * centre.spot.error;
+        const std::size_t first_row = centre.row == 0 ? 0 : centre.row - 1;
+        const std::size_t first_col = centre.col == 0 ? 0 : centre.col - 1;
+        for (std::size_t row = first_row; row < std::min(centre.row + 2, n_rows_); ++row) {
+            for (std::size_t col = first_col; col < std::min(centre.col + 2, n_cols_); ++col) {
+                std::size_t& other = free_claim_[row * n_cols_ + col];
+                if (other == kNone) continue;
+                const Spot& spot = claims_[other].spot;
+                const double dy = spot.y - centre.spot.y;
+                const double dx = spot.x - centre.spot.x;
+                if (dy * dy + dx * dx >= square_distance_) continue;
+                other = kNone;
+                weight += spot.probability;
+                y += spot.probability * spot.y;
+                x += spot.probability * spot.x;
+                square += spot.probability * spot.error * spot.error;
+            }
+        }
+        return {y / weight, x / weight, std::min(weight, 1.0), std::sqrt(square / weight)};
+    }
+
+   private:
+    static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+
+    std::size_t cell_of(const Claim& claim) const { return claim.row * n_cols_ + claim.col; }
+
+    const std::vector<Claim>& claims_;
+    std::size_t n_rows_, n_cols_;
+    double square_distance_;
+    std::vector<std::size_t> free_claim_;  ///< of each cell
+};
 
 }  // namespace
 
 std::vector<Spot> decode(const float* grid, bool has_error, std::size_t n_rows, std::size_t n_cols,
                          const DecodeOptions& options) {
-    const bool merges = options.merge_distance > 0.0;
-    const double least = merges ? std::min(options.threshold, kSmallestPart) : options.threshold;
+    std::vector<Spot> spots;
+    if (!(options.merge_distance > 0.0)) {
+        for (const Claim& claim :
+             collect_claims(grid, has_error, n_rows, n_cols, options, options.threshold))
+            spots.push_back(claim.spot);
+        return spots;
+    }
+    const double least = std::min(options.threshold, kSmallestPart);
     const std::vector<Claim> claims =
         collect_claims(grid, has_error, n_rows, n_cols, options, least);
-
-    std::vector<std::size_t> order(claims.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-        return claims[a].spot.probability > claims[b].spot.probability;
-    });
-
-    std::vector<char> taken(claims.size(), 0);
-    std::vector<char> kept(claims.size(), 0);
-    std::vector<Spot> merged(claims.size());
-    for (const std::size_t seed : order) {
-        if (taken[seed]) continue;
-        taken[seed] = 1;
-        merged[seed] = merges ? absorb_neighbours(claims, seed, taken, options.merge_distance)
-                              : claims[seed].spot;
-        kept[seed] = merged[seed].probability > options.threshold;
-    }
-
-    std::vector<Spot> spots;
-    for (std::size_t i = 0; i < claims.size(); ++i)
-        if (kept[i]) spots.push_back(merged[i]);
+    Merger merger(claims, n_rows, n_cols, options.merge_distance);
+    std::vector<Spot> merged(claims.size());  // of probability 0 where another took the claim
+    for (const std::size_t i : strongest_first(claims))
+        if (merger.is_free(i)) merged[i] = merger.take(i);
+    for (const Spot& spot : merged)
+        if (spot.probability > options.threshold) spots.push_back(spot);
     return spots;
 }
 
