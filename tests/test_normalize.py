@@ -15,6 +15,15 @@ def test_noise_scaling_finds_median_and_noise_under_spots():
     assert scaling.scale == pytest.approx(12, rel=0.05)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 5), (7, 8), (64, 64)])
+def test_the_centre_is_the_median(shape):
+    for plane in (
+        np.random.default_rng(0).normal(100, 5, shape),
+        np.random.default_rng(0).poisson(30, shape).astype(np.uint16),
+    ):
+        assert plane_scaling(plane, "noise").center == np.median(plane)
+
+
 def test_noise_scaling_ignores_slow_background():
     rng = np.random.default_rng(0)
     slope = np.linspace(0, 3000, 512)
