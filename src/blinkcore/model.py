@@ -254,7 +254,7 @@ def load_model(
                 module.to(half)
     precision = str(half or torch.float32).removeprefix("torch.")
     digest = hashlib.sha256(content).hexdigest()
-    return Model(name, metadata, digest, where, precision, _frozen(network))
+    return Model(name, metadata, digest, where, precision, _frozen(network, where))
 
 
 def read_metadata(model: str | os.PathLike[str]) -> Metadata:
@@ -485,16 +485,39 @@ def half_precision(device: str) -> torch.dtype | None:
     return torch.bfloat16 if device == "cpu" and has_bfloat16() else None
 
 
-def _frozen(network: Any) -> Any:
+# A convolution followed by a ReLU, and oneDNN's operator for both (that of Inductor).
+_CONV_RELU = """
+graph(%x, %weight, %bias, %stride, %padding, %dilation, %groups):
+  %y : Tensor = aten::conv2d(%x, %weight, %bias, %stride, %padding, %dilation, %groups)
+  %result : Tensor = aten::relu(%y)
+  return (%result)"""
+_FUSED = """
+graph(%x, %weight, %bias, %stride, %padding, %dilation, %groups):
+  %attr : str = prim::Constant[value="relu"]()
+  %scalars : Scalar?[] = prim::ListConstruct()
+  %algorithm : str = prim::Constant[value=""]()
+  %result : Tensor = mkldnn::_convolution_pointwise(
+      %x, %weight, %bias, %padding, %stride, %dilation, %groups, %attr, %scalars, %algorithm)
+  return (%result)"""
+
+
+def _frozen(network: Any, device: str) -> Any:
     """Fold batch norms and constants; channels last, in which CPUs are a third faster.
 
     PyTorch's optimize_for_inference took a third longer than freezing: it changes the layout
-    between layers.
+    between layers. What helps is to fuse each ReLU with the convolution before it: a tenth
+    less time, and the same but for the last bits.
     """
     network.to(memory_format=torch.channels_last)
     methods = [m for m in ("with_error",) if hasattr(network, m)]
     with _quiet():
-        return torch.jit.freeze(network.eval(), preserved_attrs=methods)
+        frozen = torch.jit.freeze(network.eval(), preserved_attrs=methods)
+    if device == "cpu" and hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        for name in ("forward", *methods):
+            torch._C._jit_pass_custom_pattern_based_rewrite_graph(
+                _CONV_RELU, _FUSED, getattr(frozen, name).graph
+            )
+    return frozen
 
 
 class _quiet(warnings.catch_warnings):
