@@ -13,7 +13,6 @@ from blinkcore.model import (
     bundled_models,
     half_precision,
     load_model,
-    load_weights,
     read_metadata,
     save_model,
 )
@@ -54,25 +53,6 @@ def test_half_precision_changes_little(tmp_path, network, describe):
     difference = np.abs(half(x) - single(x))
     assert difference.max() < 0.02
     assert (difference.max() > 0) == fast
-
-
-@pytest.mark.skipif(
-    not hasattr(torch.ops.mkldnn, "_convolution_pointwise"), reason="needs oneDNN"
-)
-@pytest.mark.parametrize("name", ["general", "precise"])
-@pytest.mark.parametrize("shape", [(1, 1, 32, 32), (2, 1, 32, 64), (1, 1, 480, 96)])
-def test_on_a_cpu_relus_are_fused_and_change_nothing(name, shape):
-    model = load_model(name, device="cpu", amp=False)
-    assert "aten::relu(" not in str(model.network.with_error.graph)
-    network = Blink(**model.metadata.arguments).eval()
-    network.load_state_dict(load_weights(name))
-    x = np.random.default_rng(0).normal(0, 3, shape).astype(np.float32)
-    with torch.inference_mode():
-        raw = network(torch.from_numpy(x))
-        expected = torch.cat(
-            [network.activate(raw), network.log_error(raw).exp()[:, None]], dim=1
-        ).numpy()
-    np.testing.assert_allclose(model(x), expected, atol=2e-5)
 
 
 def test_a_model_file_needs_no_blinkcore(tmp_path, network, describe):

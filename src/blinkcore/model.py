@@ -24,6 +24,7 @@ import torch
 
 from blinkcore import grid, normalize, registry
 from blinkcore.files import whole_file
+from blinkcore.fusion import fuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -485,38 +486,18 @@ def half_precision(device: str) -> torch.dtype | None:
     return torch.bfloat16 if device == "cpu" and has_bfloat16() else None
 
 
-# A convolution followed by a ReLU, and oneDNN's operator for both (that of Inductor).
-_CONV_RELU = """
-graph(%x, %weight, %bias, %stride, %padding, %dilation, %groups):
-  %y : Tensor = aten::conv2d(%x, %weight, %bias, %stride, %padding, %dilation, %groups)
-  %result : Tensor = aten::relu(%y)
-  return (%result)"""
-_FUSED = """
-graph(%x, %weight, %bias, %stride, %padding, %dilation, %groups):
-  %attr : str = prim::Constant[value="relu"]()
-  %scalars : Scalar?[] = prim::ListConstruct()
-  %algorithm : str = prim::Constant[value=""]()
-  %result : Tensor = mkldnn::_convolution_pointwise(
-      %x, %weight, %bias, %padding, %stride, %dilation, %groups, %attr, %scalars, %algorithm)
-  return (%result)"""
-
-
 def _frozen(network: Any, device: str) -> Any:
     """Fold batch norms and constants; channels last, in which CPUs are a third faster.
 
     PyTorch's optimize_for_inference took a third longer than freezing: it changes the layout
-    between layers. What helps is to fuse each ReLU with the convolution before it: a tenth
-    less time, and the same but for the last bits.
+    between layers.
     """
     network.to(memory_format=torch.channels_last)
     methods = [m for m in ("with_error",) if hasattr(network, m)]
     with _quiet():
         frozen = torch.jit.freeze(network.eval(), preserved_attrs=methods)
-    if device == "cpu" and hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-        for name in ("forward", *methods):
-            torch._C._jit_pass_custom_pattern_based_rewrite_graph(
-                _CONV_RELU, _FUSED, getattr(frozen, name).graph
-            )
+    if device == "cpu":
+        fuse(frozen, ("forward", *methods))
     return frozen
 
 
