@@ -1,14 +1,14 @@
 """Network designs and losses at equal training: F1 integral against milliseconds.
 
-    python benchmarks/race.py FOLDER [NAME ...]
+    python benchmarks/race.py FOLDER [--seed 7] [NAME ...]
 
 Every run has the same scenes, steps and seed as `blinkcore train --steps 1500 --seed 7` and
-differs in the one thing that its name says. Results are kept in FOLDER: a second call trains
-only what is missing, and prints the table of all.
+differs in the one thing that its name says. Results are kept in FOLDER, one for each seed: a
+second call trains only what is missing, and prints the table of all.
 """
 
+import argparse
 import json
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from blinkcore.networks import NETWORKS, Blink, _conv_norm, _enlarged
 from blinkcore.simulate import GENERAL
 from blinkcore.train import TrainConfig, Validation, train
 
-STEPS, SEED = 1500, 7
+STEPS = 1500
 
 
 class Asinh(Blink):
@@ -352,7 +352,7 @@ RUNS = {
 }
 
 
-def run(name, folder, device="auto", workers=1):
+def run(name, folder, seed, device="auto", workers=1):
     network, arguments, loss = RUNS[name]
     NETWORKS["race"] = network
     blinkcore.train.grid_loss = loss
@@ -367,7 +367,7 @@ def run(name, folder, device="auto", workers=1):
         network="race",
         arguments=arguments,
         steps=STEPS,
-        seed=SEED,
+        seed=seed,
         ema=0.99,
         validate_every=STEPS,
         n_valid=200,
@@ -398,11 +398,16 @@ def untrained(network):
 
 
 def main():
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    folder = options.folder
     folder.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[2:] or RUNS:
+    for name in options.names or RUNS:
         if not (folder / f"{name.replace(' ', '_')}.json").exists():
-            run(name, folder)
+            run(name, folder, options.seed)
     machine()
     torch.set_num_threads(2)
     image = torch.zeros(1, 1, 512, 512).numpy()
@@ -420,7 +425,7 @@ def main():
             + [f"{scores['rmse']:.2f}"]
         )
     rows.sort(key=lambda row: row[3], reverse=True)
-    print(f"{STEPS} steps, seed {SEED}, 200 validation scenes:\n")
+    print(f"{STEPS} steps, seed {options.seed}, 200 validation scenes:\n")
     table(
         ["run", "weights", "ms in float32, 512 x 512", "F1 integral", "F1", "precision", "recall",
          "RMSE px"], rows,

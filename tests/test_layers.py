@@ -21,6 +21,7 @@ LAYERS = [
         "normalize",
         "simulate",
         "networks",
+        "fusion",
         "evaluate",
         "overlay",
         "measure",
@@ -29,7 +30,7 @@ LAYERS = [
     {"spots", "bound"},
     {"image", "files", "_core", "__init__"},
 ]
-TORCH = {"networks", "losses", "model", "train", "predict", "convert"}
+TORCH = {"networks", "fusion", "losses", "model", "train", "predict", "convert"}
 PACKAGE = Path(__file__).parents[1] / "src" / "blinkcore"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

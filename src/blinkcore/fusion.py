@@ -68,7 +68,7 @@ def fuse(network: Any, methods: tuple[str, ...]) -> None:
     Parameters
     ----------
     network : ScriptModule
-        Of `torch.jit.freeze`. A part that is not as in `blinkcore.networks` stays.
+        Frozen. What is not as in `blinkcore.networks` stays.
     methods : tuple of str
         To rewrite.
     """
