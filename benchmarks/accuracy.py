@@ -10,10 +10,12 @@ nobody can know of an image. The models are used as they are, with their own thr
 """
 
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
 from log_detector import log_maxima
+from table1 import behind
 from timing import machine, table
 
 from blinkcore import load_model
@@ -85,49 +87,66 @@ def scaled_log(image, sigma):
     return spots
 
 
-def mean_scores(test, detections):
+def scores_of(test, detections):
+    """F1 integral, F1 and RMSE of each scene: (3, scenes)."""
     scores = [evaluate(s.points, d) for s, d in zip(test, detections, strict=True)]
-    return [
-        float(np.nanmean([getattr(score, name) for score in scores]))
-        for name in ("f1_integral", "f1", "rmse")
-    ]
+    names = ("f1_integral", "f1", "rmse")
+    return np.array([[getattr(score, name) for score in scores] for name in names])
 
 
 def accuracy(models):
-    rows, totals = [], []
+    names = ["LoG, tuned for each background", "LoG, best for each row"]
+    names += [m.name for m in models]
+    rows, all_scores = [], []  # of each row: (methods, 3, scenes)
+    kinds = [(snr, name) for snr in SNRS for name in DENSITIES]
     for background in BACKGROUNDS:
-        kinds = [(snr, name) for snr in SNRS for name in DENSITIES]
         valid = {
             (snr, name): scenes(snr, DENSITIES[name], background, 1, N_VALID)
             for snr, name in kinds
         }
         whole = tuned_log([s for kind in kinds for s in valid[kind][:3]])
-        results_of_kind = []
         for snr, name in kinds:
             test = scenes(snr, DENSITIES[name], background, 2, N_TEST)
-            results = [
-                mean_scores(test, log_spots(test, setting))
+            found = [
+                log_spots(test, setting)
                 for setting in (whole, tuned_log(valid[snr, name]))
             ]
             for model in models:
                 t = model.metadata.threshold
-                spots = [find_spots(s.image, model, threshold=t)[:, :2] for s in test]
-                results.append(mean_scores(test, spots))
-            results_of_kind.append(results)
-            rows.append([background, snr, name, *map(cell, results)])
-        means = np.nanmean(np.array(results_of_kind), axis=0)
-        rows.append([f"**{background}**", "", "mean", *map(cell, means)])
-        totals += results_of_kind
-    means = np.nanmean(np.array(totals), axis=0)
-    rows.append(["**all**", "", "mean", *map(cell, means)])
+                found.append(
+                    [find_spots(s.image, model, threshold=t)[:, :2] for s in test]
+                )
+            all_scores.append(np.array([scores_of(test, f) for f in found]))
+            rows.append([background, snr, name, *cells(all_scores[-1:])])
+        means = cells(all_scores[-len(kinds) :])
+        rows.append([f"**{background}**", "", "mean", *means])
+    rows.append(["**all**", "", "mean", *cells(all_scores)])
     print("F1 integral / F1 at 3 px / RMSE px:\n")
-    names = ["LoG, tuned for each background", "LoG, best for each row"]
-    names += [m.name for m in models]
     table(["background", "SNR", "density", *names], rows)
+    by_snr(names, np.array(all_scores)[:, :, 0])
 
 
-def cell(result):
-    return f"{result[0]:.3f} / {result[1]:.3f} / {result[2]:.2f}"
+def by_snr(names, integrals):
+    """Means, and by how much the first model is ahead; (rows, methods, scenes)."""
+    rows = []
+    snr_of_row = np.tile(np.repeat(SNRS, len(DENSITIES)), len(BACKGROUNDS))
+    first = integrals[:, 2]
+    for name, own in zip(names, integrals.swapaxes(0, 1), strict=True):
+        means = [own[snr_of_row == snr].mean() for snr in SNRS]
+        low, high = behind(first.ravel(), own.ravel())
+        ahead = "–" if name == names[2] else f"{low:+.3f} to {high:+.3f}"
+        rows.append([name, *(f"{m:.3f}" for m in (*means, own.mean())), ahead])
+    print("Mean F1 integral:\n")
+    ahead = f"{names[2]} is ahead by (95 %)"
+    table(["", *(f"SNR {snr}" for snr in SNRS), "all", ahead], rows)
+
+
+def cells(scores):
+    """Means over rows of the means over scenes, for a table."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # nothing found: no RMSE
+        means = np.nanmean([np.nanmean(s, axis=2) for s in scores], axis=0)
+    return [f"{m[0]:.3f} / {m[1]:.3f} / {m[2]:.2f}" for m in means]
 
 
 def isolated_scenes(snr):

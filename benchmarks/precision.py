@@ -68,7 +68,7 @@ def main():
         cells = []
         for found in (ones, halves):
             places = [spots[:, :2] for spots in found]
-            cells.append(f"{accuracy.mean_scores(scenes, places)[0]:.4f}")
+            cells.append(f"{accuracy.scores_of(scenes, places)[0].mean():.4f}")
         cells += differences(ones, halves) + differences(whole, tiled)
         rows.append([background, *cells])
     table(
