@@ -1,4 +1,4 @@
-"""What freezing TorchScript leaves undone on a CPU: a tenth to a fifth of a network's time.
+"""What freezing TorchScript leaves undone on a CPU: about a tenth of a network's time.
 
 Results that nobody else reads are overwritten instead of put beside themselves, and oneDNN
 applies a ReLU as it writes the convolution before it. All values stay the same but for the
