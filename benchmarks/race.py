@@ -3,8 +3,8 @@
     python benchmarks/race.py FOLDER [--seed 7] [NAME ...]
 
 Every run has the same scenes, steps and seed as `blinkcore train --steps 1500 --seed 7` and
-differs in the one thing that its name says. Results are kept in FOLDER, one for each seed: a
-second call trains only what is missing, and prints the table of all.
+differs in the one thing that its name says. Results are kept in FOLDER by seed: a second call
+trains only what is missing, and prints the table of all.
 """
 
 import argparse
@@ -403,7 +403,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-    folder = options.folder
+    folder = options.folder / f"seed{options.seed}"
     folder.mkdir(parents=True, exist_ok=True)
     for name in options.names or RUNS:
         if not (folder / f"{name.replace(' ', '_')}.json").exists():

@@ -28,9 +28,10 @@ def test_a_fused_model_computes_the_same(name, shape):
 
 @pytest.mark.parametrize("name", ["general", "precise"])
 def test_the_bundled_models_are_fused(name):
-    graph = str(load_model(name, device="cpu").network.with_error.graph)
+    model = load_model(name, device="cpu")
+    graph = str(model.network.with_error.graph)
     assert "aten::rsqrt_(" in graph
-    arguments = load_model(name, device="cpu").metadata.arguments
+    arguments = model.metadata.arguments
     # Residuals, the compression and the last way up; the others enlarge in a loop.
     n_residuals = arguments["depth"] + arguments["levels"] - 1
     assert graph.count("aten::add_(") >= n_residuals + 2

@@ -23,6 +23,8 @@ from blinkcore.simulate import simulate
 
 @pytest.fixture(params=[(Blink, 8), (DeepBlink, (4, 6, 8))], ids=["blink", "deepblink"])
 def network(request):
+    # What rounding does to untrained weights differs from draw to draw.
+    torch.manual_seed(1)
     kind, filters = request.param
     return kind(filters).eval()
 
@@ -41,7 +43,7 @@ def test_a_saved_model_computes_the_same(tmp_path, network, describe):
     assert model.metadata == replace(describe(network), spot_sigma=[0.8, 2.5])
 
 
-def test_half_precision_where_the_cpu_is_faster_in_it(tmp_path, network, describe):
+def test_half_precision_changes_little(tmp_path, network, describe):
     path = tmp_path / "m.pt"
     save_model(network, describe(network), path)
     half, single = (load_model(path, amp=amp) for amp in (True, False))
@@ -49,11 +51,14 @@ def test_half_precision_where_the_cpu_is_faster_in_it(tmp_path, network, describ
     fast = half_precision("cpu") is not None and network.predicts_error
     assert half.precision == ("bfloat16" if fast else "float32")
     x = np.random.default_rng(0).normal(0, 5, (2, 1, 32, 48)).astype(np.float32)
-    assert (half(x) != single(x)).any() == fast
+    x[:, :, 10:20] += 1000  # a bright ground must not drown what stands on it
+    difference = np.abs(half(x) - single(x))
+    assert difference.max() < 0.02
+    assert (difference.max() > 0) == fast
 
 
 @pytest.mark.skipif(half_precision("cpu") is None, reason="CPU without bfloat16")
-def test_half_precision_does_not_drown_what_stands_on_a_bright_ground():
+def test_half_precision_of_a_trained_model_sees_what_stands_on_a_bright_ground():
     half, single = (load_model("general", device="cpu", amp=a) for a in (True, False))
     scene = simulate((256, 256), np.random.default_rng(1))
     pixels = normalized(scene.image, plane_scaling(scene.image, "noise"))

@@ -279,6 +279,14 @@ def run_train(*arguments, cwd):
     )  # fmt: skip
 
 
+def trained(words, cwd):
+    """Metadata of what the command makes of a step."""
+    short = "-o m.pt --steps 1 --batch-size 1 --crop 32 --workers 0"
+    done = run_train(*short.split(), *words.split(), cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return read_metadata(cwd / "m.pt")
+
+
 @pytest.mark.slow
 def test_the_command_fine_tunes_by_a_recipe(tmp_path, data):
     (tmp_path / "r.yaml").write_text(
@@ -295,35 +303,21 @@ def test_the_command_fine_tunes_by_a_recipe(tmp_path, data):
 
 @pytest.mark.slow
 def test_the_command_trains_on_a_preset(tmp_path):
-    words = "-o m.pt --preset suntag --steps 1 --batch-size 1 --crop 32 --workers 0"
-    done = run_train(*words.split(), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    metadata = read_metadata(tmp_path / "m.pt")
+    metadata = trained("--preset suntag", tmp_path)
     assert tuple(metadata.spot_sigma) == PRESETS["suntag"].sigma
     assert metadata.provenance["recipe"]["ranges"]["snr"] == list(PRESETS["suntag"].snr)
 
 
 @pytest.mark.slow
 def test_the_command_sets_the_dropout_of_the_papers_network(tmp_path):
-    words = (
-        "-o m.pt --network deepblink --filters 4 --dropout 0 --steps 1 --batch-size 1 "
-        "--crop 32 --workers 0 --valid-scenes 3"
-    )
-    done = run_train(*words.split(), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    arguments = read_metadata(tmp_path / "m.pt").arguments
-    assert arguments == {"filters": [4, 4, 4], "dropout": 0.0}
+    words = "--network deepblink --filters 4 --dropout 0 --valid-scenes 3"
+    assert trained(words, tmp_path).arguments == {"filters": [4, 4, 4], "dropout": 0.0}
 
 
 @pytest.mark.slow
 def test_the_command_sets_the_size_of_a_network(tmp_path):
-    words = (
-        "-o m.pt --filters 4 --depth 1 --levels 2 --steps 1 --batch-size 1 --crop 32 "
-        "--workers 0 --valid-scenes 3"
-    )
-    done = run_train(*words.split(), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    metadata = read_metadata(tmp_path / "m.pt")
+    words = "--filters 4 --depth 1 --levels 2 --valid-scenes 3"
+    metadata = trained(words, tmp_path)
     assert metadata.provenance["recipe"]["n_valid"] == 3
     assert metadata.arguments == {"filters": 4, "depth": 1, "levels": 2}
     assert metadata.stride == 8

@@ -2,7 +2,7 @@
 
 Results that nobody else reads are overwritten instead of put beside themselves, and oneDNN
 applies a ReLU as it writes the convolution before it. All values stay the same but for the
-last bits of small images, for which oneDNN has another kernel.
+last bits of small and narrow images, for which oneDNN has another kernel.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def fuse(network: Any, methods: tuple[str, ...]) -> None:
     methods : tuple of str
         To rewrite.
     """
+    # In order: the last one leaves no ReLU for the first to find.
     patterns = [_ADD_TO_RELU, _ADD_TO_ENLARGED, _COMPRESS]
     # Inductor, PyTorch's compiler, has this operator too; not on a Mac.
     if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):

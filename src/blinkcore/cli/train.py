@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +16,9 @@ from blinkcore.console import INTERRUPTED, one_sentence
 if TYPE_CHECKING:
     from blinkcore.train import TrainConfig
 
-# Options that are arguments of a network; --filters is of both.
-_OWN_SIZES = {"blink": ("depth", "levels"), "deepblink": ("dropout",)}
-_SIZES = ("filters", *chain(*_OWN_SIZES.values()))
+# Options that are arguments of one network alone; --filters is of both.
+_OWNERS = {"depth": "blink", "levels": "blink", "dropout": "deepblink"}
+_SIZES = ("filters", *_OWNERS)
 
 
 @app.command()
@@ -255,10 +254,9 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
 def _sizes(network: str, values: dict[str, Any]) -> dict[str, Any]:
     given = {n: values[n] for n in _SIZES if values[n] is not None}
     filters = given.pop("filters", 16)
-    for owner, names in _OWN_SIZES.items():
-        for name in names:
-            if owner != network and name in given:
-                raise ValueError(f"--{name} is of {owner}, not of {network}")
+    for name in given:
+        if _OWNERS[name] != network:
+            raise ValueError(f"--{name} is of {_OWNERS[name]}, not of {network}")
     return {"filters": filters if network == "blink" else [filters] * 3, **given}
 
 
