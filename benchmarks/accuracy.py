@@ -19,10 +19,11 @@ from table1 import behind
 from timing import machine, table
 
 from blinkcore import load_model
-from blinkcore.bound import cramer_rao
+from blinkcore.simulation.crlb import cramer_rao
 from blinkcore.evaluate import evaluate, match
 from blinkcore.predict import find_spots
-from blinkcore.simulate import GENERAL, simulate
+from blinkcore.simulation.ranges import GENERAL
+from blinkcore.simulation.scenes import simulate
 
 NOTHING = {name: 0.0 for name in GENERAL.__dataclass_fields__ if name.startswith("p_")}
 BACKGROUNDS = {

@@ -16,7 +16,7 @@ from blinkcore import load_model
 from blinkcore.evaluate import match
 from blinkcore.fdr import keep_for_fdr, real_count
 from blinkcore.predict import find_spots
-from blinkcore.simulate import simulate
+from blinkcore.simulation.scenes import simulate
 
 N, SEED = 300, 123_456_789
 LEAST = 0.05

@@ -17,8 +17,8 @@ import numpy as np
 from timing import machine
 
 from blinkcore.dataset import Dataset, of_scenes
-from blinkcore.presets import PRESETS
-from blinkcore.simulate import simulate
+from blinkcore.simulation.presets import PRESETS
+from blinkcore.simulation.scenes import simulate
 
 SEED = 555_000_111
 WIDE = replace(

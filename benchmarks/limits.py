@@ -13,7 +13,7 @@ from timing import machine, table
 from blinkcore import load_model
 from blinkcore.evaluate import evaluate
 from blinkcore.predict import find_spots
-from blinkcore.simulate import _add_gaussians
+from blinkcore.simulation.light import add_gaussians
 
 SIDE = 512
 
@@ -21,7 +21,7 @@ SIDE = 512
 def picture(points, sigma, peak, rng):
     light = np.full((SIDE, SIDE), 100.0, np.float32)
     n = len(points)
-    _add_gaussians(light, points, np.full(n, peak), np.full(n, sigma))
+    add_gaussians(light, points, np.full(n, peak), np.full(n, sigma))
     return rng.poisson(light).astype(np.uint16)
 
 

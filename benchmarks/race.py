@@ -22,7 +22,7 @@ import blinkcore.train
 from blinkcore.losses import grid_loss
 from blinkcore.model import load_model, pick_device, save_model
 from blinkcore.networks import NETWORKS, Blink, _conv_norm, _enlarged
-from blinkcore.simulate import GENERAL
+from blinkcore.simulation.ranges import GENERAL
 from blinkcore.train import TrainConfig, Validation, train
 
 STEPS = 1500

@@ -14,7 +14,7 @@ from timing import machine, table
 from blinkcore import load_model
 from blinkcore.evaluate import evaluate, match
 from blinkcore.predict import find_spots
-from blinkcore.simulate import simulate
+from blinkcore.simulation.scenes import simulate
 
 SEED = 135_792_468
 

@@ -21,7 +21,7 @@ from timing import machine, seconds, table
 from blinkcore.model import Model, load_model, save_model
 from blinkcore.networks import DeepBlink
 from blinkcore.predict import find_spots, predict
-from blinkcore.simulate import simulate
+from blinkcore.simulation.scenes import simulate
 from blinkcore.train import TrainConfig, Validation, _describe
 
 LARGE = 10_000

@@ -23,8 +23,8 @@ from blinkcore.dataset import Dataset, Sample, inside, of_scenes
 from blinkcore.evaluate import evaluate
 from blinkcore.model import load_model
 from blinkcore.predict import find_spots
-from blinkcore.presets import PRESETS
-from blinkcore.simulate import simulate
+from blinkcore.simulation.presets import PRESETS
+from blinkcore.simulation.scenes import simulate
 from blinkcore.suggest import suggest
 from blinkcore.train import TrainConfig, train
 

@@ -22,8 +22,8 @@ from timing import machine, table
 from blinkcore.dataset import of_scenes
 from blinkcore.evaluate import evaluate
 from blinkcore.model import bundled_models
-from blinkcore.presets import PRESETS
-from blinkcore.simulate import simulate
+from blinkcore.simulation.presets import PRESETS
+from blinkcore.simulation.scenes import simulate
 
 KINDS = ("smfish", "suntag", "particle", "microtubule", "receptor", "vesicle")
 PARTS = {"train": 100, "valid": 20, "test": 60}

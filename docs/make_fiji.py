@@ -16,8 +16,8 @@ import PIL.ImageGrab
 import tifffile
 
 from blinkcore import io
-from blinkcore.presets import PRESETS
-from blinkcore.simulate import simulate
+from blinkcore.simulation.presets import PRESETS
+from blinkcore.simulation.scenes import simulate
 
 ROOT = Path(__file__).parents[1]
 BLINKCORE = Path(sys.executable).with_name("blinkcore")

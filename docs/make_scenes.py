@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from blinkcore.simulate import simulate
+from blinkcore.simulation.scenes import simulate
 
 SIDE, COLUMNS, ROWS = 192, 6, 4
 sheet = PIL.Image.new("L", (COLUMNS * SIDE, ROWS * SIDE))

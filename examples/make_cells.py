@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from blinkcore.io import write_image, write_spots
-from blinkcore.simulate import GENERAL, simulate
+from blinkcore.simulation.ranges import GENERAL
+from blinkcore.simulation.scenes import simulate
 
 HERE = Path(__file__).parent
 SMFISH = replace(

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blinkcore.simulate import SceneRanges, simulate
+from blinkcore.simulation.ranges import SceneRanges
+from blinkcore.simulation.scenes import simulate
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from blinkcore.bound import cramer_rao
-from blinkcore.presets import PRESETS
-from blinkcore.simulate import simulate
+from blinkcore.simulation.crlb import cramer_rao
+from blinkcore.simulation.presets import PRESETS
+from blinkcore.simulation.scenes import simulate
 
 
 def test_without_background_it_is_the_width_by_the_root_of_the_photons():

@@ -10,8 +10,8 @@ import pytest
 from blinkcore import compare, dataset, io
 from blinkcore.compare import Case, Method, load
 from blinkcore.dataset import of_scenes
-from blinkcore.presets import PRESETS
-from blinkcore.simulate import simulate
+from blinkcore.simulation.presets import PRESETS
+from blinkcore.simulation.scenes import simulate
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_cutoff_decides(cases):
 
 @pytest.fixture
 def labelled(tmp_path, scene, easy):
-    from blinkcore.simulate import simulate
+    from blinkcore.simulation.scenes import simulate
 
     scenes = [
         simulate((96, 96), np.random.default_rng(i), ranges=easy) for i in range(6)

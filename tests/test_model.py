@@ -18,7 +18,7 @@ from blinkcore.model import (
 )
 from blinkcore.networks import Blink, DeepBlink
 from blinkcore.normalize import normalized, plane_scaling
-from blinkcore.simulate import simulate
+from blinkcore.simulation.scenes import simulate
 
 
 @pytest.fixture(params=[(Blink, 8), (DeepBlink, (4, 6, 8))], ids=["blink", "deepblink"])

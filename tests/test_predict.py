@@ -11,7 +11,7 @@ from blinkcore.evaluate import evaluate, match
 from blinkcore.model import load_model, save_model
 from blinkcore.networks import DeepBlink
 from blinkcore.predict import find_spots
-from blinkcore.simulate import simulate
+from blinkcore.simulation.scenes import simulate
 
 
 def positions(spots):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from blinkcore.presets import PRESETS
-from blinkcore.simulate import simulate
+from blinkcore.simulation.presets import PRESETS
+from blinkcore.simulation.scenes import simulate
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from blinkcore import _core
 from blinkcore.evaluate import match
 from blinkcore.refine import refined
-from blinkcore.simulate import simulate
+from blinkcore.simulation.scenes import simulate
 
 inner = st.floats(8.0, 23.0)
 

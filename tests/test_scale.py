@@ -8,7 +8,7 @@ from blinkcore.evaluate import evaluate, match
 from blinkcore.image import Image
 from blinkcore.predict import choose_scale, scale_warning
 from blinkcore.scale import estimate, factor_for, fits, resampled
-from blinkcore.simulate import simulate
+from blinkcore.simulation.scenes import simulate
 
 TRAINED = (0.8, 2.5)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from blinkcore.simulate import GENERAL, SceneRanges, simulate
+from blinkcore.simulation.ranges import GENERAL, SceneRanges
+from blinkcore.simulation.scenes import simulate
 
 
 def test_one_seed_gives_one_scene():

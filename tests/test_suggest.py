@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from blinkcore import io
-from blinkcore.simulate import GENERAL, simulate
+from blinkcore.simulation.ranges import GENERAL
+from blinkcore.simulation.scenes import simulate
 from blinkcore.suggest import _unseen, suggest
 
 rng = np.random.default_rng(0)

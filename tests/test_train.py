@@ -10,7 +10,7 @@ import torch
 
 from blinkcore.cli.train import _sizes
 from blinkcore.model import half_precision, load_model, read_metadata
-from blinkcore.presets import PRESETS
+from blinkcore.simulation.presets import PRESETS
 from blinkcore.train import (
     SCORES,
     THRESHOLDS,
@@ -213,7 +213,7 @@ def test_validation_scores_a_perfect_network_with_one(scene):
 @pytest.fixture
 def data(tmp_path, easy):
     from blinkcore import dataset
-    from blinkcore.simulate import simulate
+    from blinkcore.simulation.scenes import simulate
 
     scenes = [
         simulate((70, 90), np.random.default_rng(i), ranges=easy) for i in range(8)
@@ -396,7 +396,7 @@ def test_a_wrong_recipe_names_its_key(tmp_path):
 
 def test_calibration_learns_how_often_spots_are_real():
     from blinkcore.grid import calibrated
-    from blinkcore.simulate import Scene
+    from blinkcore.simulation.scenes import Scene
     from blinkcore.train import _fit_calibration, _real
 
     rng = np.random.default_rng(0)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blinkcore.image import Image, PixelSize, Plane
-    from blinkcore.simulate import Scene
+    from blinkcore.simulation.scenes import Scene
 
 PARTS = npz.PARTS
 LABEL_SUFFIXES = (

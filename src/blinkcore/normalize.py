@@ -13,7 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-METHODS = ("noise", "standard")
+METHODS = ("noise", "texture", "standard")
+_FAR = 5  # px: farther than a spot is wide
 _MAX_SAMPLES = 1 << 16  # pixels that the statistics look at: whole rows, evenly spaced
 
 
@@ -31,9 +32,11 @@ def plane_scaling(plane: NDArray[Any], method: str) -> Scaling:
     ----------
     plane : ndarray, shape (height, width)
         Any real type. NaN and infinite pixels are left out.
-    method : {"noise", "standard"}
+    method : {"noise", "texture", "standard"}
         "noise": median, and the standard deviation of the noise from the median absolute
-        difference of neighbours in a row. "standard": mean and standard deviation.
+        difference of neighbours in a row. "texture": the same, but at least the one from
+        pixels 5 px apart, which correlated noise and structure do not make small.
+        "standard": mean and standard deviation.
 
     Returns
     -------
@@ -58,13 +61,16 @@ def plane_scaling(plane: NDArray[Any], method: str) -> Scaling:
     if method == "standard":
         return Scaling(float(finite.mean()), float(finite.std()) or 1.0)
     center = _median(finite)
-    return Scaling(center, _noise(rows) or float(finite.std()) or 1.0)
+    noise = _noise(rows, 1)
+    if method == "texture":
+        noise = max(noise, _noise(rows, _FAR))
+    return Scaling(center, noise or float(finite.std()) or 1.0)
 
 
-def _noise(rows: NDArray[np.floating[Any]]) -> float:
+def _noise(rows: NDArray[np.floating[Any]], lag: int) -> float:
     """Estimate the noise's standard deviation from differences along the rows."""
     with np.errstate(invalid="ignore"):
-        difference = np.abs(np.diff(rows, axis=1))
+        difference = np.abs(rows[:, lag:] - rows[:, :-lag])
     difference = difference[np.isfinite(difference)]
     if difference.size == 0:
         return 0.0

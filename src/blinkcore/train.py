@@ -15,7 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,12 @@ from torch.utils.data import Dataset as TorchDataset
 
 import blinkcore
 from blinkcore import grid, normalize
+from blinkcore.backgrounds import (
+    Background,
+    describe_backgrounds,
+    load_backgrounds,
+    split_backgrounds,
+)
 from blinkcore.dataset import Sample, inside, load_dataset
 from blinkcore.evaluate import CUTOFF, evaluate, match
 from blinkcore.fdr import fit_spread
@@ -45,7 +51,9 @@ from blinkcore.model import (
 )
 from blinkcore.networks import NETWORKS, Blink, DeepBlink
 from blinkcore.refine import refined
-from blinkcore.simulate import GENERAL, Scene, SceneRanges, simulate
+from blinkcore.simulation.implant import implant
+from blinkcore.simulation.ranges import GENERAL, SceneRanges
+from blinkcore.simulation.scenes import Scene, simulate
 
 if TYPE_CHECKING:
     import os
@@ -97,6 +105,13 @@ class TrainConfig:
         Of that file: a checkpoint fits no other.
     simulated : float
         Share of simulated scenes among the training samples, where there are data.
+    backgrounds : str
+        Folder of real images without spots, into which simulated ones are implanted
+        (`blinkcore.simulation.implant`); empty: none.
+    backgrounds_sha256 : str
+        Of these images: a checkpoint fits no others.
+    implanted : float
+        Share of such samples in training, and in validation where there are no data.
     start : str
         Model whose weights to begin with (fine-tuning); empty: random ones.
     patience : int
@@ -121,6 +136,9 @@ class TrainConfig:
     data: str = ""
     data_sha256: str = ""
     simulated: float = 0.0
+    backgrounds: str = ""
+    backgrounds_sha256: str = ""
+    implanted: float = 0.0
     start: str = ""
     patience: int = 0
     amp: bool = True
@@ -443,20 +461,29 @@ class _Source:
     config: TrainConfig
     train: tuple[Sample, ...] = ()
     valid: tuple[Sample, ...] = ()
+    planes: tuple[Background, ...] = ()
+    valid_planes: tuple[Background, ...] = ()
 
     @classmethod
     def of(cls, config: TrainConfig) -> _Source:
-        if not config.data:
-            return cls(config)
-        data = load_dataset(config.data)
-        return cls(config, data.part("train"), data.part("valid"))
+        source = cls(config)
+        if config.data:
+            data = load_dataset(config.data)
+            source = replace(source, train=data.part("train"), valid=data.part("valid"))
+        if config.backgrounds:
+            planes, valid = split_backgrounds(load_backgrounds(config.backgrounds))
+            source = replace(source, planes=planes, valid_planes=valid)
+        return source
 
     def validation(self) -> list[Scene]:
         if self.valid:
             return [Scene(s.image, s.points, 0.0, np.empty(0)) for s in self.valid]
         n = self.config.n_valid
+        n_implanted = round(n * self.config.implanted)
+        seeds = [[self.config.seed, _VALIDATION, i] for i in range(n)]
         return [
-            self._simulated([self.config.seed, _VALIDATION, i], 256) for i in range(n)
+            *(self._implanted(seed, 256, self.valid_planes) for seed in seeds[:n_implanted]),
+            *(self._simulated(seed, 256) for seed in seeds[n_implanted:]),
         ]
 
     def training(
@@ -465,7 +492,11 @@ class _Source:
         """Give a normalized square of `crop` px and its spots."""
         seed, side = [self.config.seed, _TRAINING, number], self.config.crop
         rng = np.random.default_rng([*seed, 1])
-        if not self.train or rng.random() < self.config.simulated:
+        share = rng.random()
+        if share < self.config.implanted:
+            scene = self._implanted(seed, side, self.planes)
+            return _normalized(scene.image, method), scene.points
+        if not self.train or share < self.config.implanted + self.config.simulated:
             scene = self._simulated(seed, side)
             return _normalized(scene.image, method), scene.points
         sample = self.train[rng.integers(len(self.train))]
@@ -474,6 +505,13 @@ class _Source:
     def _simulated(self, seed: Sequence[int], side: int) -> Scene:
         rng = np.random.default_rng(seed)
         return simulate((side, side), rng, ranges=self.config.ranges)
+
+    def _implanted(
+        self, seed: Sequence[int], side: int, planes: Sequence[Background]
+    ) -> Scene:
+        rng = np.random.default_rng(seed)
+        plane = planes[int(rng.integers(len(planes)))].pixels
+        return implant(plane, (side, side), rng, ranges=self.config.ranges)
 
 
 def _augmented_crop(
@@ -572,6 +610,7 @@ def _describe(
         else config.ranges.sigma,
         provenance={
             "data": _about_data(config),
+            "backgrounds": describe_backgrounds(config.backgrounds),
             "command": shlex.join(["blinkcore", *sys.argv[1:]]),
             "recipe": asdict(config),
             "best_step": step,
@@ -584,7 +623,12 @@ def _describe(
 
 
 def _about_data(config: TrainConfig) -> str:
-    scenes = "simulated scenes of blinkcore.simulate, drawn on the fly"
+    scenes = "simulated scenes of blinkcore.simulation, drawn on the fly"
+    if config.backgrounds:
+        planes = f"simulated spots in the real planes of {Path(config.backgrounds).name}"
+        share = f"{config.implanted:.0%} {planes}"
+        own = replace(config, backgrounds="")
+        return f"{share}, the rest {_about_data(own)}"
     if not config.data:
         return scenes
     own = f"{Path(config.data).name} (sha256 {config.data_sha256[:16]})"

@@ -121,8 +121,8 @@ def _scene() -> Any:
     """Draw a scene with cells and bright spots."""
     import numpy as np
 
-    from blinkcore.presets import ranges_of
-    from blinkcore.simulate import simulate
+    from blinkcore.simulation.presets import ranges_of
+    from blinkcore.simulation.scenes import simulate
 
     return simulate(
         (256, 256), np.random.default_rng(1), ranges=ranges_of("smfish")

@@ -42,6 +42,19 @@ def train(
         float,
         typer.Option(help="Share of simulated scenes beside --data.", min=0, max=1),
     ] = 0.0,
+    backgrounds: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of real images without spots; simulated spots are implanted "
+            "into them."
+        ),
+    ] = None,
+    implanted: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of such samples, with --backgrounds; 0.4.", min=0, max=1
+        ),
+    ] = None,
     preset: Annotated[
         str, typer.Option(help="Kind of the simulated scenes, as in simulate.")
     ] = "general",
@@ -212,10 +225,11 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
     network = values["network"] or "blink"
     if network not in ("blink", "deepblink"):
         raise ValueError(f"--network must be blink or deepblink, got {network!r}")
+    from blinkcore.backgrounds import sha256_of_backgrounds
     from blinkcore.files import sha256_of
     from blinkcore.model import read_metadata
     from blinkcore.networks import NETWORKS
-    from blinkcore.presets import ranges_of
+    from blinkcore.simulation.presets import ranges_of
     from blinkcore.train import TrainConfig
 
     arguments = _sizes(network, values)
@@ -224,7 +238,9 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         network, arguments = metadata.architecture, metadata.arguments
     ranges = ranges_of(values["preset"])
     _check_recipe(values, NETWORKS[network](**arguments).stride)
-    data = values["data"]
+    data, backgrounds = values["data"], values["backgrounds"]
+    share = values["implanted"]
+    share = (0.4 if backgrounds else 0.0) if share is None else share
 
     def chosen(name: str, fresh: float, tuned: float) -> Any:
         if values[name] is not None:
@@ -245,6 +261,9 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         data=str(data or ""),
         data_sha256=sha256_of(data) if data else "",
         simulated=values["simulated"],
+        backgrounds=str(backgrounds or ""),
+        backgrounds_sha256=sha256_of_backgrounds(backgrounds) if backgrounds else "",
+        implanted=share,
         start=start,
         patience=values["patience"],
         amp=values["amp"],
@@ -269,6 +288,10 @@ def _check_recipe(values: dict[str, Any], stride: int) -> None:
     rate = values["learning_rate"]
     if rate is not None and not 0 < rate < 1:
         raise ValueError(f"--learning-rate must be between 0 and 1, got {rate:g}")
+    if values["implanted"] and values["backgrounds"] is None:
+        raise ValueError("--implanted is the share of samples from --backgrounds FOLDER")
+    if (values["implanted"] or 0) + values["simulated"] > 1:
+        raise ValueError("--implanted and --simulated are shares: at most 1 together")
     if values["data"] is None and values["simulated"]:
         raise ValueError("--simulated is a share beside --data; without data all are")
     given = values["data"] is not None
@@ -301,8 +324,8 @@ def simulate(
     with one_sentence(debug):
         import numpy as np
 
-        from blinkcore.presets import ranges_of
-        from blinkcore.simulate import simulate as draw
+        from blinkcore.simulation.presets import ranges_of
+        from blinkcore.simulation.scenes import simulate as draw
 
         ranges = ranges_of(preset)
         scenes = [

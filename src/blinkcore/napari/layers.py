@@ -178,7 +178,7 @@ def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 def simulated_scene() -> list[LayerData]:
     """Draw a scene and its true spots, to try the plugin on."""
-    from blinkcore.simulate import simulate
+    from blinkcore.simulation.scenes import simulate
 
     scene = simulate((256, 256), np.random.default_rng(12))
     truth = pd.DataFrame(scene.points, columns=["y", "x"])

@@ -1,4 +1,4 @@
-"""How well a spot's position can be known at best."""
+"""The Cramér-Rao bound: how well a spot's position can be known at best."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STEPS = (np.arange(2000) + 0.5) / 2000  # of the integral over t
 def cramer_rao(
     photons: ArrayLike, background: ArrayLike, sigma: float
 ) -> NDArray[np.float64]:
-    """Give the least standard error of y and of x of isolated Gaussian spots.
+    """Compute the smallest standard error of y and of x of isolated Gaussian spots.
 
     Mortensen et al., Nature Methods 2010 (doi:10.1038/nmeth.1447), eq. 5: shot noise only,
     width and background known.

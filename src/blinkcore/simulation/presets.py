@@ -13,13 +13,20 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from blinkcore.simulate import GENERAL, SceneRanges
+from blinkcore.simulation.ranges import GENERAL, SceneRanges
 
 # Spots on an even background, a plain camera and no dirt: what presets build on.
 _NOTHING: dict[str, Any] = {
     f.name: 0.0 for f in fields(SceneRanges) if f.name.startswith("p_")
 }
-_PLAIN = replace(GENERAL, **_NOTHING, intensity_spread=(0.05, 0.2))
+# Their truth is every spot that is drawn, however dim, as in the challenge.
+_PLAIN = replace(
+    GENERAL,
+    **_NOTHING,
+    intensity_spread=(0.05, 0.2),
+    min_contrast=0.0,
+    min_relative_height=0.0,
+)
 
 
 def _per_512(least: float, most: float) -> tuple[float, float]:

@@ -1,0 +1,374 @@
+"""Real images decide: labelled ones, spot-free ones, and spots implanted into the latter.
+
+    python benchmarks/real.py FOLDER [--models general,precise] [--peers PYTHON]
+        [--left-out FOLDER] [--pictures FOLDER]
+
+FOLDER is laid out like this:
+
+    labelled/NAME.tif, NAME.csv   images with the spots that people marked (columns y, x; px)
+    backgrounds/*.tif             planes without spots
+
+1. Labelled images: F1 at 3 px, precision and recall as each detector comes, and the best F1
+   over its thresholds beside it, which nobody can choose without the labels.
+2. Spot-free planes: spots per megapixel over all, of the median and of the worst plane.
+3. Implanted spots: Gaussians of 0.9 to 2.2 px and a contrast to noise (see
+   `blinkcore.simulation.contrast`) of 4, 6, 8 and 12, 400 a megapixel and at least four
+   widths apart, with shot noise by the plane's own gain, on every plane; exact truth. The
+   Cramér-Rao bound is that of the pixel noise, for a known width and background.
+
+The peers, which run in a Python of their own (`benchmarks/real_peers.py` says what it needs):
+U-FISH with the weights of its wheel, and Big-FISH with its automatic threshold, both with
+their default options. LoG has a threshold of Otsu's on the square root of its responses, or,
+tuned, the width and threshold that are best on the image's own labels.
+
+With --left-out, FOLDER holds without_SOURCE.pt: models of the same recipe, trained without
+the planes whose names begin with SOURCE_; the row takes each plane to the model that has not
+seen it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import PIL.ImageDraw
+import tifffile
+from log_detector import log_maxima
+from timing import machine, table
+
+from blinkcore import load_model, predict
+from blinkcore.evaluate import evaluate, match
+from blinkcore.simulation import contrast
+from blinkcore.simulation.implant import estimate_gain
+from blinkcore.simulation.light import add_gaussians
+
+CONTRASTS = (4, 6, 8, 12)
+PER_MEGAPIXEL = 400
+SEED = 20_261_127
+
+
+# Detectors: images to spots (n, 3), y, x and a quality that grows with certainty.
+
+
+def ours(model):
+    def find(images):
+        names = ["y", "x", "probability"]
+        return [predict(image, model)[names].to_numpy() for image in images]
+
+    return find
+
+
+def our_candidates(model):
+    """Find doubtful spots too, for the best F1 over thresholds."""
+
+    def find(images):
+        names = ["y", "x", "probability"]
+        return [
+            predict(image, model, threshold=0.02)[names].to_numpy() for image in images
+        ]
+
+    return find
+
+
+def log_automatic(images):
+    """LoG of one width, 1.3 px, cut where Otsu's rule parts its maxima in two classes."""
+    found = []
+    for image in images:
+        spots = log_maxima(image, 1.3)
+        found.append(spots[spots[:, 2] > otsu(np.sqrt(spots[:, 2])) ** 2])
+    return found
+
+
+def otsu(values):
+    """Threshold that parts values in two classes with the largest variance between them."""
+    if len(values) < 2:
+        return 0.0
+    ordered = np.sort(values)
+    n = np.arange(1, len(ordered))
+    sums = np.cumsum(ordered)[:-1]
+    below, above = sums / n, (ordered.sum() - sums) / (len(ordered) - n)
+    best = int(np.argmax(n * (len(ordered) - n) * (above - below) ** 2))
+    return float(ordered[best])
+
+
+def peer(python, method):
+    """Run a peer in its own Python."""
+
+    def find(images):
+        with tempfile.TemporaryDirectory() as folder:
+            given, found = Path(folder) / "in.npz", Path(folder) / "out.npz"
+            np.savez(given, **{f"image_{i}": image for i, image in enumerate(images)})
+            script = Path(__file__).with_name("real_peers.py")
+            subprocess.run([python, script, method, given, found], check=True)
+            with np.load(found) as spots:
+                result = [spots[f"spots_{i}"] for i in range(len(images))]
+        return [np.column_stack([s[:, :2], np.ones(len(s))]) for s in result]
+
+    return find
+
+
+# 1. Labelled images.
+
+
+def labelled(folder):
+    for path in sorted((folder / "labelled").glob("*.tif")):
+        points = pd.read_csv(path.with_suffix(".csv"))[["y", "x"]].to_numpy()
+        yield path.stem, tifffile.imread(path), points
+
+
+def best_f1(truth, spots):
+    """Largest F1 at 3 px over the thresholds of a quality."""
+    order = np.argsort(-spots[:, 2])
+    counts = np.unique(np.geomspace(1, max(len(order), 1), 60).astype(int))
+    counts = counts[counts <= len(order)]
+    return max((evaluate(truth, spots[order[:n], :2]).f1 for n in counts), default=0.0)
+
+
+def tuned_log(truth, image):
+    """Best F1 of LoG over widths and thresholds."""
+    return max(
+        best_f1(truth, log_maxima(image, sigma)) for sigma in (0.8, 1.0, 1.3, 1.7, 2.2)
+    )
+
+
+def labelled_table(folder, detectors, candidates, pictures):
+    sets = list(labelled(folder))
+    rows = []
+    for name, find in detectors.items():
+        cells = []
+        for (image_name, image, truth), spots in zip(
+            sets, find([image for _, image, _ in sets]), strict=True
+        ):
+            s = evaluate(truth, spots[:, :2])
+            best = "–"
+            if name in candidates:
+                best = f"{best_f1(truth, candidates[name]([image])[0]):.3f}"
+            cells += [
+                s.n_detected, f"{s.f1:.3f}", f"{s.precision:.3f}", f"{s.recall:.3f}", best
+            ]  # fmt: skip
+            if pictures is not None:
+                draw(image, truth, spots[:, :2], pictures / f"{image_name}-{name}.png")
+        rows.append([name, *cells])
+    tuned = [
+        cell
+        for _, image, truth in sets
+        for cell in ("–", "–", "–", "–", f"{tuned_log(truth, image):.3f}")
+    ]
+    rows.append(["LoG, tuned on these labels", *tuned])
+    header = ["detector"]
+    for name, _, truth in sets:
+        header += [
+            f"{name} ({len(truth)}): found", "F1", "precision", "recall", "best F1"
+        ]  # fmt: skip
+    print("Labelled images, F1 at 3 px:\n")
+    table(header, rows)
+
+
+def draw(image, truth, spots, path):
+    """Picture of hits (green), misses (blue) and false spots (red)."""
+    low, high = np.percentile(image, [1, 99.8])
+    grey = np.clip((image - low) / max(high - low, 1e-9), 0, 1) * 200
+    picture = PIL.Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    picture = picture.resize((2 * picture.width, 2 * picture.height))
+    pen = PIL.ImageDraw.Draw(picture)
+    pairs = match(truth, spots, cutoff=3.0)
+    hit = np.zeros(len(spots), bool)
+    hit[pairs[:, 1]] = True
+    missed = np.ones(len(truth), bool)
+    missed[pairs[:, 0]] = False
+    marks = [(spots[hit], "lime"), (spots[~hit], "red"), (truth[missed], "deepskyblue")]
+    for places, color in marks:
+        for y, x in 2 * places + 0.5:
+            pen.ellipse([x - 9, y - 9, x + 9, y + 9], outline=color)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+
+
+# 2. Spot-free planes.
+
+
+def backgrounds(folder):
+    paths = sorted((folder / "backgrounds").glob("*.tif"))
+    return [path.stem for path in paths], [tifffile.imread(path) for path in paths]
+
+
+def spot_free_table(names, planes, detectors):
+    rows = []
+    area = np.array([plane.size / 1e6 for plane in planes])
+    for name, find in detectors.items():
+        counts = np.array([len(spots) for spots in find(planes)])
+        each = counts / area
+        worst = int(np.argmax(each))
+        rows.append(
+            [name, f"{counts.sum() / area.sum():.0f}", f"{np.median(each):.0f}",
+             f"{each[worst]:.0f} ({names[worst]})"]
+        )  # fmt: skip
+    print(f"Spots per megapixel on {len(planes)} planes without spots:\n")
+    table(["detector", "all", "median plane", "worst plane"], rows)
+
+
+# 3. Implanted spots.
+
+
+def implanted(plane, ratio, rng):
+    """Implant spots of one width and one contrast to noise.
+
+    Returns the image, the spots (n, 2) and their Cramér-Rao bound (n,) in px.
+    """
+    ground = plane.astype(np.float32)
+    sigma = float(rng.uniform(0.9, 2.2))
+    points = apart(ground.shape, 4 * sigma, rng)
+    noise = contrast.local_noise(contrast.difference_of_gaussians(ground, sigma), sigma)
+    # A flat place has the noise of the typical one: nothing is below one count in 8 bit.
+    noise = np.maximum(noise, 0.2 * np.median(noise))
+    peak = ratio * contrast.at_points(noise, points) / contrast.SPOT_RESPONSE
+    top = np.iinfo(plane.dtype).max
+    room = top - contrast.at_points(ground, points)
+    points, peak = points[peak < room], peak[peak < room]
+    light = np.zeros_like(ground)
+    add_gaussians(light, points, peak, np.full(len(points), sigma))
+    gain = estimate_gain(ground)
+    shot = np.sqrt(gain * light) * rng.standard_normal(light.shape)
+    image = np.clip(np.rint(ground + light + shot), 0, top).astype(plane.dtype)
+    return image, points, bounds(ground, points, peak, sigma, gain)
+
+
+def apart(shape, distance, rng):
+    """Draw places at random, none nearer than a distance to another or to the edge."""
+    n = round(PER_MEGAPIXEL * shape[0] * shape[1] / 1e6)
+    points = np.empty((0, 2))
+    for _ in range(50 * n):
+        point = rng.uniform(distance, np.array(shape) - distance)
+        if not len(points) or np.hypot(*(points - point).T).min() > distance:
+            points = np.vstack([points, point])
+        if len(points) == n:
+            break
+    return points
+
+
+def bounds(ground, points, peak, sigma, gain):
+    """Standard error of y and of x (px) at best: pixel noise, width and background known."""
+    steps = np.abs(np.diff(ground, axis=1))
+    offsets = np.arange(-6, 7)
+    result = []
+    for (y, x), height in zip(points, peak, strict=True):
+        row, col = round(y), round(x)
+        near = steps[max(row - 10, 0) : row + 11, max(col - 10, 0) : col + 11]
+        # Rounding to integers is noise, too: 1/12.
+        noise = max((np.median(near) / 0.9539) ** 2, 1 / 12)
+        dy, dx = (row + offsets - y)[:, None], (col + offsets - x)[None]
+        spot = height * np.exp(-(dy**2 + dx**2) / (2 * sigma**2))
+        information = ((spot * dy / sigma**2) ** 2 / (noise + gain * spot)).sum()
+        result.append(1 / np.sqrt(information))
+    return np.array(result)
+
+
+def implanted_table(planes, detectors):
+    cases = [
+        (ratio, *implanted(plane, ratio, np.random.default_rng([SEED, i, ratio])))
+        for ratio in CONTRASTS
+        for i, plane in enumerate(planes)
+    ]
+    rows = []
+    for name, find in detectors.items():
+        found = [
+            spots
+            for k in range(len(CONTRASTS))
+            for spots in find(
+                [c[1] for c in cases[k * len(planes) : (k + 1) * len(planes)]]
+            )
+        ]
+        rows.append([name, *implanted_scores(cases, found)])
+    header = ["detector", "F1 integral", "F1", "recall", "precision", "RMSE px",
+              "over the bound"]  # fmt: skip
+    header += [f"recall, precision at {ratio}" for ratio in CONTRASTS]
+    n = sum(len(c[2]) for c in cases)
+    print(f"{n} implanted spots; F1, recall and precision of all together:\n")
+    table(header, rows)
+
+
+def implanted_scores(cases, found):
+    integrals = []
+    truth, detected, matched = ({r: 0 for r in CONTRASTS} for _ in range(3))
+    squares, least = [], []
+    for (ratio, _, points, bound), spots in zip(cases, found, strict=True):
+        integrals.append(evaluate(points, spots[:, :2]).f1_integral)
+        pairs = match(points, spots[:, :2], cutoff=3.0)
+        truth[ratio] += len(points)
+        detected[ratio] += len(spots)
+        matched[ratio] += len(pairs)
+        difference = points[pairs[:, 0]] - spots[pairs[:, 1], :2]
+        squares += list((difference**2).sum(axis=1))
+        least += list(2 * bound[pairs[:, 0]] ** 2)
+    n, k, m = (sum(d.values()) for d in (truth, detected, matched))
+    rmse, bound = np.sqrt(np.mean(squares)), np.sqrt(np.mean(least))
+    each = [
+        f"{matched[r] / max(truth[r], 1):.3f}, {matched[r] / max(detected[r], 1):.3f}"
+        for r in CONTRASTS
+    ]
+    return [
+        f"{np.mean(integrals):.3f}", f"{2 * m / max(n + k, 1):.3f}",
+        f"{m / max(n, 1):.3f}", f"{m / max(k, 1):.3f}", f"{rmse:.2f}",
+        f"{rmse / bound:.2f} x", *each,
+    ]  # fmt: skip
+
+
+def left_out(folder, names):
+    """Each plane through the model that was trained without its source."""
+    models = {
+        path.stem.removeprefix("without_"): load_model(path, device="cpu")
+        for path in sorted(folder.glob("without_*.pt"))
+    }
+    chosen = [models[name.split("_")[0]] for name in names]
+
+    def find(images):
+        return [
+            ours(model)([image])[0]
+            for model, image in zip(chosen, images, strict=True)
+        ]
+
+    return find
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--models", default="general,precise")
+    parser.add_argument("--peers", help="Python that has U-FISH and Big-FISH")
+    parser.add_argument("--left-out", type=Path)
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--parts", default="labelled,spot-free,implanted")
+    options = parser.parse_args()
+    machine()
+    models = {
+        Path(name).stem: load_model(name, device="cpu")
+        for name in options.models.split(",")
+        if name
+    }
+    detectors = {name: ours(model) for name, model in models.items()}
+    candidates = {name: our_candidates(model) for name, model in models.items()}
+    detectors["LoG, Otsu's threshold"] = candidates["LoG, Otsu's threshold"] = (
+        log_automatic
+    )
+    if options.peers:
+        detectors["U-FISH"] = peer(options.peers, "ufish")
+        detectors["Big-FISH"] = peer(options.peers, "bigfish")
+    names, planes = backgrounds(options.folder)
+    if "labelled" in options.parts:
+        labelled_table(options.folder, detectors, candidates, options.pictures)
+    if options.left_out:
+        without = left_out(options.left_out, names)
+        detectors = {"general, source left out": without, **detectors}
+    if "spot-free" in options.parts:
+        spot_free_table(names, planes, detectors)
+    if "implanted" in options.parts:
+        implanted_table(planes, detectors)
+
+
+if __name__ == "__main__":
+    main()

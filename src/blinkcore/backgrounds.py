@@ -1,0 +1,155 @@
+"""Real planes without spots, into which training implants simulated ones.
+
+A lab needs no labels for them: empty channels, controls without the probe, other stains of
+the same microscope.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from blinkcore import io
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_MIN_SIDE = 32  # px
+# From this many planes on, every sixth is kept for validation alone.
+_MIN_TO_SPLIT, _EVERY = 12, 6
+
+
+@dataclass(frozen=True)
+class Background:
+    """One real plane without spots.
+
+    Attributes
+    ----------
+    name : str
+        File, and the plane's frame, channel and z where the file has several.
+    pixels : ndarray, shape (height, width)
+        Counts.
+    """
+
+    name: str
+    pixels: NDArray[Any]
+
+
+def load_backgrounds(folder: str | os.PathLike[str]) -> tuple[Background, ...]:
+    """Read all planes of all images of a folder.
+
+    Parameters
+    ----------
+    folder : str or path
+        TIFF, PNG and JPEG files, in the order of their names; hidden files are skipped.
+
+    Returns
+    -------
+    tuple of Background
+
+    Raises
+    ------
+    OSError
+        If the folder or a file cannot be read.
+    ValueError
+        If there is no image in it, or one is smaller than 32 px or without contrast.
+    """
+    planes: list[Background] = []
+    for path in _files(folder):
+        image = io.read_image(path)
+        for plane in image.planes():
+            several = image.n_planes() > 1
+            place = f"|{plane.frame},{plane.channel},{plane.z}" if several else ""
+            pixels = np.ascontiguousarray(plane.data)
+            if min(pixels.shape) < _MIN_SIDE or np.ptp(pixels) == 0:
+                raise ValueError(
+                    f"{path} cannot be a background: it has {pixels.shape[0]} x "
+                    f"{pixels.shape[1]} px and values from {pixels.min()} to "
+                    f"{pixels.max()}; at least {_MIN_SIDE} px and some noise are needed"
+                )
+            planes.append(Background(path.name + place, pixels))
+    return tuple(planes)
+
+
+def split_backgrounds(
+    planes: Sequence[Background],
+) -> tuple[tuple[Background, ...], tuple[Background, ...]]:
+    """Divide planes into those to train and those to validate on.
+
+    Parameters
+    ----------
+    planes : sequence of Background
+        In a fixed order.
+
+    Returns
+    -------
+    train, valid : tuple of Background
+        Every sixth plane is kept for validation; of fewer than twelve all serve for both.
+    """
+    if len(planes) < _MIN_TO_SPLIT:
+        return tuple(planes), tuple(planes)
+    train = tuple(p for i, p in enumerate(planes) if i % _EVERY)
+    return train, tuple(planes[::_EVERY])
+
+
+def sha256_of_backgrounds(folder: str | os.PathLike[str]) -> str:
+    """Hash names and contents of the images of a folder; errors as `load_backgrounds`."""
+    digest = hashlib.sha256()
+    for path in _files(folder):
+        digest.update(path.name.encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def describe_backgrounds(folder: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """List the images of a folder, for the record of a model.
+
+    Parameters
+    ----------
+    folder : str or path
+        Source and licence of each image are taken from a table `index.csv` in the folder
+        or beside it, with columns `name` (of the file, without suffix), `source` and
+        `licence`, if there is one. Empty: no folder.
+
+    Returns
+    -------
+    list of dict
+        `name`, and `source` and `licence` where they are known.
+    """
+    if not str(folder):
+        return []
+    known: dict[str, dict[str, str]] = {}
+    for index in (Path(folder).parent / "index.csv", Path(folder) / "index.csv"):
+        if index.is_file():
+            with index.open(newline="", encoding="utf-8") as file:
+                known |= {row.get("name", ""): row for row in csv.DictReader(file)}
+    return [
+        {"name": path.stem}
+        | {
+            key: row[key]
+            for row in [known.get(path.stem, {})]
+            for key in ("source", "licence")
+            if row.get(key)
+        }
+        for path in _files(folder)
+    ]
+
+
+def _files(folder: str | os.PathLike[str]) -> list[Path]:
+    files = [
+        path
+        for path in sorted(Path(folder).iterdir())
+        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+    ]
+    if not files:
+        raise ValueError(f"{folder} has no image (TIFF, PNG or JPEG) in it")
+    return files

@@ -1,0 +1,1 @@
+"""Simulated images of fluorescent spots with exact truth."""
