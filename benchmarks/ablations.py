@@ -22,14 +22,14 @@ from timing import machine, table
 from torch import Tensor, nn
 from torch.nn import functional
 
-import blinkcore.train
-from blinkcore.dataset import Dataset
-from blinkcore.evaluate import evaluate
-from blinkcore.losses import grid_loss
-from blinkcore.model import load_model
-from blinkcore.networks import NETWORKS, DeepBlink
-from blinkcore.predict import find_spots
-from blinkcore.train import TrainConfig, train
+import blinkcore.training.train
+from blinkcore.datasets.dataset import Dataset
+from blinkcore.detection.predict import find_spots
+from blinkcore.evaluation.scores import evaluate
+from blinkcore.network.losses import grid_loss
+from blinkcore.network.model import load_model
+from blinkcore.network.networks import NETWORKS, DeepBlink
+from blinkcore.training.train import TrainConfig, train
 
 SCORES = ("f1_integral", "f1", "rmse")
 
@@ -113,7 +113,7 @@ RUNS = {
 def run(name, kind, seed, steps, folder):
     network, arguments, loss = RUNS[name]
     NETWORKS["ablation"] = network
-    blinkcore.train.grid_loss = loss
+    blinkcore.training.train.grid_loss = loss
     data = folder / "data.npz"
     if not data.exists():
         parts = ("train", "valid")

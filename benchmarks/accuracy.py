@@ -19,9 +19,9 @@ from table1 import behind
 from timing import machine, table
 
 from blinkcore import load_model
+from blinkcore.detection.predict import find_spots
+from blinkcore.evaluation.scores import evaluate, match
 from blinkcore.simulation.crlb import cramer_rao
-from blinkcore.evaluate import evaluate, match
-from blinkcore.predict import find_spots
 from blinkcore.simulation.ranges import GENERAL
 from blinkcore.simulation.scenes import simulate
 

@@ -13,9 +13,9 @@ import numpy as np
 from timing import machine, table
 
 from blinkcore import load_model
-from blinkcore.evaluate import match
-from blinkcore.fdr import keep_for_fdr, real_count
-from blinkcore.predict import find_spots
+from blinkcore.detection.predict import find_spots
+from blinkcore.evaluation.scores import match
+from blinkcore.network.calibration import keep_for_fdr, real_count
 from blinkcore.simulation.scenes import simulate
 
 N, SEED = 300, 123_456_789

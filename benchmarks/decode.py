@@ -3,7 +3,7 @@
 import numpy as np
 from timing import machine, seconds, table
 
-from blinkcore import grid
+from blinkcore.network import grid
 
 
 def python_loop(cells, threshold=0.5, cell_size=4):

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from timing import machine
 
-from blinkcore.dataset import Dataset, of_scenes
+from blinkcore.datasets.dataset import Dataset, of_scenes
 from blinkcore.simulation.presets import PRESETS
 from blinkcore.simulation.scenes import simulate
 

@@ -15,7 +15,7 @@ from peers import Bundled, Ours, quiet
 from table1 import PARTS, mean, samples
 from timing import machine, table
 
-from blinkcore.evaluate import evaluate
+from blinkcore.evaluation.scores import evaluate
 
 COUNTS = (10, 30, 100, 300)
 

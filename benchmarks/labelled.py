@@ -16,7 +16,7 @@ from log_detector import log_maxima
 from timing import table
 
 from blinkcore import load_model, predict, read_image
-from blinkcore.evaluate import evaluate, match
+from blinkcore.evaluation.scores import evaluate, match
 
 MERGE = 0.5  # px; nearer labels are one spot labelled twice
 

@@ -11,8 +11,8 @@ import numpy as np
 from timing import machine, table
 
 from blinkcore import load_model
-from blinkcore.evaluate import evaluate
-from blinkcore.predict import find_spots
+from blinkcore.detection.predict import find_spots
+from blinkcore.evaluation.scores import evaluate
 from blinkcore.simulation.light import add_gaussians
 
 SIDE = 512

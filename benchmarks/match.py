@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from timing import machine, seconds, table
 
 from blinkcore import _core
-from blinkcore.evaluate import CUTOFFS
+from blinkcore.evaluation.scores import CUTOFFS
 
 try:
     import lap

@@ -1,6 +1,6 @@
 """Detectors of others and of our own behind one face: train for so long, then find.
 
-Each has `train(train, valid, seconds, folder)`, samples of a `blinkcore.dataset`, which may give
+Each has `train(train, valid, seconds, folder)`, samples of a `blinkcore.datasets.dataset`, which may give
 the seconds that it really trained, and `find(image)`: points (n, 2), y and x in px. Time is that of all cores together, divided by
 their number, so that what else a machine does favours nobody.
 """
@@ -17,13 +17,13 @@ import torch
 from detnet import DetNet, dice_loss, mask_of, spots_of
 from log_detector import log_maxima
 
-import blinkcore.train
-from blinkcore.dataset import Dataset
-from blinkcore.evaluate import evaluate
-from blinkcore.model import load_model
-from blinkcore.normalize import normalized, plane_scaling
-from blinkcore.predict import find_spots
-from blinkcore.train import TrainConfig, train
+import blinkcore.training.train
+from blinkcore.datasets.dataset import Dataset
+from blinkcore.detection.predict import find_spots
+from blinkcore.evaluation.scores import evaluate
+from blinkcore.network.model import load_model
+from blinkcore.network.normalize import normalized, plane_scaling
+from blinkcore.training.train import TrainConfig, train
 
 CORES = torch.get_num_threads()
 
@@ -141,15 +141,15 @@ class Ours:
     def pace(self, config, folder):
         """Seconds of a step, once all is warm, and of a validation."""
         starts = []
-        step = blinkcore.train._step
+        step = blinkcore.training.train._step
 
         def timed(*arguments):
             starts.append(spent())
             return step(*arguments)
 
-        blinkcore.train._step = timed
+        blinkcore.training.train._step = timed
         train(replace(config, steps=12), folder / "try.pt", workers=0)
-        blinkcore.train._step = step
+        blinkcore.training.train._step = step
         per_step = float(np.median(np.diff(starts)[2:]))
         return per_step, spent() - starts[-1] - per_step
 

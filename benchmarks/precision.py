@@ -14,8 +14,8 @@ import numpy as np
 from timing import machine, seconds, table
 
 from blinkcore import load_model
-from blinkcore.evaluate import match
-from blinkcore.predict import TILE, find_spots
+from blinkcore.detection.predict import TILE, find_spots
+from blinkcore.evaluation.scores import match
 
 N, SEED = 4, 20_261_126
 WIDE, SMALL_TILE = 768, 128  # px

@@ -18,12 +18,12 @@ from timing import machine, seconds, table
 from torch import nn
 from torch.nn import functional
 
-import blinkcore.train
-from blinkcore.losses import grid_loss
-from blinkcore.model import load_model, pick_device, save_model
-from blinkcore.networks import NETWORKS, Blink, _conv_norm, _enlarged
+import blinkcore.training.train
+from blinkcore.network.losses import grid_loss
+from blinkcore.network.model import load_model, pick_device, save_model
+from blinkcore.network.networks import NETWORKS, Blink, _conv_norm, _enlarged
 from blinkcore.simulation.ranges import GENERAL
-from blinkcore.train import TrainConfig, Validation, train
+from blinkcore.training.train import TrainConfig, Validation, train
 
 STEPS = 1500
 
@@ -315,7 +315,7 @@ def step_with_teacher(state, images, grids, rate):
     return STEP(state, images, grids, rate)
 
 
-STEP, SOURCE = blinkcore.train._step, blinkcore.train._Source
+STEP, SOURCE = blinkcore.training.train._step, blinkcore.training.train._Source
 DIRT = {
     "p_empty": 0.2, "p_blobs": 0.4, "p_discs": 0.3, "p_lines": 0.4, "p_hot_pixels": 0.5
 }  # fmt: skip
@@ -355,14 +355,14 @@ RUNS = {
 def run(name, folder, seed, device="auto", workers=1):
     network, arguments, loss = RUNS[name]
     NETWORKS["race"] = network
-    blinkcore.train.grid_loss = loss
-    blinkcore.train._step = STEP
+    blinkcore.training.train.grid_loss = loss
+    blinkcore.training.train._step = STEP
     if name == "distilled":
         large = torch.jit.load(folder / "32_filters.pt").eval()
         TEACHING["network"] = large.to(pick_device(device)).network
-        blinkcore.train._step = step_with_teacher
+        blinkcore.training.train._step = step_with_teacher
     # Validation scenes are those of the others.
-    blinkcore.train._Source = Dirty if name == "more dirt" else SOURCE
+    blinkcore.training.train._Source = Dirty if name == "more dirt" else SOURCE
     config = TrainConfig(
         network="race",
         arguments=arguments,
@@ -392,7 +392,9 @@ def untrained(network):
         nothing = Validation((0.0, 1.0), 0.5, None, {})
         path = Path(folder) / "untrained.pt"
         save_model(
-            network, blinkcore.train._describe(network, config, 0, nothing), path
+            network,
+            blinkcore.training.train._describe(network, config, 0, nothing),
+            path,
         )
         return load_model(path, device="cpu", amp=False)
 

@@ -42,7 +42,7 @@ from log_detector import log_maxima
 from timing import machine, table
 
 from blinkcore import load_model, predict
-from blinkcore.evaluate import evaluate, match
+from blinkcore.evaluation.scores import evaluate, match
 from blinkcore.simulation import contrast
 from blinkcore.simulation.implant import estimate_gain
 from blinkcore.simulation.light import add_gaussians
@@ -294,7 +294,7 @@ def implanted_table(planes, detectors):
 
 def implanted_scores(cases, found):
     integrals = []
-    truth, detected, matched = ({r: 0 for r in CONTRASTS} for _ in range(3))
+    truth, detected, matched = (dict.fromkeys(CONTRASTS, 0) for _ in range(3))
     squares, least = [], []
     for (ratio, _, points, bound), spots in zip(cases, found, strict=True):
         integrals.append(evaluate(points, spots[:, :2]).f1_integral)
@@ -328,8 +328,7 @@ def left_out(folder, names):
 
     def find(images):
         return [
-            ours(model)([image])[0]
-            for model, image in zip(chosen, images, strict=True)
+            ours(model)([image])[0] for model, image in zip(chosen, images, strict=True)
         ]
 
     return find

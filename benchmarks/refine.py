@@ -12,8 +12,8 @@ from table1 import KINDS, PARTS, samples
 from timing import machine, table
 
 from blinkcore import load_model
-from blinkcore.evaluate import evaluate, match
-from blinkcore.predict import find_spots
+from blinkcore.detection.predict import find_spots
+from blinkcore.evaluation.scores import evaluate, match
 from blinkcore.simulation.scenes import simulate
 
 SEED = 135_792_468

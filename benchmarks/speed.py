@@ -18,11 +18,11 @@ import torch
 from log_detector import detect
 from timing import machine, seconds, table
 
-from blinkcore.model import Model, load_model, save_model
-from blinkcore.networks import DeepBlink
-from blinkcore.predict import find_spots, predict
+from blinkcore.detection.predict import find_spots, predict
+from blinkcore.network.model import Model, load_model, save_model
+from blinkcore.network.networks import DeepBlink
 from blinkcore.simulation.scenes import simulate
-from blinkcore.train import TrainConfig, Validation, _describe
+from blinkcore.training.train import TrainConfig, Validation, _describe
 
 LARGE = 10_000
 READ_AND_FIND = """

@@ -19,14 +19,14 @@ import tifffile
 from finetune import WIDE
 from timing import machine, table
 
-from blinkcore.dataset import Dataset, Sample, inside, of_scenes
-from blinkcore.evaluate import evaluate
-from blinkcore.model import load_model
-from blinkcore.predict import find_spots
+from blinkcore.datasets.dataset import Dataset, Sample, inside, of_scenes
+from blinkcore.datasets.suggest import suggest
+from blinkcore.detection.predict import find_spots
+from blinkcore.evaluation.scores import evaluate
+from blinkcore.network.model import load_model
 from blinkcore.simulation.presets import PRESETS
 from blinkcore.simulation.scenes import simulate
-from blinkcore.suggest import suggest
-from blinkcore.train import TrainConfig, train
+from blinkcore.training.train import TrainConfig, train
 
 SEED, SIDE, CROP, COUNT, STEPS = 777_000_111, 512, 128, 8, 600
 KNOWN = PRESETS["particle"]

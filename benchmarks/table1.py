@@ -19,9 +19,9 @@ import numpy as np
 from peers import Bundled, Detnet, Log, Ours, Piscis, Spotiflow, quiet, spent
 from timing import machine, table
 
-from blinkcore.dataset import of_scenes
-from blinkcore.evaluate import evaluate
-from blinkcore.model import bundled_models
+from blinkcore.datasets.dataset import of_scenes
+from blinkcore.evaluation.scores import evaluate
+from blinkcore.network.model import bundled_models
 from blinkcore.simulation.presets import PRESETS
 from blinkcore.simulation.scenes import simulate
 

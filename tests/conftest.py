@@ -29,7 +29,7 @@ EASY = SceneRanges(
 @pytest.fixture(scope="session")
 def general():
     """The default model, on the CPU."""
-    from blinkcore.model import load_model
+    from blinkcore.network.model import load_model
 
     return load_model("general", device="cpu")
 
@@ -37,7 +37,7 @@ def general():
 @pytest.fixture(scope="session")
 def single():
     """The same in single precision, also where half is faster."""
-    from blinkcore.model import load_model
+    from blinkcore.network.model import load_model
 
     return load_model("general", device="cpu", amp=False)
 
@@ -104,7 +104,7 @@ def display():
 @pytest.fixture(scope="session")
 def describe():
     """Function that makes the metadata of a network."""
-    from blinkcore.model import Metadata
+    from blinkcore.network.model import Metadata
 
     def metadata_of(network):
         return Metadata(

@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 import tifffile
 
-from blinkcore.evaluate import evaluate
+from blinkcore.evaluation.scores import evaluate
 from blinkcore.io import read_image, tables
 
 BLINKCORE = [sys.executable, "-m", "blinkcore"]

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import tifffile
 
-from blinkcore import batch
-from blinkcore.batch import Input, Options, find_inputs, output_names, predict_files
+from blinkcore.batch import run as batch
+from blinkcore.batch.run import Input, Options, find_inputs, output_names, predict_files
 from blinkcore.image import PixelSize
 from blinkcore.io import tables
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from blinkcore.check import check_all, check_sample, summary
-from blinkcore.dataset import Dataset, Sample
+from blinkcore.datasets.check import check_all, check_sample, summary
+from blinkcore.datasets.dataset import Dataset, Sample
 
 
 def sample(image, points, name="a"):

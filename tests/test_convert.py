@@ -5,8 +5,8 @@ import pytest
 
 from blinkcore import load_model
 from blinkcore.convert import convert_deepblink
-from blinkcore.normalize import normalized, plane_scaling
-from blinkcore.predict import find_spots
+from blinkcore.detection.predict import find_spots
+from blinkcore.network.normalize import normalized, plane_scaling
 
 h5py = pytest.importorskip("h5py")
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import tifffile
 
-from blinkcore import dataset, io
-from blinkcore.dataset import Dataset, Sample
+from blinkcore import io
+from blinkcore.datasets import dataset
+from blinkcore.datasets.dataset import Dataset, Sample
 
 
 def sample(image, points, name="a"):

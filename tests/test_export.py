@@ -9,11 +9,11 @@ import PIL.Image
 import pytest
 import tifffile
 
-from blinkcore import grid, normalize
+from blinkcore.detection.predict import find_spots
 from blinkcore.export import export_bioimageio
-from blinkcore.model import save_model
-from blinkcore.networks import DeepBlink
-from blinkcore.predict import find_spots
+from blinkcore.network import grid, normalize
+from blinkcore.network.model import save_model
+from blinkcore.network.networks import DeepBlink
 
 pytestmark = [
     pytest.mark.slow,
@@ -105,8 +105,8 @@ def test_a_network_of_the_paper_is_packed_too(tmp_path, describe, scene):
 def test_the_packed_network_normalizes_as_blinkcore(scene, method, kind):
     import torch
 
-    from blinkcore.model import _Normalizing
-    from blinkcore.networks import Blink
+    from blinkcore.network.model import _Normalizing
+    from blinkcore.network.networks import Blink
 
     rng = np.random.default_rng(3)
     plane = {

@@ -306,7 +306,7 @@ def test_a_folder_of_images(run_macro, tmp_path, examples):
 
 
 def test_exported_labels_make_a_data_set(run_macro, tmp_path, examples):
-    from blinkcore import dataset
+    from blinkcore.datasets import dataset
 
     out = run_macro(
         f"""

@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from blinkcore.fusion import fuse
-from blinkcore.model import load_model, load_weights
-from blinkcore.networks import Blink
+from blinkcore.network.fusion import fuse
+from blinkcore.network.model import load_model, load_weights
+from blinkcore.network.networks import Blink
 
 has_onednn = hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 

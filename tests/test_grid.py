@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import blinkcore
-from blinkcore import _core, grid
+from blinkcore import _core
+from blinkcore.network import grid
 
 INSIDE = st.floats(-0.5, 63.49, allow_nan=False)
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from blinkcore import grid
-from blinkcore.losses import grid_loss
+from blinkcore.network import grid
+from blinkcore.network.losses import grid_loss
 
 
 def raw_of(cells, sharpness=20.0):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from blinkcore.measure import measure
+from blinkcore.detection.measure import measure
 
 
 def test_a_spot_of_known_light_on_a_known_background():

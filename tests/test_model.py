@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from blinkcore.model import (
+from blinkcore.network.model import (
     Metadata,
     bundled_models,
     half_precision,
@@ -16,8 +16,8 @@ from blinkcore.model import (
     read_metadata,
     save_model,
 )
-from blinkcore.networks import Blink, DeepBlink
-from blinkcore.normalize import normalized, plane_scaling
+from blinkcore.network.networks import Blink, DeepBlink
+from blinkcore.network.normalize import normalized, plane_scaling
 from blinkcore.simulation.scenes import simulate
 
 

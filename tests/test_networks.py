@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from blinkcore.networks import Blink, DeepBlink
+from blinkcore.network.networks import Blink, DeepBlink
 
 
 @pytest.mark.parametrize("network", [Blink(8), DeepBlink((4, 4, 4)), DeepBlink((4, 6))])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from blinkcore.normalize import Scaling, normalized, plane_scaling
+from blinkcore.network.normalize import Scaling, normalized, plane_scaling
 
 
 def test_noise_scaling_finds_median_and_noise_under_spots():

@@ -2,7 +2,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from blinkcore.overlay import draw_overlay, write_overlay
+from blinkcore.detection.overlay import draw_overlay, write_overlay
 
 
 def yellow(picture):

@@ -7,10 +7,10 @@ import tifffile
 
 import blinkcore
 from blinkcore import Image, PixelSize, predict
-from blinkcore.evaluate import evaluate, match
-from blinkcore.model import load_model, save_model
-from blinkcore.networks import DeepBlink
-from blinkcore.predict import find_spots
+from blinkcore.detection.predict import find_spots
+from blinkcore.evaluation.scores import evaluate, match
+from blinkcore.network.model import load_model, save_model
+from blinkcore.network.networks import DeepBlink
 from blinkcore.simulation.scenes import simulate
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blinkcore import _core
-from blinkcore.evaluate import match
-from blinkcore.refine import refined
+from blinkcore.detection.refine import refined
+from blinkcore.evaluation.scores import match
 from blinkcore.simulation.scenes import simulate
 
 inner = st.floats(8.0, 23.0)
@@ -168,7 +168,7 @@ def test_other_spots_stay(spot):
 @pytest.mark.slow
 def test_bright_lone_spots_are_placed_nearly_as_well_as_can_be(easy, general):
     """Their RMSE is within 1.25 of the Cramér-Rao bound, and the network's alone is not."""
-    from blinkcore.predict import find_spots
+    from blinkcore.detection.predict import find_spots
 
     ranges = replace(
         easy,

@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-from blinkcore import registry
 from blinkcore.files import sha256_of
-from blinkcore.model import bundled_models, load_model
+from blinkcore.network import registry
+from blinkcore.network.model import bundled_models, load_model
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from blinkcore import predict
-from blinkcore.evaluate import evaluate, match
+from blinkcore.detection.predict import choose_scale, scale_warning
+from blinkcore.detection.scale import estimate, factor_for, fits, resampled
+from blinkcore.evaluation.scores import evaluate, match
 from blinkcore.image import Image
-from blinkcore.predict import choose_scale, scale_warning
-from blinkcore.scale import estimate, factor_for, fits, resampled
 from blinkcore.simulation.scenes import simulate
 
 TRAINED = (0.8, 2.5)

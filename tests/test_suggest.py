@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from blinkcore import io
+from blinkcore.datasets.suggest import _unseen, suggest
 from blinkcore.simulation.ranges import GENERAL
 from blinkcore.simulation.scenes import simulate
-from blinkcore.suggest import _unseen, suggest
 
 rng = np.random.default_rng(0)
 noise = rng.poisson(100, (256, 256)).astype(np.uint16)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from blinkcore.cli.train import _sizes
-from blinkcore.model import half_precision, load_model, read_metadata
+from blinkcore.network.model import half_precision, load_model, read_metadata
 from blinkcore.simulation.presets import PRESETS
-from blinkcore.train import (
+from blinkcore.training.train import (
     SCORES,
     THRESHOLDS,
     TrainConfig,
@@ -57,7 +57,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(
     class Cut(Exception):
         pass
 
-    import blinkcore.train as module
+    import blinkcore.training.train as module
 
     original, calls = module._step, []
 
@@ -68,7 +68,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(
         return original(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("blinkcore.train._step", cut)
+        patch.setattr("blinkcore.training.train._step", cut)
         with pytest.raises(Cut):
             train(config, tmp_path / "cut" / "m.pt", workers=0)
     train(config, tmp_path / "cut" / "m.pt", resume=True, workers=0)
@@ -183,7 +183,7 @@ def test_a_few_minutes_of_training_learn_something(tmp_path, easy):
 
 
 def test_validation_scores_a_perfect_network_with_one(scene):
-    from blinkcore import grid
+    from blinkcore.network import grid
 
     class Oracle(torch.nn.Module):
         cell_size, cell_map, normalization = 2, "center", "noise"
@@ -212,7 +212,7 @@ def test_validation_scores_a_perfect_network_with_one(scene):
 
 @pytest.fixture
 def data(tmp_path, easy):
-    from blinkcore import dataset
+    from blinkcore.datasets import dataset
     from blinkcore.simulation.scenes import simulate
 
     scenes = [
@@ -240,7 +240,7 @@ def test_fine_tuning_begins_with_the_models_weights(tmp_path, data):
         learning_rate=0.0, arguments=first.arguments,
     )  # fmt: skip
     train(config, tmp_path / "b.pt", workers=0)
-    from blinkcore.model import load_weights
+    from blinkcore.network.model import load_weights
 
     one, other = (load_weights(tmp_path / f"{n}.pt") for n in "ab")
     for name, value in one.items():
@@ -249,8 +249,8 @@ def test_fine_tuning_begins_with_the_models_weights(tmp_path, data):
 
 
 def test_crops_of_labels_keep_spots_on_their_pixels():
-    from blinkcore.dataset import Sample
-    from blinkcore.train import _augmented_crop
+    from blinkcore.datasets.dataset import Sample
+    from blinkcore.training.train import _augmented_crop
 
     image = np.random.default_rng(0).normal(100, 1, (40, 50)).astype(np.float32)
     points = np.array([(5.0, 7.0), (30.0, 44.0), (39.0, 0.0)])
@@ -395,9 +395,9 @@ def test_a_wrong_recipe_names_its_key(tmp_path):
 
 
 def test_calibration_learns_how_often_spots_are_real():
-    from blinkcore.grid import calibrated
+    from blinkcore.network.grid import calibrated
     from blinkcore.simulation.scenes import Scene
-    from blinkcore.train import _fit_calibration, _real
+    from blinkcore.training.train import _fit_calibration, _real
 
     rng = np.random.default_rng(0)
     found, real = [], []
@@ -414,10 +414,10 @@ def test_calibration_learns_how_often_spots_are_real():
 
 
 def test_validation_finds_what_prediction_finds(single, scene):
-    from blinkcore.model import load_weights
-    from blinkcore.networks import Blink
-    from blinkcore.predict import find_spots
-    from blinkcore.train import _find
+    from blinkcore.detection.predict import find_spots
+    from blinkcore.network.model import load_weights
+    from blinkcore.network.networks import Blink
+    from blinkcore.training.train import _find
 
     network = Blink(**single.metadata.arguments)
     network.load_state_dict(load_weights("general"))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import blinkcore
-from blinkcore.model import Metadata, save_model
-from blinkcore.networks import DeepBlink
+from blinkcore.network.model import Metadata, save_model
+from blinkcore.network.networks import DeepBlink
 
 if TYPE_CHECKING:
     import os

@@ -15,11 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import blinkcore
-from blinkcore import overlay
+from blinkcore.detection import overlay
+from blinkcore.detection.predict import predict
 from blinkcore.files import whole_file
-from blinkcore.model import Model, load_model, load_weights, save_with_normalization
-from blinkcore.networks import NETWORKS
-from blinkcore.predict import predict
+from blinkcore.network.model import (
+    Model,
+    load_model,
+    load_weights,
+    save_with_normalization,
+)
+from blinkcore.network.networks import NETWORKS
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from blinkcore.networks import Blink, DeepBlink
+    from blinkcore.network.networks import Blink, DeepBlink
 
 _CHANNELS = ("probability", "y_offset", "x_offset")
 _PAPER = ("Eichenberger et al., Nucleic Acids Research 2021", "10.1093/nar/gkab546")

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import typer
 
-from blinkcore.cli import data, models, predict, score, train
+from blinkcore.cli import dataset, evaluate, models, predict, train
 from blinkcore.cli.app import app
-from blinkcore.console import WRONG_USAGE, Report, is_status
+from blinkcore.cli.console import WRONG_USAGE, Report, is_status
 from blinkcore.files import one_line
 
-__all__ = ["app", "data", "main", "models", "predict", "score", "train"]
+__all__ = ["app", "dataset", "evaluate", "main", "models", "predict", "train"]
 
 
 def main() -> None:

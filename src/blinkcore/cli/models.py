@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from blinkcore.cli.app import Axes, Debug, PixelSizes, Unit, app, parse_pixel_size
-from blinkcore.console import one_sentence
+from blinkcore.cli.console import one_sentence
 
 models_app = typer.Typer(help="List and inspect models.", rich_markup_mode=None)
 app.add_typer(models_app, name="models", invoke_without_command=True)
@@ -28,8 +28,8 @@ def models(
         import json
         from dataclasses import asdict
 
-        from blinkcore.model import bundled_models, read_metadata
-        from blinkcore.registry import registered_models
+        from blinkcore.network.model import bundled_models, read_metadata
+        from blinkcore.network.registry import registered_models
 
         bundled = bundled_models()
         files = bundled | {
@@ -67,7 +67,7 @@ def show(
         import json
         from dataclasses import asdict
 
-        from blinkcore.model import read_metadata
+        from blinkcore.network.model import read_metadata
 
         typer.echo(json.dumps(asdict(read_metadata(model)), indent=1))
 

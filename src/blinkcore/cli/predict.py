@@ -18,12 +18,12 @@ from blinkcore.cli.app import (
     app,
     parse_pixel_size,
 )
-from blinkcore.console import Report, one_sentence
+from blinkcore.cli.console import Report, one_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from blinkcore.batch import Event, Options
+    from blinkcore.batch.run import Event, Options
 
 
 @app.command()
@@ -122,8 +122,8 @@ def predict(
         target = None if output == "-" else Path(output)
         _check_format(target, formats, status)
 
-        from blinkcore.batch import Options, find_inputs
-        from blinkcore.model import load_model
+        from blinkcore.batch.run import Options, find_inputs
+        from blinkcore.network.model import load_model
 
         loaded = load_model(model, device=device, amp=amp)
         _check_writable(target, overlay)
@@ -153,7 +153,7 @@ def predict(
 def _events(
     found: list[Any], errors: list[Event], options: Options
 ) -> Generator[Event]:
-    from blinkcore.batch import predict_files
+    from blinkcore.batch.run import predict_files
 
     yield from errors
     yield from predict_files(found, options)
@@ -199,7 +199,7 @@ def _check_usage(
 
 
 def _parse_scale(text: str) -> float | str:
-    from blinkcore.scale import check_factor
+    from blinkcore.detection.scale import check_factor
 
     if text == "auto":
         return text
@@ -212,8 +212,8 @@ def _parse_scale(text: str) -> float | str:
 
 
 def _check_probabilities(threshold: float | None, fdr: float | None) -> None:
-    from blinkcore.fdr import check_fdr
-    from blinkcore.grid import check_threshold
+    from blinkcore.network.calibration import check_fdr
+    from blinkcore.network.grid import check_threshold
 
     if threshold is not None:
         check_threshold(threshold)

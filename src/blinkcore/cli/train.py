@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blinkcore.cli.app import Debug, Device, app
-from blinkcore.console import INTERRUPTED, one_sentence
+from blinkcore.cli.console import INTERRUPTED, one_sentence
 
 if TYPE_CHECKING:
-    from blinkcore.train import TrainConfig
+    from blinkcore.training.train import TrainConfig
 
 # Options that are arguments of one network alone; --filters is of both.
 _OWNERS = {"depth": "blink", "levels": "blink", "dropout": "deepblink"}
@@ -147,8 +147,8 @@ def train(
 
 
 def _run(recipe: TrainConfig, target: Path, values: dict[str, Any]) -> None:
-    from blinkcore.train import plot_log
-    from blinkcore.train import train as run
+    from blinkcore.training.train import plot_log
+    from blinkcore.training.train import train as run
 
     try:
         made = run(
@@ -225,12 +225,12 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
     network = values["network"] or "blink"
     if network not in ("blink", "deepblink"):
         raise ValueError(f"--network must be blink or deepblink, got {network!r}")
-    from blinkcore.backgrounds import sha256_of_backgrounds
+    from blinkcore.datasets.backgrounds import sha256_of_backgrounds
     from blinkcore.files import sha256_of
-    from blinkcore.model import read_metadata
-    from blinkcore.networks import NETWORKS
+    from blinkcore.network.model import read_metadata
+    from blinkcore.network.networks import NETWORKS
     from blinkcore.simulation.presets import ranges_of
-    from blinkcore.train import TrainConfig
+    from blinkcore.training.train import TrainConfig
 
     arguments = _sizes(network, values)
     if start:
@@ -289,7 +289,9 @@ def _check_recipe(values: dict[str, Any], stride: int) -> None:
     if rate is not None and not 0 < rate < 1:
         raise ValueError(f"--learning-rate must be between 0 and 1, got {rate:g}")
     if values["implanted"] and values["backgrounds"] is None:
-        raise ValueError("--implanted is the share of samples from --backgrounds FOLDER")
+        raise ValueError(
+            "--implanted is the share of samples from --backgrounds FOLDER"
+        )
     if (values["implanted"] or 0) + values["simulated"] > 1:
         raise ValueError("--implanted and --simulated are shares: at most 1 together")
     if values["data"] is None and values["simulated"]:
@@ -333,8 +335,8 @@ def simulate(
             for i in range(count)
         ]
         if output.suffix == ".npz":
-            from blinkcore.cli.data import parse_split
-            from blinkcore.dataset import of_scenes
+            from blinkcore.cli.dataset import parse_split
+            from blinkcore.datasets.dataset import of_scenes
 
             of_scenes(scenes, parse_split(split), seed).save(output)
         else:

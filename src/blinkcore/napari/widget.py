@@ -22,11 +22,11 @@ from napari.layers import Points
 from napari.qt.threading import thread_worker
 from napari.utils.notifications import show_warning
 
+from blinkcore.detection.predict import predict, scale_warning
 from blinkcore.image import AXES, Image, Plane, axes_in_order, check_axes
 from blinkcore.io.tables import NAPARI_AXES
-from blinkcore.model import DEFAULT, bundled_models, load_model
 from blinkcore.napari.layers import points_layer
-from blinkcore.predict import predict, scale_warning
+from blinkcore.network.model import DEFAULT, bundled_models, load_model
 from blinkcore.spots import PLACES, ordered
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
 
-    from blinkcore.model import Model
+    from blinkcore.network.model import Model
 
 # What lies below is found only to be hidden by the slider: noise, and a lot of it.
 _LEAST = 0.1

@@ -139,9 +139,7 @@ def add_distractors(
         n = int(rng.integers(1, 8))
         at = rng.uniform(0, shape, (n, 2))
         light = height * np.exp(rng.uniform(-1, 1.5, n))
-        add_gaussians(
-            photons, at, light, rng.uniform(4, 12, n) * max(1.0, sigma / 1.5)
-        )
+        add_gaussians(photons, at, light, rng.uniform(4, 12, n) * max(1.0, sigma / 1.5))
     if rng.random() < ranges.p_discs:
         for _ in range(int(log_uniform(rng, (1, 40)))):
             _add_disc(photons, height * float(np.exp(rng.uniform(-1, 1.5))), rng)
@@ -181,4 +179,3 @@ def _add_line(
     length = rng.uniform(10, 400)
     line = np.exp(-0.5 * (across / width) ** 2) * (np.abs(along) < length)
     photons += (height * line).astype(np.float32)
-

@@ -56,7 +56,8 @@ def take_picture(
     if rng.random() < ranges.p_8bit:
         return _to_8bit(counts, rng, ranges)
     if rng.random() < ranges.p_saturated:
-        counts *= 65535 / np.quantile(counts, rng.uniform(0.99, 0.9999))
+        high = np.quantile(counts, rng.uniform(0.99, 0.9999))
+        counts *= 65535 / max(high, 1.0)  # a picture may have been cut to zero
     return to_integer(counts, np.dtype(np.uint16))
 
 
@@ -113,10 +114,7 @@ def _to_8bit(
     return image
 
 
-def to_integer(
-    pixels: NDArray[np.floating[Any]], dtype: np.dtype[Any]
-) -> NDArray[Any]:
+def to_integer(pixels: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Round to an integer type; what lies outside of it becomes its limit."""
     counts: NDArray[Any] = np.clip(np.rint(pixels), 0, np.iinfo(dtype).max)
     return counts.astype(dtype)
-

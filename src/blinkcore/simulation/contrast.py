@@ -27,9 +27,7 @@ WHITE_RESPONSE = 0.18934
 _REACH = 8.0
 
 
-def difference_of_gaussians(
-    pixels: NDArray[Any], sigma: float
-) -> NDArray[np.float32]:
+def difference_of_gaussians(pixels: NDArray[Any], sigma: float) -> NDArray[np.float32]:
     """Filter a plane with Gaussians of sigma and 2 sigma and subtract.
 
     Parameters

@@ -173,4 +173,3 @@ def _add_tails(
     for i in range(int(rng.integers(3, 12))):
         tail = peak * first * fade**i
         add_gaussians(photons, points + (i + 1.3) * step, tail, np.full(n, sigma))
-

@@ -24,6 +24,7 @@ _PLAIN = replace(
     GENERAL,
     **_NOTHING,
     intensity_spread=(0.05, 0.2),
+    mixture=(1.5, 6.0),
     min_contrast=0.0,
     min_relative_height=0.0,
 )

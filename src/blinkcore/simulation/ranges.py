@@ -30,6 +30,8 @@ class SceneRanges:
         Photons per px, drawn evenly in its logarithm.
     intensity_spread : pair
         Standard deviation of the logarithm of the spots' intensities.
+    mixture : pair
+        Factor by which some spots of a mixture are brighter than the others.
     structure : pair
         Contrast of cells, haze and texture, in units of the background.
     grain : pair
@@ -62,11 +64,12 @@ class SceneRanges:
     snr: tuple[float, float] = (1.0, 25.0)
     background: tuple[float, float] = (2.0, 2000.0)
     intensity_spread: tuple[float, float] = (0.1, 0.7)
+    mixture: tuple[float, float] = (1.5, 3.0)
     structure: tuple[float, float] = (0.05, 2.0)
     grain: tuple[float, float] = (0.01, 0.5)
     grain_slope: tuple[float, float] = (0.3, 1.6)
     specks: tuple[float, float] = (3e-4, 1.2e-2)
-    speck_height: tuple[float, float] = (0.1, 0.4)
+    speck_height: tuple[float, float] = (0.1, 0.5)
     contrast: tuple[float, float] = (4.0, 25.0)
     zoom: tuple[float, float] = (0.6, 1.6)
     min_contrast: float = 3.0
@@ -84,7 +87,7 @@ class SceneRanges:
     p_texture: float = 0.3
     p_grain: float = 0.4
     p_gradient: float = 0.4
-    p_specks: float = 0.35
+    p_specks: float = 0.45
     p_out_of_focus: float = 0.35
     p_blobs: float = 0.2
     p_discs: float = 0.15

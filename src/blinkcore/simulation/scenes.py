@@ -236,7 +236,7 @@ def draw_intensities(
     values = np.exp(rng.normal(0, spread, n))
     if rng.random() < ranges.p_mixture:
         bright = rng.random(n) < rng.uniform(0.05, 0.5)
-        values[bright] *= rng.uniform(1.5, 6.0)
+        values[bright] *= rng.uniform(*ranges.mixture)
     return values
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blinkcore.cli.app import Debug, Device, Unit, app
-from blinkcore.console import one_sentence
+from blinkcore.cli.console import one_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,9 +58,9 @@ def evaluate(
 ) -> None:
     """Score models or spots tables against labels, and compare them."""
     with one_sentence(debug):
-        from blinkcore import compare
-        from blinkcore.evaluate import CUTOFF
-        from blinkcore.grid import check_threshold
+        from blinkcore.evaluation import compare
+        from blinkcore.evaluation.scores import CUTOFF
+        from blinkcore.network.grid import check_threshold
 
         if threshold is not None:
             check_threshold(threshold)

@@ -28,19 +28,20 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 import blinkcore
-from blinkcore import grid, normalize
-from blinkcore.backgrounds import (
+from blinkcore.datasets.backgrounds import (
     Background,
     describe_backgrounds,
     load_backgrounds,
     split_backgrounds,
 )
-from blinkcore.dataset import Sample, inside, load_dataset
-from blinkcore.evaluate import CUTOFF, evaluate, match
-from blinkcore.fdr import fit_spread
+from blinkcore.datasets.dataset import Sample, inside, load_dataset
+from blinkcore.detection.refine import refined
+from blinkcore.evaluation.scores import CUTOFF, evaluate, match
 from blinkcore.files import whole_file
-from blinkcore.losses import grid_loss
-from blinkcore.model import (
+from blinkcore.network import grid, normalize
+from blinkcore.network.calibration import fit_spread
+from blinkcore.network.losses import grid_loss
+from blinkcore.network.model import (
     Metadata,
     half_precision,
     load_weights,
@@ -49,8 +50,7 @@ from blinkcore.model import (
     save_model,
     whole_grid,
 )
-from blinkcore.networks import NETWORKS, Blink, DeepBlink
-from blinkcore.refine import refined
+from blinkcore.network.networks import NETWORKS, Blink, DeepBlink
 from blinkcore.simulation.implant import implant
 from blinkcore.simulation.ranges import GENERAL, SceneRanges
 from blinkcore.simulation.scenes import Scene, simulate
@@ -78,7 +78,7 @@ class TrainConfig:
     Attributes
     ----------
     network : {"blink", "deepblink"}
-        See `blinkcore.networks`.
+        See `blinkcore.network.networks`.
     arguments : dict
         Sizes of the network, for example ``{"filters": 24}``.
     steps : int
@@ -251,11 +251,11 @@ class Validation:
     Attributes
     ----------
     calibration : tuple of float
-        See `blinkcore.grid.calibrated`.
+        See `blinkcore.network.grid.calibrated`.
     threshold : float
         The one of `THRESHOLDS` with the largest F1 integral.
     count_spread : float or None
-        See `blinkcore.fdr.fit_spread`; at this threshold.
+        See `blinkcore.network.calibration.fit_spread`; at this threshold.
     scores : dict
         At this threshold, means over the scenes of the fields in `SCORES`; RMSE over the
         scenes with a match.
@@ -298,7 +298,7 @@ def validate(network: Blink | DeepBlink, scenes: Sequence[Scene]) -> Validation:
 
 
 def _find(network: Blink | DeepBlink, image: NDArray[Any]) -> NDArray[np.float64]:
-    """Find spots as `blinkcore.predict` does, doubtful ones too, not calibrated yet."""
+    """Find spots as `blinkcore.detection.predict` does, doubtful ones too, not calibrated yet."""
     pixels = _normalized(image, network.normalization)
     whole = torch.from_numpy(normalize.filled(pixels, network.stride))
     device = next(network.parameters()).device
@@ -482,7 +482,10 @@ class _Source:
         n_implanted = round(n * self.config.implanted)
         seeds = [[self.config.seed, _VALIDATION, i] for i in range(n)]
         return [
-            *(self._implanted(seed, 256, self.valid_planes) for seed in seeds[:n_implanted]),
+            *(
+                self._implanted(seed, 256, self.valid_planes)
+                for seed in seeds[:n_implanted]
+            ),
             *(self._simulated(seed, 256) for seed in seeds[n_implanted:]),
         ]
 
@@ -625,10 +628,12 @@ def _describe(
 def _about_data(config: TrainConfig) -> str:
     scenes = "simulated scenes of blinkcore.simulation, drawn on the fly"
     if config.backgrounds:
-        planes = f"simulated spots in the real planes of {Path(config.backgrounds).name}"
+        planes = (
+            f"simulated spots in the real planes of {Path(config.backgrounds).name}"
+        )
         share = f"{config.implanted:.0%} {planes}"
-        own = replace(config, backgrounds="")
-        return f"{share}, the rest {_about_data(own)}"
+        rest = _about_data(replace(config, backgrounds=""))
+        return f"{share}, the rest {rest}"
     if not config.data:
         return scenes
     own = f"{Path(config.data).name} (sha256 {config.data_sha256[:16]})"

@@ -15,10 +15,10 @@ import pandas as pd
 from scipy import ndimage, spatial
 
 from blinkcore import io
-from blinkcore.dataset import inside, place_name
+from blinkcore.datasets.dataset import inside, place_name
+from blinkcore.detection.predict import find_spots
 from blinkcore.files import whole_file
-from blinkcore.normalize import normalized, plane_scaling
-from blinkcore.predict import find_spots
+from blinkcore.network.normalize import normalized, plane_scaling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from blinkcore.dataset import Sample
-    from blinkcore.model import Model
+    from blinkcore.datasets.dataset import Sample
+    from blinkcore.network.model import Model
 
 _LEAST = 0.05  # probability below which nothing is doubtful
 _WIDTHS = (1.0, 2.0, 4.0)  # px, of blobs that a plain detector looks for

@@ -21,18 +21,19 @@ import numpy as np
 import pandas as pd
 
 import blinkcore
-from blinkcore import io, overlay
-from blinkcore.fdr import real_count
+from blinkcore import io
+from blinkcore.detection import overlay
+from blinkcore.detection.predict import choose_scale, predict, scale_warning
 from blinkcore.files import one_line, sentence, writable, write_json
 from blinkcore.io import tables, tiff
-from blinkcore.predict import choose_scale, predict, scale_warning
+from blinkcore.network.calibration import real_count
 from blinkcore.spots import PLACES, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from blinkcore.image import Image, PixelSize
-    from blinkcore.model import Model
+    from blinkcore.network.model import Model
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Options:
         Suffixes of the files for an input in a folder, see `blinkcore.io.WRITERS`; the
         first is its result, the others lie beside it. On standard output the first.
     threshold, fdr, radius, scale, channel, axes, pixel_size
-        See `blinkcore.predict.predict`.
+        See `blinkcore.detection.predict.predict`.
     overlay : Path or None
         Folder for pictures with the spots circled, `<name>.overlay.png`.
     skip_existing : bool

@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 from scipy import ndimage
 
-from blinkcore.normalize import normalized, plane_scaling
+from blinkcore.network.normalize import normalized, plane_scaling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from blinkcore import grid, io
-from blinkcore.fdr import LEAST_PROBABILITY, check_fdr, keep_for_fdr
-from blinkcore.image import Image, PixelSize, in_order
-from blinkcore.measure import NAMES as MEASURED
-from blinkcore.measure import measure
-from blinkcore.model import DEFAULT, Model, load_model
-from blinkcore.normalize import filled, normalized, plane_scaling
-from blinkcore.refine import refined
-from blinkcore.scale import (
+from blinkcore import io
+from blinkcore.detection.measure import NAMES as MEASURED
+from blinkcore.detection.measure import measure
+from blinkcore.detection.refine import refined
+from blinkcore.detection.scale import (
     Blobs,
     check_factor,
     estimate,
@@ -25,6 +21,11 @@ from blinkcore.scale import (
     fits,
     resampled,
 )
+from blinkcore.image import Image, PixelSize, in_order
+from blinkcore.network import grid
+from blinkcore.network.calibration import LEAST_PROBABILITY, check_fdr, keep_for_fdr
+from blinkcore.network.model import DEFAULT, Model, load_model
+from blinkcore.network.normalize import filled, normalized, plane_scaling
 from blinkcore.spots import ordered, with_micrometers
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def predict(
         Probability above which a spot counts, in [0, 1); the model's own if not given.
     fdr : float, optional
         Expected share of false spots among those found, in (0, 1), instead of a
-        threshold: see `blinkcore.fdr`.
+        threshold: see `blinkcore.network.calibration`.
     radius : float, optional
         Measure the light of each spot in a disk of this radius in px, see
-        `blinkcore.measure`: columns `background`, `intensity`, `snr`.
+        `blinkcore.detection.measure`: columns `background`, `intensity`, `snr`.
     scale : float or "auto"
         Resample planes by this factor before the model sees them, if spots are wider or
         narrower than those that it was trained on; positions are those of the image. With
@@ -234,7 +235,7 @@ def find_spots(
     tile : int
         Side of a core in px; rounded up to the model's stride.
     refine : bool
-        Sharpen the positions of spots by a fit, see `blinkcore.refine`; of models that
+        Sharpen the positions of spots by a fit, see `blinkcore.detection.refine`; of models that
         predict the error.
 
     Returns

@@ -68,7 +68,7 @@ def fuse(network: Any, methods: tuple[str, ...]) -> None:
     Parameters
     ----------
     network : ScriptModule
-        Frozen. What is not as in `blinkcore.networks` stays.
+        Frozen. What is not as in `blinkcore.network.networks` stays.
     methods : tuple of str
         To rewrite.
     """

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from blinkcore import grid, normalize, registry
 from blinkcore.files import whole_file
-from blinkcore.fusion import fuse
+from blinkcore.network import grid, normalize, registry
+from blinkcore.network.fusion import fuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from blinkcore.networks import Blink, DeepBlink
+    from blinkcore.network.networks import Blink, DeepBlink
 
 FORMAT_VERSION = 1
 DEFAULT = "general"
@@ -52,13 +52,13 @@ class Metadata:
     cell_size : int
         Side of a cell in px.
     cell_map : {"center", "deepblink"}
-        Where the first cell begins, see `blinkcore.grid`.
+        Where the first cell begins, see `blinkcore.network.grid`.
     stride : int
         Sides of an input are multiples of it, in px.
     receptive_field : int or None
         Largest distance in px at which a pixel can change a cell; None: no limit.
     normalization : {"noise", "standard"}
-        See `blinkcore.normalize`.
+        See `blinkcore.network.normalize`.
     threshold : float
         Default for the probability of a spot.
     merge_distance : float
@@ -66,9 +66,9 @@ class Metadata:
     spot_sigma : tuple of float or None
         Least and largest width of spots it was trained on, in px; None: not known.
     calibration : tuple of float
-        See `blinkcore.grid.calibrated`.
+        See `blinkcore.network.grid.calibrated`.
     count_spread : float or None
-        See `blinkcore.fdr.real_count`; None: not known.
+        See `blinkcore.network.calibration.real_count`; None: not known.
     provenance : dict
         Data, command, seed, steps, version, revision.
     scores : dict
@@ -321,7 +321,7 @@ def save_with_normalization(
     -------
     callable
         What was written, ready to run: images (N, 1, H, W) to grids (N, 3, H / cell,
-        W / cell), each image normalized by itself as in `blinkcore.normalize`.
+        W / cell), each image normalized by itself as in `blinkcore.network.normalize`.
     """
     with _quiet():
         script = torch.jit.script(_Normalizing(network).eval())
@@ -365,7 +365,7 @@ class _ExportedWithError(_Exported):
 
 
 class _Normalizing(_Exported):
-    """The network behind the normalization of `blinkcore.normalize`."""
+    """The network behind the normalization of `blinkcore.network.normalize`."""
 
     def __init__(self, network: Blink | DeepBlink) -> None:
         super().__init__(network)

@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from blinkcore import _core
-from blinkcore.evaluate import CUTOFFS, evaluate, f1_curve, match
+from blinkcore.evaluation.scores import CUTOFFS, evaluate, f1_curve, match
 
 
 def reference(truth, detected, cutoff):

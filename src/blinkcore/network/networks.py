@@ -38,7 +38,7 @@ class Blink(nn.Module):
 
     cell_size = 2
     cell_map = "center"
-    normalization = "noise"
+    normalization = "texture"
     merge_distance = 1.5  # px
     predicts_error = True
 

@@ -205,7 +205,7 @@ def create(
     unit : {"auto", "px", "um"}
         Of the labels, see `blinkcore.io.read_labels`.
     axes, channel, pixel_size
-        See `blinkcore.predict.predict`.
+        See `blinkcore.detection.predict.predict`.
 
     Returns
     -------

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from blinkcore.fdr import check_fdr, fit_spread, keep_for_fdr, real_count
+from blinkcore.network.calibration import (
+    check_fdr,
+    fit_spread,
+    keep_for_fdr,
+    real_count,
+)
 
 
 def test_fdr_keeps_as_many_sure_spots_as_it_can():

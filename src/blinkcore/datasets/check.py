@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage, spatial
 
-from blinkcore.dataset import PARTS, inside
-from blinkcore.normalize import normalized, plane_scaling
+from blinkcore.datasets.dataset import PARTS, inside
+from blinkcore.network.normalize import normalized, plane_scaling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from blinkcore.dataset import Dataset, Sample
+    from blinkcore.datasets.dataset import Dataset, Sample
 
 _DUPLICATE = 0.5  # px; nearer labels are one spot labelled twice
 _FEWEST, _CLEAR = 10, 4.0  # spots, and their contrast over noise, that tell a shift

@@ -20,7 +20,7 @@ from blinkcore.files import one_line, sentence, write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from blinkcore.batch import Event
+    from blinkcore.batch.run import Event
 
 SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from blinkcore import dataset, io
-from blinkcore.check import check_sample
-from blinkcore.evaluate import CUTOFF, CUTOFFS, evaluate, f1_curve, match
+from blinkcore import io
+from blinkcore.datasets import dataset
+from blinkcore.datasets.check import check_sample
+from blinkcore.detection.predict import find_spots
+from blinkcore.evaluation.scores import CUTOFF, CUTOFFS, evaluate, f1_curve, match
 from blinkcore.files import whole_file
-from blinkcore.model import Model, load_model
-from blinkcore.predict import find_spots
+from blinkcore.network.model import Model, load_model
 from blinkcore.spots import PLACES
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ def score(
     cases, methods
         What there is and what was found.
     cutoff : float
-        See `blinkcore.evaluate.evaluate`.
+        See `blinkcore.evaluation.scores.evaluate`.
 
     Returns
     -------

@@ -18,13 +18,13 @@ from blinkcore.cli.app import (
     app,
     parse_pixel_size,
 )
-from blinkcore.console import one_sentence
+from blinkcore.cli.console import one_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from blinkcore.check import Check
-    from blinkcore.dataset import Dataset
+    from blinkcore.datasets.check import Check
+    from blinkcore.datasets.dataset import Dataset
 
 dataset_app = typer.Typer(
     help="Make, inspect and extend labelled data sets.",
@@ -60,8 +60,8 @@ def create(
 ) -> None:
     """Pair images with labels by their names and split them into parts."""
     with one_sentence(debug):
-        from blinkcore import dataset
-        from blinkcore.check import check_all
+        from blinkcore.datasets import dataset
+        from blinkcore.datasets.check import check_all
 
         if output.suffix != ".npz":
             raise ValueError(f"--output of a data set must end in .npz, got {output}")
@@ -95,7 +95,7 @@ def create(
 
 
 def _pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
-    from blinkcore import dataset
+    from blinkcore.datasets import dataset
 
     if images.is_file() and labels.is_file():
         return [(images, labels)]  # one and one need no common name
@@ -110,7 +110,7 @@ def _pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
 
 
 def _warn_of_parts(made: Dataset, shares: tuple[float, float, float]) -> None:
-    from blinkcore.dataset import PARTS
+    from blinkcore.datasets.dataset import PARTS
 
     there = {sample.part for sample in made.samples}
     for part, share in zip(PARTS, shares, strict=True):
@@ -125,7 +125,7 @@ def _warn_of_parts(made: Dataset, shares: tuple[float, float, float]) -> None:
 def _warn_of_micrometres(
     checks: Sequence[Check], of_unit: Callable[[str], Dataset]
 ) -> None:
-    from blinkcore.check import check_all
+    from blinkcore.datasets.check import check_all
 
     if _misplaced(checks) < 0.5:
         return
@@ -152,8 +152,8 @@ def info(
 ) -> None:
     """Count images and spots, with density and SNR."""
     with one_sentence(debug):
-        from blinkcore.check import check_all
-        from blinkcore.dataset import load_dataset
+        from blinkcore.datasets.check import check_all
+        from blinkcore.datasets.dataset import load_dataset
 
         loaded = load_dataset(data)
         _tell(loaded, check_all(loaded.samples)[0], data)
@@ -169,8 +169,8 @@ def check(
 ) -> None:
     """Look for mistakes in labels; ends with 1 if there seem to be any."""
     with one_sentence(debug):
-        from blinkcore.check import check_all
-        from blinkcore.dataset import load_dataset
+        from blinkcore.datasets.check import check_all
+        from blinkcore.datasets.dataset import load_dataset
 
         results, whole = check_all(load_dataset(data).samples)
         for result in (*results, whole):
@@ -206,8 +206,8 @@ def view(
     with one_sentence(debug):
         import numpy as np
 
-        from blinkcore import overlay
-        from blinkcore.dataset import load_dataset
+        from blinkcore.datasets.dataset import load_dataset
+        from blinkcore.detection import overlay
 
         if output.suffix.lower() != ".png":
             raise ValueError(f"--output must end in .png, got {output}")
@@ -236,9 +236,9 @@ def suggest(
 ) -> None:
     """Choose the crops whose labels would teach a model most."""
     with one_sentence(debug):
-        from blinkcore import suggest as module
-        from blinkcore.dataset import load_dataset
-        from blinkcore.model import load_model
+        from blinkcore.datasets import suggest as module
+        from blinkcore.datasets.dataset import load_dataset
+        from blinkcore.network.model import load_model
 
         known = load_dataset(data).samples if data else ()
         chosen = module.suggest(
@@ -272,8 +272,8 @@ def _image_files(path: Path) -> list[Path]:
 
 def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     """Files of a folder, or the one that is given."""
+    from blinkcore.detection.overlay import SUFFIX
     from blinkcore.io import read_sidecar
-    from blinkcore.overlay import SUFFIX
 
     if not path.is_dir():
         if not path.exists():
@@ -288,7 +288,7 @@ def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
 
 
 def _tell(made: Dataset, checks: Sequence[Check], path: Path) -> None:
-    from blinkcore.check import summary
+    from blinkcore.datasets.check import summary
 
     row = "{:<7}{:>8}{:>9}{:>7}{:>8}{:>14}{:>9}{:>7}{:>13}  {}"
     typer.echo(f"{path}")

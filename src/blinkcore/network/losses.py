@@ -38,7 +38,7 @@ def grid_loss(
     raw : Tensor, shape (N, 3 or 4, rows, cols)
         Of the network, before `activate`; the first value is the logit.
     grid : Tensor, shape (N, 3, rows, cols)
-        Truth, as from `blinkcore.grid.encode`.
+        Truth, as from `blinkcore.network.grid.encode`.
     offsets : Tensor, shape (N, 2, rows, cols)
         The activated offsets: linear ones may leave [0, 1] in training.
     log_error : Tensor, shape (N, rows, cols), or None

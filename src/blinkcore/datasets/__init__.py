@@ -1,0 +1,1 @@
+"""Images with true spots, and real planes without any."""

@@ -1,0 +1,1 @@
+"""Compare detected spots with true ones."""

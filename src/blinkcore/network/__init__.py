@@ -1,0 +1,1 @@
+"""Networks, their grids and losses, and models made of them."""
