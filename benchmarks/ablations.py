@@ -22,14 +22,14 @@ from timing import machine, table
 from torch import Tensor, nn
 from torch.nn import functional
 
-import blinkcore.training.train
 from blinkcore.datasets.dataset import Dataset
 from blinkcore.detection.predict import find_spots
 from blinkcore.evaluation.scores import evaluate
 from blinkcore.network.losses import grid_loss
 from blinkcore.network.model import load_model
 from blinkcore.network.networks import NETWORKS, DeepBlink
-from blinkcore.training.train import TrainConfig, train
+from blinkcore.training.recipe import TrainConfig
+from blinkcore.training.train import train
 
 SCORES = ("f1_integral", "f1", "rmse")
 
@@ -113,7 +113,6 @@ RUNS = {
 def run(name, kind, seed, steps, folder):
     network, arguments, loss = RUNS[name]
     NETWORKS["ablation"] = network
-    blinkcore.training.train.grid_loss = loss
     data = folder / "data.npz"
     if not data.exists():
         parts = ("train", "valid")
@@ -127,7 +126,7 @@ def run(name, kind, seed, steps, folder):
         validate_every=-(-steps // 2),
     )  # fmt: skip
     path = folder / "model.pt"
-    train(config, path, workers=0)
+    train(config, path, workers=0, loss=loss)
     model = load_model(path, device="cpu")
     threshold = model.metadata.threshold
     scores = [

@@ -17,13 +17,13 @@ import torch
 from detnet import DetNet, dice_loss, mask_of, spots_of
 from log_detector import log_maxima
 
-import blinkcore.training.train
 from blinkcore.datasets.dataset import Dataset
 from blinkcore.detection.predict import find_spots
 from blinkcore.evaluation.scores import evaluate
 from blinkcore.network.model import load_model
 from blinkcore.network.normalize import normalized, plane_scaling
-from blinkcore.training.train import TrainConfig, train
+from blinkcore.training.recipe import TrainConfig
+from blinkcore.training.train import train
 
 CORES = torch.get_num_threads()
 
@@ -141,17 +141,14 @@ class Ours:
     def pace(self, config, folder):
         """Seconds of a step, once all is warm, and of a validation."""
         starts = []
-        step = blinkcore.training.train._step
 
-        def timed(*arguments):
+        def timed(state):
             starts.append(spent())
-            return step(*arguments)
 
-        blinkcore.training.train._step = timed
-        train(replace(config, steps=12), folder / "try.pt", workers=0)
-        blinkcore.training.train._step = step
+        short = replace(config, steps=12)
+        train(short, folder / "try.pt", workers=0, on_step=timed)
         per_step = float(np.median(np.diff(starts)[2:]))
-        return per_step, spent() - starts[-1] - per_step
+        return per_step, spent() - starts[-1]
 
     def find(self, image):
         threshold = self.model.metadata.threshold

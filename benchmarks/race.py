@@ -10,7 +10,6 @@ trains only what is missing, and prints the table of all.
 import argparse
 import json
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,12 +17,14 @@ from timing import machine, seconds, table
 from torch import nn
 from torch.nn import functional
 
-import blinkcore.training.train
+from blinkcore.network.calibration import UNCALIBRATED
 from blinkcore.network.losses import grid_loss
-from blinkcore.network.model import load_model, pick_device, save_model
+from blinkcore.network.model import load_model, save_model
 from blinkcore.network.networks import NETWORKS, Blink, _conv_norm, _enlarged
-from blinkcore.simulation.ranges import GENERAL
-from blinkcore.training.train import TrainConfig, Validation, train
+from blinkcore.training.provenance import describe
+from blinkcore.training.recipe import TrainConfig
+from blinkcore.training.train import train
+from blinkcore.training.validation import Validation
 
 STEPS = 1500
 
@@ -295,30 +296,6 @@ def bins(raw, grid, offsets, log_error, *, cell_size):
     return whole + 0.5 * (grid[:, 0] * entropy).mean()
 
 
-def distilled(raw, grid, offsets, log_error, *, cell_size):
-    """Half the truth, half what the large network says of it."""
-    taught = TEACHING["raw"]
-    truth = grid_loss(raw, grid, offsets, log_error, cell_size=cell_size)
-    p = torch.sigmoid(taught[:, :1])
-    soft = torch.cat([p, taught[:, 1:3]], dim=1)
-    return 0.5 * truth + 0.5 * grid_loss(
-        raw, soft, offsets, log_error, cell_size=cell_size
-    )
-
-
-TEACHING = {}  # the large network, and what it says of the images of this step
-
-
-def step_with_teacher(state, images, grids, rate):
-    with torch.no_grad():
-        TEACHING["raw"] = TEACHING["network"](images).float()
-    return STEP(state, images, grids, rate)
-
-
-STEP, SOURCE = blinkcore.training.train._step, blinkcore.training.train._Source
-DIRT = {
-    "p_empty": 0.2, "p_blobs": 0.4, "p_discs": 0.3, "p_lines": 0.4, "p_hot_pixels": 0.5
-}  # fmt: skip
 RUNS = {
     "blink": (Blink, {}, grid_loss),
     "one level": (Blink, {"levels": 1, "depth": 3}, grid_loss),
@@ -347,22 +324,12 @@ RUNS = {
     "focal": (Blink, {}, focal),
     "smooth F1": (Blink, {}, smooth_f1),
     "entropy + dice": (Blink, {}, entropy_and_dice),
-    "more dirt": (Blink, {}, grid_loss),
-    "distilled": (Blink, {}, distilled),
 }
 
 
 def run(name, folder, seed, device="auto", workers=1):
     network, arguments, loss = RUNS[name]
     NETWORKS["race"] = network
-    blinkcore.training.train.grid_loss = loss
-    blinkcore.training.train._step = STEP
-    if name == "distilled":
-        large = torch.jit.load(folder / "32_filters.pt").eval()
-        TEACHING["network"] = large.to(pick_device(device)).network
-        blinkcore.training.train._step = step_with_teacher
-    # Validation scenes are those of the others.
-    blinkcore.training.train._Source = Dirty if name == "more dirt" else SOURCE
     config = TrainConfig(
         network="race",
         arguments=arguments,
@@ -373,27 +340,19 @@ def run(name, folder, seed, device="auto", workers=1):
         n_valid=200,
     )
     path = folder / f"{name.replace(' ', '_')}.pt"
-    metadata = train(config, path, device=device, workers=workers)
+    metadata = train(config, path, device=device, workers=workers, loss=loss)
     (folder / f"{path.stem}.json").write_text(json.dumps(metadata.scores))
-
-
-class Dirty(SOURCE):
-    """More scenes without spots, and more that is no spot in all."""
-
-    def training(self, number, method):
-        dirty = replace(self.config, ranges=replace(GENERAL, **DIRT))
-        return SOURCE(dirty).training(number, method)
 
 
 def untrained(network):
     """Run a network as `blinkcore predict` does; weights make no difference to the time."""
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(network="blink")
-        nothing = Validation((0.0, 1.0), 0.5, None, {})
+        nothing = Validation(UNCALIBRATED, 0.5, None, {})
         path = Path(folder) / "untrained.pt"
         save_model(
             network,
-            blinkcore.training.train._describe(network, config, 0, nothing),
+            describe(network, config, 0, nothing),
             path,
         )
         return load_model(path, device="cpu", amp=False)

@@ -224,8 +224,8 @@ def implanted(plane, ratio, rng):
     sigma = float(rng.uniform(0.9, 2.2))
     points = apart(ground.shape, 4 * sigma, rng)
     noise = contrast.local_noise(contrast.difference_of_gaussians(ground, sigma), sigma)
-    # A flat place has the noise of the typical one: nothing is below one count in 8 bit.
-    noise = np.maximum(noise, 0.2 * np.median(noise))
+    # A flat place of integers has the noise of one grey level: nothing smaller is in it.
+    noise = np.maximum(noise, contrast.WHITE_RESPONSE / sigma)
     peak = ratio * contrast.at_points(noise, points) / contrast.SPOT_RESPONSE
     top = np.iinfo(plane.dtype).max
     room = top - contrast.at_points(ground, points)

@@ -19,10 +19,13 @@ from log_detector import detect
 from timing import machine, seconds, table
 
 from blinkcore.detection.predict import find_spots, predict
+from blinkcore.network.calibration import UNCALIBRATED
 from blinkcore.network.model import Model, load_model, save_model
 from blinkcore.network.networks import DeepBlink
 from blinkcore.simulation.scenes import simulate
-from blinkcore.training.train import TrainConfig, Validation, _describe
+from blinkcore.training.provenance import describe
+from blinkcore.training.recipe import TrainConfig
+from blinkcore.training.validation import Validation
 
 LARGE = 10_000
 READ_AND_FIND = """
@@ -52,7 +55,7 @@ def deepblink(filters: int) -> Model:
         path = Path(folder) / "m.pt"
         save_model(
             network,
-            _describe(network, config, 0, Validation((0.0, 1.0), 0.5, None, {})),
+            describe(network, config, 0, Validation(UNCALIBRATED, 0.5, None, {})),
             path,
         )
         return load_model(path, device="cpu")

@@ -26,7 +26,8 @@ from blinkcore.evaluation.scores import evaluate
 from blinkcore.network.model import load_model
 from blinkcore.simulation.presets import PRESETS
 from blinkcore.simulation.scenes import simulate
-from blinkcore.training.train import TrainConfig, train
+from blinkcore.training.recipe import TrainConfig
+from blinkcore.training.train import train
 
 SEED, SIDE, CROP, COUNT, STEPS = 777_000_111, 512, 128, 8, 600
 KNOWN = PRESETS["particle"]

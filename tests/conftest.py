@@ -22,6 +22,8 @@ EASY = SceneRanges(
     snr=(12.0, 14.0),
     background=(50.0, 60.0),
     intensity_spread=(0.0, 0.01),
+    min_contrast=0.0,
+    min_relative_height=0.0,
     **{name: 0.0 for name in SceneRanges.__dataclass_fields__ if name.startswith("p_")},
 )
 
@@ -104,7 +106,7 @@ def display():
 @pytest.fixture(scope="session")
 def describe():
     """Function that makes the metadata of a network."""
-    from blinkcore.network.model import Metadata
+    from blinkcore.network.metadata import Metadata
 
     def metadata_of(network):
         return Metadata(

@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 
 from blinkcore.network.calibration import (
+    Calibration,
+    calibrated,
     check_fdr,
-    fit_spread,
+    fit_calibration,
+    fit_interval_width,
     keep_for_fdr,
     real_count,
 )
@@ -52,7 +55,7 @@ def test_the_interval_holds_for_other_scenes_of_the_kind():
             true = np.clip(p + rng.normal(0.0, 0.1), 0, 1)
             yield p, int((rng.random(len(p)) < true).sum())
 
-    spread = fit_spread(scenes(200))
+    spread = fit_interval_width(scenes(200))
     held = [
         (count := real_count(p, spread)).low <= real <= count.high
         for p, real in scenes(1000)
@@ -63,8 +66,76 @@ def test_the_interval_holds_for_other_scenes_of_the_kind():
 
 def test_few_scenes_give_no_interval():
     few = [(np.array([0.9, 0.8]), 2)] * 18
-    assert fit_spread(few) is None
-    assert fit_spread([*few, (np.array([0.9, 0.8]), 0)]) == pytest.approx(
+    assert fit_interval_width(few) is None
+    assert fit_interval_width([*few, (np.array([0.9, 0.8]), 0)]) == pytest.approx(
         1.7 / np.sqrt(0.09 + 0.16 + 0.25 + (0.05 * 1.7) ** 2)
     )
-    assert fit_spread([]) is None
+    assert fit_interval_width([]) is None
+
+
+def test_a_calibration_of_no_effect_gives_the_same_bits():
+    p = np.linspace(0.01, 0.99, 9)
+    np.testing.assert_array_equal(calibrated(p, np.ones(9), Calibration()), p)
+
+
+def test_platt_scaling_is_its_formula():
+    p = np.array([0.1, 0.5, 0.9])
+    moved = calibrated(p, np.ones(3), Calibration(0.7, 1.3))
+    z = 0.7 + 1.3 * np.log(p / (1 - p))
+    np.testing.assert_allclose(moved, 1 / (1 + np.exp(-z)))
+    ends = calibrated([0.0, 1.0], [1.0, 1.0], Calibration(0.7, 1.3))
+    assert ends.tolist() == [0.0, 1.0]
+
+
+def images_of_two_classes(n, rng):
+    """Candidates of a bright class, real, and of a dim one, which is not."""
+    for _ in range(n):
+        n_bright, n_dim = rng.integers(20, 200), rng.integers(0, 2000)
+        scale = np.exp(rng.uniform(0, 8))  # counts: the unit must not matter
+        heights = scale * np.exp(
+            np.concatenate([rng.normal(2, 0.3, n_bright), rng.normal(0, 0.3, n_dim)])
+        )
+        evidence = np.concatenate(
+            [rng.normal(1.5, 1.5, n_bright), rng.normal(-0.5, 1.5, n_dim)]
+        )
+        real = np.arange(n_bright + n_dim) < n_bright
+        yield 1 / (1 + np.exp(-evidence)), heights, real
+
+
+def test_the_population_of_an_image_parts_its_classes():
+    rng = np.random.default_rng(0)
+    p, heights, real = (
+        list(v) for v in zip(*images_of_two_classes(60, rng), strict=True)
+    )
+    fitted = fit_calibration(p, heights, real)
+    assert fitted.population > 0.3
+    alone = fit_calibration(p, [np.ones(len(h)) for h in heights], real)
+    test = list(images_of_two_classes(20, rng))
+
+    def accuracy(calibration):
+        right = [(calibrated(p, h, calibration) > 0.5) == real for p, h, real in test]
+        return np.concatenate(right).mean()
+
+    assert accuracy(fitted) > accuracy(alone._replace(population=0.0)) + 0.03
+    said = np.concatenate([calibrated(p, h, fitted) for p, h, _ in test])
+    truth = np.concatenate([real for _, _, real in test])
+    for low, high in ((0.0, 0.2), (0.8, 1.0)):
+        chosen = (said >= low) & (said <= high)
+        assert said[chosen].mean() == pytest.approx(truth[chosen].mean(), abs=0.05)
+
+
+def test_the_unit_of_heights_does_not_matter_and_few_candidates_say_little():
+    rng = np.random.default_rng(1)
+    p, heights, _ = next(images_of_two_classes(1, rng))
+    weights = Calibration(0.0, 1.0, 1.0)
+    one = calibrated(p, heights, weights)
+    np.testing.assert_allclose(calibrated(p, heights * 1000, weights), one, atol=0.05)
+    lone = calibrated([0.6], [3.0], weights)
+    assert lone[0] == pytest.approx(0.6, abs=0.05)
+    assert calibrated([], [], weights).shape == (0,)
+    assert np.isfinite(calibrated([0.5, 0.5], [0.0, -1.0], weights)).all()
+
+
+def test_spots_of_one_probability_are_kept_together_or_not_at_all():
+    kept = keep_for_fdr(np.array([1.0, 0.8, 0.8]), 0.11)
+    assert kept.tolist() == [True, False, False]

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 import tifffile
 
-from blinkcore.detection.predict import find_spots
+from blinkcore.detection.candidates import find_candidates
 from blinkcore.export import export_bioimageio
 from blinkcore.network import grid, normalize
 from blinkcore.network.model import save_model
@@ -65,10 +65,10 @@ def test_another_image_gives_the_same_spots_in_bioimageio(package, single, examp
         cells,
         cell_size=meta.cell_size,
         cell_map=meta.cell_map,
-        threshold=grid.uncalibrated(0.5, meta.calibration),
+        threshold=0.7,
         merge_distance=meta.merge_distance,
     )
-    expected = find_spots(plane, single, threshold=0.5, refine=False)
+    expected = find_candidates(plane, single, meta, floor=0.7, refine=False)
     assert len(expected) > 100
     spots, expected = (
         spots[np.lexsort(spots.T)],

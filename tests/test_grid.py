@@ -203,14 +203,3 @@ def test_four_threads_equal_one():
     with ThreadPoolExecutor(4) as pool:
         for one, many in zip(map(run, grids), pool.map(run, grids), strict=True):
             np.testing.assert_array_equal(one, many)
-
-
-def test_calibration_and_its_inverse():
-    p = np.linspace(0.01, 0.99, 9)
-    np.testing.assert_array_equal(grid.calibrated(p, (0.0, 1.0)), p)
-    moved = grid.calibrated(p, (0.7, 1.3))
-    assert (np.diff(moved) > 0).all()
-    assert moved[4] == pytest.approx(1 / (1 + np.exp(-0.7)))
-    for before, after in zip(p, moved, strict=True):
-        assert grid.uncalibrated(after, (0.7, 1.3)) == pytest.approx(before)
-    assert grid.calibrated([0.0, 1.0], (0.7, 1.3)).tolist() == [0.0, 1.0]

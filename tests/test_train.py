@@ -11,14 +11,9 @@ import torch
 from blinkcore.cli.train import _sizes
 from blinkcore.network.model import half_precision, load_model, read_metadata
 from blinkcore.simulation.presets import PRESETS
-from blinkcore.training.train import (
-    SCORES,
-    THRESHOLDS,
-    TrainConfig,
-    learning_rate,
-    train,
-    validate,
-)
+from blinkcore.training.recipe import TrainConfig, learning_rate
+from blinkcore.training.train import train
+from blinkcore.training.validation import SCORES, THRESHOLDS, validate
 
 TINY = TrainConfig(
     arguments={"filters": 4, "depth": 1, "levels": 1},
@@ -57,20 +52,12 @@ def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(
     class Cut(Exception):
         pass
 
-    import blinkcore.training.train as module
-
-    original, calls = module._step, []
-
-    def cut(*arguments):
-        if len(calls) == 5:  # after the checkpoint of step 4
+    def cut(state):
+        if state.step == 5:  # after the checkpoint of step 4
             raise Cut
-        calls.append(1)
-        return original(*arguments)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("blinkcore.training.train._step", cut)
-        with pytest.raises(Cut):
-            train(config, tmp_path / "cut" / "m.pt", workers=0)
+    with pytest.raises(Cut):
+        train(config, tmp_path / "cut" / "m.pt", workers=0, on_step=cut)
     train(config, tmp_path / "cut" / "m.pt", resume=True, workers=0)
     one, other = (weights(tmp_path / f / "m.checkpoint") for f in ("whole", "cut"))
     assert_same(one[0], other[0])
@@ -151,7 +138,7 @@ def test_what_decides_no_weight_may_change_on_resuming(tmp_path):
 
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path):
     (tmp_path / "m.checkpoint").write_text("x")
-    with pytest.raises(ValueError, match="is no checkpoint of a training"):
+    with pytest.raises(ValueError, match="is not a checkpoint of a training"):
         train(TINY, tmp_path / "m.pt", resume=True, workers=0)
 
 
@@ -250,7 +237,7 @@ def test_fine_tuning_begins_with_the_models_weights(tmp_path, data):
 
 def test_crops_of_labels_keep_spots_on_their_pixels():
     from blinkcore.datasets.dataset import Sample
-    from blinkcore.training.train import _augmented_crop
+    from blinkcore.training.samples import _augmented_crop
 
     image = np.random.default_rng(0).normal(100, 1, (40, 50)).astype(np.float32)
     points = np.array([(5.0, 7.0), (30.0, 44.0), (39.0, 0.0)])
@@ -392,40 +379,3 @@ def test_a_wrong_recipe_names_its_key(tmp_path):
         "./r.yaml", cwd=tmp_path
     )  # found among the words as it was written
     assert "not valid YAML" in done.stderr
-
-
-def test_calibration_learns_how_often_spots_are_real():
-    from blinkcore.network.grid import calibrated
-    from blinkcore.simulation.scenes import Scene
-    from blinkcore.training.train import _fit_calibration, _real
-
-    rng = np.random.default_rng(0)
-    found, real = [], []
-    for _ in range(20):
-        places = np.argwhere(np.ones((12, 12))) * 20.0
-        said = rng.uniform(0.05, 0.95, len(places))
-        truth = rng.random(len(places)) < calibrated(said, (0.8, 1.5))
-        found.append(np.column_stack([places, said]))
-        scene = Scene(np.zeros((4, 4), np.uint8), places[truth], 1.0, said)
-        real.append(_real(scene, found[-1]))
-        np.testing.assert_array_equal(real[-1], truth)
-    a, b = _fit_calibration(found, real)
-    assert (a, b) == pytest.approx((0.8, 1.5), abs=0.2)
-
-
-def test_validation_finds_what_prediction_finds(single, scene):
-    from blinkcore.detection.predict import find_spots
-    from blinkcore.network.model import load_weights
-    from blinkcore.network.networks import Blink
-    from blinkcore.training.train import _find
-
-    network = Blink(**single.metadata.arguments)
-    network.load_state_dict(load_weights("general"))
-    image = scene.image[:96, :110]  # no multiple of the stride
-    spots = find_spots(image, single, threshold=0.5)
-    found = _find(network.eval(), image)
-    kept = [np.hypot(*(found[:, :2] - spot[:2]).T).argmin() for spot in spots]
-    assert len(spots) > 5
-    np.testing.assert_allclose(
-        found[kept][:, [0, 1, 3]], spots[:, [0, 1, 3]], atol=1e-3
-    )

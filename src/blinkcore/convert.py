@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import blinkcore
-from blinkcore.network.model import Metadata, save_model
+from blinkcore.network.metadata import Metadata
+from blinkcore.network.model import save_model
 from blinkcore.network.networks import DeepBlink
 
 if TYPE_CHECKING:

@@ -210,7 +210,13 @@ def _torch_version() -> str:
 
 def _readme(model: Model) -> str:
     about = model.metadata
-    a, b = about.calibration
+    a, b, c = about.calibration
+    population = (
+        " blinkcore also weighs in, by "
+        f"{c:.2g}, how likely the other candidates of the same height in the image are."
+        if c
+        else ""
+    )
     return f"""# blinkcore {model.name}
 
 Finds fluorescent spots in a plane of a microscopy image. Made by blinkcore
@@ -224,7 +230,7 @@ programs this package gives the grid that blinkcore decodes: one value for each 
 
 1. `probability`: that a spot lies in the cell. Neighbouring cells that claim one spot share its
    probability; merged within {about.merge_distance:g} px, their sum p becomes a calibrated one by
-   1 / (1 + exp(-({a:.4g} + {b:.4g} log(p / (1 - p))))). Above {about.threshold:g} it counts.
+   1 / (1 + exp(-({a:.4g} + {b:.4g} log(p / (1 - p))))). Above {about.threshold:g} it counts.{population}
 2. `y_offset`, 3. `x_offset`: where in the cell, from 0 to 1. The spot of the cell in row i and
    column j lies at y = (i + y_offset) * {about.cell_size} - 0.5,
    x = (j + x_offset) * {about.cell_size} - 0.5 px, where an integer is the centre of a pixel.

@@ -112,16 +112,21 @@ class Image:
         ValueError
             If there is no such channel.
         """
+        for place in self.places(channel):
+            yield self.plane(*place)
+
+    def places(self, channel: int | None = None) -> Iterator[tuple[int, int, int]]:
+        """Walk through frame, channel and z of each plane; arguments as of `planes`."""
         for frame in range(self.size("T")):
             for c in self._channels(channel):
                 for z in range(self.size("Z")):
-                    yield self._plane(frame, c, z)
+                    yield frame, c, z
 
     def middle_plane(self, channel: int | None = None) -> Plane:
         """Read one plane from the middle of each axis; arguments as of `planes`."""
         channels = self._channels(channel)
         c = channels[len(channels) // 2]
-        return self._plane(self.size("T") // 2, c, self.size("Z") // 2)
+        return self.plane(self.size("T") // 2, c, self.size("Z") // 2)
 
     def _channels(self, channel: int | None) -> range:
         n_channels = self.size("C")
@@ -133,7 +138,8 @@ class Image:
             )
         return range(channel, channel + 1)
 
-    def _plane(self, frame: int, channel: int, z: int) -> Plane:
+    def plane(self, frame: int, channel: int, z: int) -> Plane:
+        """Read one plane; its data may be a view of a file."""
         at = {"T": frame, "C": channel, "Z": z}
         index = tuple(at[a] for a in self.axes if a not in "YX")
         return Plane(frame, channel, z, np.asarray(self.data[index]))

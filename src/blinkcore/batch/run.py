@@ -24,6 +24,7 @@ import blinkcore
 from blinkcore import io
 from blinkcore.detection import overlay
 from blinkcore.detection.predict import choose_scale, predict, scale_warning
+from blinkcore.detection.quality import doubt_warning, image_warning
 from blinkcore.files import one_line, sentence, writable, write_json
 from blinkcore.io import tables, tiff
 from blinkcore.network.calibration import real_count
@@ -78,6 +79,8 @@ class Event:
         Where its spots are.
     spots : int
         How many.
+    dim_specks : int
+        How many specks of another class of brightness were left out.
     message : str
         The sentence of an error.
     """
@@ -86,6 +89,7 @@ class Event:
     image: str
     output: str = ""
     spots: int = 0
+    dim_specks: int = 0
     message: str = ""
 
 
@@ -103,7 +107,7 @@ class Options:
     formats : tuple of str
         Suffixes of the files for an input in a folder, see `blinkcore.io.WRITERS`; the
         first is its result, the others lie beside it. On standard output the first.
-    threshold, fdr, radius, scale, channel, axes, pixel_size
+    threshold, fdr, radius, scale, dim, channel, axes, pixel_size
         See `blinkcore.detection.predict.predict`.
     overlay : Path or None
         Folder for pictures with the spots circled, `<name>.overlay.png`.
@@ -118,6 +122,7 @@ class Options:
     fdr: float | None = None
     radius: float | None = None
     scale: float | str = 1.0
+    dim: bool = False
     channel: int | None = None
     axes: str | None = None
     pixel_size: PixelSize | None = None
@@ -150,6 +155,7 @@ class Options:
                 "fdr": self.fdr,
                 "radius": self.radius,
                 "scale": self.scale,
+                "dim": self.dim,
                 "channel": self.channel,
                 "axes": self.axes,
                 "pixel_size_um": None if size is None else size._asdict(),
@@ -285,7 +291,7 @@ def _one(
         )
         if is_done:
             return Event("skipped", item.name, output, message="its result is there")
-        image, spots, record = _predict(item, options, check_scale)
+        image, spots, record = _predict(item, options, check_scale, said)
         if collected is not None:
             collected.add(spots, record)
         elif target is not None:
@@ -308,8 +314,9 @@ def _one(
             message = (
                 f"its {n_written} spots are written, but not the picture: {message}"
             )
-        return Event("error", item.name, output, n_written or 0, message)
-    return Event("result", item.name, output, len(spots))
+        return Event("error", item.name, output, n_written or 0, message=message)
+    n_dim = record["dim_specks_left_out"]
+    return Event("result", item.name, output, len(spots), n_dim)
 
 
 def _write(spots: pd.DataFrame, image: Image, path: Path, source: Path) -> list[str]:
@@ -391,7 +398,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _predict(
-    item: Input, options: Options, check_scale: bool
+    item: Input, options: Options, check_scale: bool, said: set[str]
 ) -> tuple[Image, pd.DataFrame, dict[str, Any]]:
     image = io.read_image(
         item.path,
@@ -403,6 +410,7 @@ def _predict(
         warning = scale_warning(image, options.model, options.channel)
         if warning is not None:
             logger.warning("%s: %s", item.name, warning)
+    _warn(item, image_warning(image.middle_plane(options.channel).data), said)
     scale = options.scale
     if scale == "auto":
         scale = choose_scale(image, options.model, options.channel)
@@ -412,9 +420,12 @@ def _predict(
         scale=scale,
         threshold=options.threshold,
         fdr=options.fdr,
+        dim=options.dim,
         radius=options.radius,
         channel=options.channel,
     )
+    if options.threshold is options.fdr is None:
+        _warn(item, doubt_warning(spots), said)
     names = [writable(item.name)] * len(spots)
     spots.insert(0, "image", pd.Series(names, dtype=str))
     size = image.pixel_size
@@ -426,13 +437,22 @@ def _predict(
         "pixel_size_um": None if size is None else size._asdict(),
         "scale": scale,
         "spots": len(spots),
+        "dim_specks_left_out": spots.attrs["dim_specks"],
     }
     spread = options.model.metadata.count_spread
-    if spread is not None and options.threshold is None and options.fdr is None:
+    if spread is not None and options.threshold is options.fdr is None:
         probability = spots["probability"].to_numpy()
         count = real_count(probability, spread)._asdict()
         record["real_spots"] = {name: round(n, 1) for name, n in count.items()}
     return image, spots, record
+
+
+def _warn(item: Input, warning: str | None, said: set[str]) -> None:
+    """Log a warning about an image, once a run for each kind of warning."""
+    kind = " ".join(w for w in (warning or "").split() if w.isalpha())
+    if warning is not None and kind not in said:
+        said.add(kind)
+        logger.warning("%s: %s", item.name, warning)
 
 
 def _picture(base: Path) -> Path:

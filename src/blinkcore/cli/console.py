@@ -50,7 +50,9 @@ class Report:
         elif event.kind == "error":
             self._say(f"Error: {_located(event)}")
         elif event.kind == "result" and event.output != "-":
-            self._say(f"{one_line(event.image)}: {_count('spot', event.spots)}")
+            self._say(
+                f"{one_line(event.image)}: {_count('spot', event.spots)}{_dim(event)}"
+            )
         if self.bar is not None:
             self.bar.update(1)
 
@@ -128,7 +130,8 @@ class Report:
 
     def _print_json(self, event: Event) -> None:
         if event.kind == "result":
-            what = {"output": event.output, "spots": event.spots}
+            what: dict[str, object] = {"output": event.output, "spots": event.spots}
+            what["dim_specks"] = event.dim_specks
             self._print({"event": "result", "image": event.image, **what})
         elif event.kind == "error":
             what = {"image": event.image, "message": event.message}
@@ -234,6 +237,13 @@ def _located(event: Event) -> str:
     """Say an error with the input's name, once."""
     name, message = one_line(event.image), event.message
     return message if name in message else f"{name}: {message}"
+
+
+def _dim(event: Event) -> str:
+    """Say what the image's population of brightness left out, if it is worth a word."""
+    if event.dim_specks < 10 or event.dim_specks < 0.1 * event.spots:
+        return ""
+    return f" ({event.dim_specks} dim specks left out; --dim keeps them)"
 
 
 def _count(word: str, n: int) -> str:

@@ -60,7 +60,7 @@ def evaluate(
     with one_sentence(debug):
         from blinkcore.evaluation import compare
         from blinkcore.evaluation.scores import CUTOFF
-        from blinkcore.network.grid import check_threshold
+        from blinkcore.network.calibration import check_threshold
 
         if threshold is not None:
             check_threshold(threshold)

@@ -45,7 +45,7 @@ def predict(
     ] = "spots",
     model: ModelName = "general",
     threshold: Annotated[
-        float | None, typer.Option(help="Least probability of a spot, 0 to 1.")
+        float | None, typer.Option(help="Smallest probability of a spot, 0 to 1.")
     ] = None,
     fdr: Annotated[
         float | None,
@@ -64,6 +64,13 @@ def predict(
             "narrower than its own."
         ),
     ] = "1",
+    dim: Annotated[
+        bool,
+        typer.Option(
+            "--dim",
+            help="Keep dim specks of another class of brightness than the image's spots.",
+        ),
+    ] = False,
     channel: Annotated[
         int | None,
         typer.Option(help="Only this channel, from 0; of an RGB image its colour."),
@@ -135,6 +142,7 @@ def predict(
             fdr=fdr,
             radius=radius,
             scale=_parse_scale(scale),
+            dim=dim,
             channel=channel,
             axes=axes.upper() if axes else None,
             pixel_size=size,
@@ -212,8 +220,7 @@ def _parse_scale(text: str) -> float | str:
 
 
 def _check_probabilities(threshold: float | None, fdr: float | None) -> None:
-    from blinkcore.network.calibration import check_fdr
-    from blinkcore.network.grid import check_threshold
+    from blinkcore.network.calibration import check_fdr, check_threshold
 
     if threshold is not None:
         check_threshold(threshold)

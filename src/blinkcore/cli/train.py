@@ -14,7 +14,7 @@ from blinkcore.cli.app import Debug, Device, app
 from blinkcore.cli.console import INTERRUPTED, one_sentence
 
 if TYPE_CHECKING:
-    from blinkcore.training.train import TrainConfig
+    from blinkcore.training.recipe import TrainConfig
 
 # Options that are arguments of one network alone; --filters is of both.
 _OWNERS = {"depth": "blink", "levels": "blink", "dropout": "deepblink"}
@@ -94,7 +94,10 @@ def train(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(help="Optimizer steps; 20,000, or 2,000 with --from.", min=1),
+        typer.Option(
+            help="Optimizer steps; 20,000, or 2,000 with --from; 0 calibrates it.",
+            min=0,
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Crops a step.", min=1)] = 8,
     crop: Annotated[int, typer.Option(help="Side of a crop in px.", min=16)] = 192,
@@ -108,6 +111,12 @@ def train(
         int | None,
         typer.Option(
             help="Simulated scenes to validate on, without --data; 100.", min=1
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Default threshold of the model; if not given, validation chooses it."
         ),
     ] = None,
     patience: Annotated[
@@ -147,7 +156,7 @@ def train(
 
 
 def _run(recipe: TrainConfig, target: Path, values: dict[str, Any]) -> None:
-    from blinkcore.training.train import plot_log
+    from blinkcore.training.log import plot_log
     from blinkcore.training.train import train as run
 
     try:
@@ -230,7 +239,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
     from blinkcore.network.model import read_metadata
     from blinkcore.network.networks import NETWORKS
     from blinkcore.simulation.presets import ranges_of
-    from blinkcore.training.train import TrainConfig
+    from blinkcore.training.recipe import TrainConfig
 
     arguments = _sizes(network, values)
     if start:
@@ -265,6 +274,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         backgrounds_sha256=sha256_of_backgrounds(backgrounds) if backgrounds else "",
         implanted=share,
         start=start,
+        threshold=values["threshold"],
         patience=values["patience"],
         amp=values["amp"],
     )
@@ -280,11 +290,17 @@ def _sizes(network: str, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_recipe(values: dict[str, Any], stride: int) -> None:
+    from blinkcore.network.calibration import check_threshold
+
     if values["crop"] % stride:
         raise ValueError(
             f"--crop must be a multiple of {stride} px for this network, got "
             f"{values['crop']}"
         )
+    if values["steps"] == 0 and not values["from_"]:
+        raise ValueError("--steps 0 calibrates a model: name it with --from")
+    if values["threshold"] is not None:
+        check_threshold(values["threshold"])
     rate = values["learning_rate"]
     if rate is not None and not 0 < rate < 1:
         raise ValueError(f"--learning-rate must be between 0 and 1, got {rate:g}")

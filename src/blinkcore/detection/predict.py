@@ -1,8 +1,7 @@
-"""Find spots: planes → tiles → network → grid → spots table."""
+"""Find spots: planes → candidates → one cut over the series → spots table."""
 
 from __future__ import annotations
 
-import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,17 @@ import numpy as np
 import pandas as pd
 
 from blinkcore import io
+from blinkcore.detection.candidates import (
+    HEIGHT,
+    PROBABILITY,
+    UNCERTAINTY,
+    X,
+    Y,
+    find_candidates,
+    put_inside,
+)
 from blinkcore.detection.measure import NAMES as MEASURED
 from blinkcore.detection.measure import measure
-from blinkcore.detection.refine import refined
 from blinkcore.detection.scale import (
     Blobs,
     check_factor,
@@ -21,24 +28,20 @@ from blinkcore.detection.scale import (
     fits,
     resampled,
 )
-from blinkcore.image import Image, PixelSize, in_order
-from blinkcore.network import grid
-from blinkcore.network.calibration import LEAST_PROBABILITY, check_fdr, keep_for_fdr
+from blinkcore.detection.tiles import TILE
+from blinkcore.image import Image, PixelSize, Plane, in_order
+from blinkcore.network.calibration import (
+    PROBABILITY_FLOOR,
+    calibrated,
+    check_fdr,
+    check_threshold,
+    keep_for_fdr,
+)
 from blinkcore.network.model import DEFAULT, Model, load_model
-from blinkcore.network.normalize import filled, normalized, plane_scaling
 from blinkcore.spots import ordered, with_micrometers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
-
-# px, side of a tile without its margin. Smaller ones compute more of the margin, larger ones
-# leave a CPU's cache: 768 and 2,048 px took a third and a half longer.
-TILE = 1024
-# Without a receptive field (squeeze-and-excitation sees everything) a plane is run in one
-# piece; beyond this many pixels it would not fit a computer's memory.
-_MAX_WHOLE = 4096 * 4096
 
 
 def predict(
@@ -49,6 +52,7 @@ def predict(
     fdr: float | None = None,
     radius: float | None = None,
     scale: float | str = 1.0,
+    dim: bool = False,
     channel: int | None = None,
     axes: str | None = None,
     pixel_size: PixelSize | None = None,
@@ -75,6 +79,10 @@ def predict(
         Resample planes by this factor before the model sees them, if spots are wider or
         narrower than those that it was trained on; positions are those of the image. With
         "auto" the width of blobs decides, see `choose_scale`.
+    dim : bool
+        Keep dim specks that look like spots but belong to another class of brightness than
+        the image's spots; by default the image's own population of brightness decides,
+        over all planes of a channel, see `blinkcore.network.calibration`.
     channel : int, optional
         Only this channel, from 0; of a colour picture red, green or blue.
     axes : str, optional
@@ -94,7 +102,8 @@ def predict(
         The spots table: `frame`, `channel`, `z` where the image has these axes, `y`, `x`
         (px, an integer is the centre of a pixel), `probability`, `localization_error`
         (px, standard error of y and of x, if the model predicts it), and `z_um`, `y_um`,
-        `x_um` where the pixel size is known.
+        `x_um` where the pixel size is known. ``attrs["dim_specks"]`` is the number of
+        specks above the threshold that the population of brightness left out.
 
     Raises
     ------
@@ -114,28 +123,70 @@ def predict(
     elif axes is not None or pixel_size is not None:
         raise ValueError("axes and pixel_size are those of the Image; give an array")
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
-    least = _least_probability(threshold, fdr, loaded)
+    if fdr is not None:
+        check_fdr(fdr, threshold)
+    lowest = loaded.metadata.threshold if threshold is None else threshold
+    check_threshold(lowest)
     factor = choose_scale(image, loaded, channel) if scale == "auto" else float(scale)
     check_factor(factor)
 
-    rows, places = [], []
-    for plane in image.planes(channel):
-        found = _find_scaled(plane.data, loaded, least, tile, factor)
+    planes = list(image.places(channel))
+    candidates = [
+        _find_scaled(image.plane(*place), loaded, tile, factor) for place in planes
+    ]
+    kept, n_dim = _choose(planes, candidates, loaded, lowest, fdr, dim)
+    places, rows = [], []
+    for place, spots in zip(planes, kept, strict=True):
+        places.append(np.tile(place, (len(spots), 1)))
         if radius is not None:
-            light = measure(plane.data, found[:, :2], radius=radius)
-            found = np.concatenate([found, light], axis=1)
-        rows.append(found)
-        places.append(np.tile([plane.frame, plane.channel, plane.z], (len(found), 1)))
+            light = measure(image.plane(*place).data, spots[:, :2], radius=radius)
+            spots = np.concatenate([spots, light], axis=1)
+        rows.append(spots)
     table = np.concatenate([np.concatenate(places), np.concatenate(rows)], axis=1)
-    names = ["frame", "channel", "z", "y", "x", "probability"]
-    names += ["localization_error"] if loaded.has_error else []
-    names += list(MEASURED) if radius is not None else []
+    names = ["frame", "channel", "z", "y", "x", "probability", "localization_error"]
+    names += ["height", *(MEASURED if radius is not None else ())]
     spots = pd.DataFrame(table, columns=names)
-    if fdr is not None:
-        kept = keep_for_fdr(spots["probability"].to_numpy(), fdr)
-        spots = spots[kept].reset_index(drop=True)
     absent = [n for n, a in zip(names, "TCZ", strict=False) if a not in image.axes]
-    return with_micrometers(ordered(spots.drop(columns=absent)), image.pixel_size)
+    absent += ["height"] if loaded.has_error else ["height", "localization_error"]
+    result = with_micrometers(ordered(spots.drop(columns=absent)), image.pixel_size)
+    result.attrs["dim_specks"] = n_dim
+    return result
+
+
+def _choose(
+    planes: list[tuple[int, int, int]],
+    candidates: list[NDArray[np.float64]],
+    model: Model,
+    threshold: float,
+    fdr: float | None,
+    dim: bool,
+) -> tuple[list[NDArray[np.float64]], int]:
+    """Choose the spots among the candidates, all planes of a channel together.
+
+    Gives the spots of each plane, with calibrated probabilities, and how many more there
+    would be if each candidate were judged alone.
+    """
+    calibration = model.metadata.calibration
+    alone = calibration._replace(population=0.0)
+    kept = list(candidates)
+    n_dim = 0
+    for channel in {c for _, c, _ in planes}:
+        mine = [i for i, (_, c, _) in enumerate(planes) if c == channel]
+        spots = np.concatenate([candidates[i] for i in mine])
+        plane_of = np.repeat(mine, [len(candidates[i]) for i in mine])
+        decoded, heights = spots[:, PROBABILITY], spots[:, HEIGHT]
+        each = calibrated(decoded, heights, alone)
+        probability = each if dim else calibrated(decoded, heights, calibration)
+        if fdr is None:
+            is_kept = probability > threshold
+            n_dim += int((each > threshold).sum() - is_kept.sum())
+        else:
+            is_kept = keep_for_fdr(probability, fdr)
+        spots = spots.copy()
+        spots[:, PROBABILITY] = probability
+        for i in mine:
+            kept[i] = spots[is_kept & (plane_of == i)]
+    return kept, max(n_dim, 0)
 
 
 def choose_scale(image: Image, model: Model, channel: int | None = None) -> float:
@@ -184,30 +235,19 @@ def _misfit(
 
 
 def _find_scaled(
-    plane: NDArray[Any], model: Model, threshold: float, tile: int, factor: float
+    plane: Plane, model: Model, tile: int, factor: float
 ) -> NDArray[np.float64]:
     if factor == 1.0:
-        return find_spots(plane, model, threshold=threshold, tile=tile)
-    other = resampled(plane, factor)
+        return find_candidates(plane.data, model, model.metadata, tile=tile)
+    other = resampled(plane.data, factor)
     # Enlarged pixels are alike, and a fit would take them for as many that are not.
     fine = factor <= 1.0
-    spots = find_spots(other, model, threshold=threshold, tile=tile, refine=fine)
-    ratio = np.array(plane.shape) / np.array(other.shape)
-    spots[:, :2] = (spots[:, :2] + 0.5) * ratio - 0.5
-    _put_inside(spots, plane.shape)
-    spots[:, 3:] *= ratio.mean()  # errors
+    spots = find_candidates(other, model, model.metadata, tile=tile, refine=fine)
+    ratio = np.array(plane.data.shape) / np.array(other.shape)
+    spots[:, [Y, X]] = (spots[:, [Y, X]] + 0.5) * ratio - 0.5
+    put_inside(spots, plane.data.shape)
+    spots[:, UNCERTAINTY] *= ratio.mean()
     return spots
-
-
-def _least_probability(
-    threshold: float | None, fdr: float | None, model: Model
-) -> float:
-    if fdr is not None:
-        check_fdr(fdr, threshold)
-        return LEAST_PROBABILITY
-    least = model.metadata.threshold if threshold is None else threshold
-    grid.check_threshold(least)
-    return least
 
 
 def find_spots(
@@ -217,11 +257,9 @@ def find_spots(
     threshold: float,
     tile: int = TILE,
     refine: bool = True,
+    floor: float = PROBABILITY_FLOOR,
 ) -> NDArray[np.float64]:
     """Find the spots in one plane.
-
-    A tile is read with a margin of the model's receptive field and gives the spots of its
-    core; cores partition the plane. So the spots do not depend on the tiles.
 
     Parameters
     ----------
@@ -232,11 +270,8 @@ def find_spots(
         To run.
     threshold : float
         Probability above which a spot counts.
-    tile : int
-        Side of a core in px; rounded up to the model's stride.
-    refine : bool
-        Sharpen the positions of spots by a fit, see `blinkcore.detection.refine`; of models that
-        predict the error.
+    tile, refine, floor
+        See `blinkcore.detection.candidates.find_candidates`.
 
     Returns
     -------
@@ -249,42 +284,14 @@ def find_spots(
     ValueError
         If the plane is too large for a network that must see it in one piece.
     """
-    metadata = model.metadata
-    if metadata.receptive_field is None and plane.size > _MAX_WHOLE:
-        raise ValueError(
-            f"a {metadata.architecture} model takes planes of up to {_MAX_WHOLE} px (its "
-            "squeeze-and-excitation needs the plane in one piece), got "
-            f"{plane.shape[0]} x {plane.shape[1]}; use a blink model or crop the image"
-        )
-    scaling = plane_scaling(plane, metadata.normalization)
-    calibration = (metadata.calibration[0], metadata.calibration[1])
-    least = grid.uncalibrated(threshold, calibration)
-    found = [np.empty((0, 4 if model.has_error else 3))]
-    for core, window in _tiles(plane.shape, model, tile):
-        pixels = normalized(plane[window], scaling)
-        cells = model(filled(pixels, metadata.stride)[None, None])[0]
-        spots = grid.decode(
-            cells,
-            cell_size=metadata.cell_size,
-            cell_map=metadata.cell_map,
-            threshold=least,
-            merge_distance=metadata.merge_distance,
-        )
-        spots[:, 2] = grid.calibrated(spots[:, 2], calibration)
-        if refine and model.has_error:
-            spots = refined(pixels, spots)
-        spots[:, :2] += [window[0].start, window[1].start]
-        found.append(spots[_inside(spots, core, plane.shape)])
-    spots = np.concatenate(found)
-    _put_inside(spots, plane.shape)
-    return spots
-
-
-def _put_inside(spots: NDArray[np.float64], shape: tuple[int, ...]) -> None:
-    """Put centres a little outside the outermost pixels on their edge."""
-    # The last place that is still inside with the four decimals of a CSV.
-    most = np.array(shape) - 0.5001
-    np.clip(spots[:, :2], -0.5, most, out=spots[:, :2])
+    spots = find_candidates(
+        plane, model, model.metadata, floor=floor, tile=tile, refine=refine
+    )
+    spots[:, PROBABILITY] = calibrated(
+        spots[:, PROBABILITY], spots[:, HEIGHT], model.metadata.calibration
+    )
+    kept: NDArray[np.float64] = spots[spots[:, PROBABILITY] > threshold]
+    return kept[:, : HEIGHT if model.has_error else UNCERTAINTY]
 
 
 def _from_array(
@@ -298,46 +305,3 @@ def _from_array(
             )
         axes = "YX"
     return in_order(pixels, axes, pixel_size)
-
-
-Window = tuple[slice, slice]
-
-
-def _tiles(
-    shape: tuple[int, ...], model: Model, tile: int
-) -> Iterator[tuple[Window, Window]]:
-    """Cores that partition a plane, and the windows to read for them."""
-    metadata = model.metadata
-    height, width = shape
-    if metadata.receptive_field is None:
-        yield (slice(0, height), slice(0, width)), (slice(0, height), slice(0, width))
-        return
-    stride = metadata.stride
-    side = max(1, math.ceil(tile / stride)) * stride
-    # Four cells more, because claims of neighbouring cells are merged.
-    reach = metadata.receptive_field + 4 * metadata.cell_size
-    margin = math.ceil(reach / stride) * stride
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            core = (
-                slice(top, min(top + side, height)),
-                slice(left, min(left + side, width)),
-            )
-            window = (
-                slice(max(0, top - margin), min(core[0].stop + margin, height)),
-                slice(max(0, left - margin), min(core[1].stop + margin, width)),
-            )
-            yield core, window
-
-
-def _inside(
-    spots: NDArray[np.float64], core: Window, shape: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    """Whether each spot lies in the core; those at the plane's edges reach 0.5 px out."""
-    kept = np.ones(len(spots), bool)
-    for axis in (0, 1):
-        first, last = core[axis].start, core[axis].stop
-        low = first - (1.0 if first == 0 else 0.5)
-        high = last - (0.0 if last == shape[axis] else 0.5)
-        kept &= (spots[:, axis] >= low) & (spots[:, axis] < high)
-    return kept

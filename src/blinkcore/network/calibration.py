@@ -1,7 +1,15 @@
-"""How many of some spots are real: the false discovery rate, and a count with an interval.
+"""Probabilities that are as often right as they say, and what follows from them.
 
-Probabilities are close to calibrated (`benchmarks/calibration.py`), so the expected number
-of false spots among some is the sum of 1 - probability.
+A network's probability is brought to how often it was right on validation scenes (Platt
+scaling) and, together with it, to the image's own population of brightness. A person marks
+the bright class of an image and leaves dimmer specks of the same shape, whatever their
+absolute contrast; a network, which sees a part of the image at a time, cannot know. So each
+candidate is also judged by those of its height: where most of them are doubtful, it is more
+doubtful than it looks, where most of them are sure, it is surer. That is empirical Bayes:
+the prior of a candidate is the mean probability of the image's candidates of its height.
+
+From calibrated probabilities follow the false discovery rate of a set of spots, and how many
+of them are real, with an interval.
 """
 
 from __future__ import annotations
@@ -10,16 +18,156 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy import ndimage, optimize, special
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-LEAST_PROBABILITY = 0.05  # below, there is next to nothing but noise
+# Probability, as decoded, below which nothing is a candidate.
+PROBABILITY_FLOOR = 0.02
 COVERAGE = 0.95  # of the interval of a count
-# Spots of one image are right or wrong together: part of the spread grows with their number.
-_TOGETHER = 0.05
+# Errors within an image are correlated: part of the variance of a count grows with its
+# square.
+_SHARED_ERROR = 0.05
+# Heights are compared in their logarithm, in bins and by a Gaussian of these widths.
+_BIN, _WIDTH = 0.05, 0.3
+# Number of candidates of about one height whose mean counts half.
+_HALF_TRUST = 20.0
+_ITERATIONS = 4
+_MIN_TO_FIT = 200
+
+
+class Calibration(NamedTuple):
+    """How probabilities of a network are calibrated.
+
+    Attributes
+    ----------
+    offset, slope : float
+        Of logit(p') = offset + slope * logit(p) (Platt scaling).
+    population : float
+        Weight of the logit of the mean probability of the image's candidates of the same
+        height; 0: each candidate is judged alone.
+    """
+
+    offset: float = 0.0
+    slope: float = 1.0
+    population: float = 0.0
+
+
+UNCALIBRATED = Calibration()
+
+
+def calibrated(
+    probability: ArrayLike, heights: ArrayLike, calibration: Calibration
+) -> NDArray[np.float64]:
+    """Calibrate the probabilities of all candidates of an image.
+
+    Parameters
+    ----------
+    probability : array-like, shape (n,)
+        Of all candidates of a plane, or of all planes of a series, as decoded.
+    heights : array-like, shape (n,)
+        How far each stands out from its surroundings, see
+        `blinkcore.detection.candidates`; in any unit.
+    calibration : Calibration
+        Of a model, fitted on its validation scenes.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        In [0, 1], in the same order.
+    """
+    p = np.asarray(probability, float)
+    if tuple(calibration) == (0.0, 1.0, 0.0):
+        return p
+    alone = calibration.offset + calibration.slope * special.logit(p)
+    result: NDArray[np.float64] = special.expit(alone)
+    if calibration.population == 0.0 or not len(p):
+        return result
+    bins = _bins(np.asarray(heights, float))
+    for _ in range(_ITERATIONS):
+        mean, trust = _of_similar_height(result, bins)
+        evidence = special.logit(np.clip(mean, 0.001, 0.999))
+        result = special.expit(alone + calibration.population * trust * evidence)
+    return result
+
+
+def _bins(heights: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Put the logarithms of heights into bins, numbered from 0."""
+    positive = heights[heights > 0]
+    smallest = float(positive.min()) if len(positive) else 1.0
+    logarithm = np.log(np.maximum(heights, smallest))
+    bins: NDArray[np.intp] = ((logarithm - logarithm.min()) / _BIN).astype(np.intp)
+    return bins
+
+
+def _of_similar_height(
+    probability: NDArray[np.float64], bins: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean probability of the candidates of about each height, and the trust in it."""
+    reach = math.ceil(4 * _WIDTH / _BIN)
+    n = int(bins.max()) + 1 + 2 * reach
+    kernel_sum = _WIDTH / _BIN * math.sqrt(2 * math.pi)
+    count, total = (
+        kernel_sum
+        * ndimage.gaussian_filter1d(
+            np.bincount(bins + reach, weights, minlength=n).astype(float),
+            _WIDTH / _BIN,
+            mode="constant",
+        )[bins + reach]
+        for weights in (None, probability)
+    )
+    return total / count, count / (count + _HALF_TRUST)
+
+
+def fit_calibration(
+    probability: Sequence[NDArray[np.float64]],
+    heights: Sequence[NDArray[np.float64]],
+    real: Sequence[NDArray[np.bool_]],
+) -> Calibration:
+    """Fit how often candidates are real to their probabilities, by maximum likelihood.
+
+    Parameters
+    ----------
+    probability, heights : sequence of ndarray of float64, shape (n,)
+        Of the candidates of each image, see `calibrated`.
+    real : sequence of ndarray of bool, shape (n,)
+        Whether each is one of the true spots.
+
+    Returns
+    -------
+    Calibration
+        One that changes nothing if there is too little to go by.
+    """
+    y = np.concatenate(real).astype(float)
+    if len(y) < _MIN_TO_FIT or not 0.02 < y.mean() < 0.98:
+        return Calibration()
+    clipped = [np.clip(p, 1e-6, 1.0 - 1e-6) for p in probability]
+
+    def cost(parameters: NDArray[np.float64]) -> float:
+        calibration = Calibration(*parameters)
+        p = np.concatenate(
+            [
+                calibrated(a, b, calibration)
+                for a, b in zip(clipped, heights, strict=True)
+            ]
+        )
+        p = np.clip(p, 1e-6, 1.0 - 1e-6)
+        return -float((y * np.log(p) + (1.0 - y) * np.log1p(-p)).mean())
+
+    alone = optimize.minimize(
+        lambda ab: cost(np.array([*ab, 0.0])), (0.0, 1.0), bounds=((-5, 5), (0.2, 5))
+    ).x
+    fitted = optimize.minimize(
+        cost,
+        (*alone, 0.3),
+        bounds=((-5, 5), (0.2, 5), (0.0, 2.0)),
+        method="Nelder-Mead",
+        options={"xatol": 0.005, "fatol": 1e-6},
+    ).x
+    return Calibration(*(round(float(value), 6) for value in fitted))
 
 
 class RealCount(NamedTuple):
@@ -34,6 +182,12 @@ class RealCount(NamedTuple):
     expected: float
     low: float
     high: float
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise ValueError if a threshold is not a probability below 1."""
+    if not 0.0 <= threshold < 1.0:
+        raise ValueError(f"threshold must be in [0, 1), got {threshold}")
 
 
 def check_fdr(fdr: float, threshold: float | None) -> None:
@@ -52,31 +206,35 @@ def keep_for_fdr(probability: NDArray[np.float64], fdr: float) -> NDArray[np.boo
     probability : ndarray of float64, shape (n,)
         Of each spot.
     fdr : float
-        False discovery rate: expected share of false spots among those kept.
+        False discovery rate: largest expected share of false spots among those kept.
 
     Returns
     -------
     ndarray of bool, shape (n,)
-        The surest spots, as many as have a mean of 1 - probability of at most `fdr`.
+        The surest spots, as many as have a mean of 1 - probability of at most `fdr`. Of
+        spots with the same probability all are kept, or none.
     """
     surest_first = np.sort(probability)[::-1]
     expected = np.cumsum(1.0 - surest_first) / np.arange(1, len(surest_first) + 1)
-    n_kept = int(np.searchsorted(expected, fdr, side="right"))
-    if n_kept == 0:
+    last_of_ties = np.append(surest_first[1:] < surest_first[:-1], True)[
+        : len(expected)
+    ]
+    allowed = np.flatnonzero((expected <= fdr) & last_of_ties)
+    if not len(allowed):
         return np.zeros(len(probability), bool)
-    kept: NDArray[np.bool_] = probability >= surest_first[n_kept - 1]
+    kept: NDArray[np.bool_] = probability >= surest_first[allowed[-1]]
     return kept
 
 
-def real_count(probability: NDArray[np.float64], spread: float) -> RealCount:
+def real_count(probability: NDArray[np.float64], width: float) -> RealCount:
     """Count the real ones among spots, with the interval to expect.
 
     Parameters
     ----------
     probability : ndarray of float64, shape (n,)
         Of the spots found in one image with the threshold of the model.
-    spread : float
-        Of the model, see `fit_spread`: half the interval over the square root of
+    width : float
+        Of the model, see `fit_interval_width`: half the interval over the square root of
         sum(p (1 - p)) + 1/4 + (0.05 sum(p))².
 
     Returns
@@ -84,13 +242,15 @@ def real_count(probability: NDArray[np.float64], spread: float) -> RealCount:
     RealCount
         Between none and all of them.
     """
-    expected, half = float(probability.sum()), spread * _typical(probability)
+    expected, half = float(probability.sum()), width * _deviation_scale(probability)
     low, high = max(0.0, expected - half), min(float(len(probability)), expected + half)
     return RealCount(expected, low, high)
 
 
-def fit_spread(scenes: Iterable[tuple[NDArray[np.float64], int]]) -> float | None:
-    """Fit the spread of a model's counts on labelled scenes (split conformal prediction).
+def fit_interval_width(
+    scenes: Iterable[tuple[NDArray[np.float64], int]],
+) -> float | None:
+    """Fit the width of the interval of a model's counts (split conformal prediction).
 
     Vovk et al. 2005 (doi:10.1007/b106715): the quantile of the deviations on some scenes holds
     for others of their kind. Nearly so where, as in training, the same scenes chose the model
@@ -106,17 +266,17 @@ def fit_spread(scenes: Iterable[tuple[NDArray[np.float64], int]]) -> float | Non
     float or None
         None if there are too few scenes with spots for a quantile.
     """
-    off = [
-        abs(real - float(probability.sum())) / _typical(probability)
+    deviations = [
+        abs(real - float(probability.sum())) / _deviation_scale(probability)
         for probability, real in scenes
         if len(probability)
     ]
-    rank = math.ceil(round(COVERAGE * (len(off) + 1), 6))
-    return float(sorted(off)[rank - 1]) if rank <= len(off) else None
+    rank = math.ceil(round(COVERAGE * (len(deviations) + 1), 6))
+    return float(sorted(deviations)[rank - 1]) if rank <= len(deviations) else None
 
 
-def _typical(probability: NDArray[np.float64]) -> float:
+def _deviation_scale(probability: NDArray[np.float64]) -> float:
     """Scale of the deviation: of independent spots, half a spot, and a share of all."""
     independent = float((probability * (1.0 - probability)).sum())
-    common = _TOGETHER * float(probability.sum())
+    common = _SHARED_ERROR * float(probability.sum())
     return float(np.sqrt(independent + 0.25 + common**2))

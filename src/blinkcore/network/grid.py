@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
 
 from blinkcore import _core
 
@@ -20,44 +19,6 @@ if TYPE_CHECKING:
 # Coordinate of the outer edge of the first cell. deepBlink's own map puts it at 0, in
 # the centre of the first pixel.
 ORIGINS = {"center": -0.5, "deepblink": 0.0}
-
-
-def check_threshold(threshold: float) -> None:
-    """Raise ValueError if a threshold is no probability below 1."""
-    if not 0.0 <= threshold < 1.0:
-        raise ValueError(f"threshold must be in [0, 1), got {threshold}")
-
-
-def calibrated(
-    probability: ArrayLike, calibration: tuple[float, float]
-) -> NDArray[np.float64]:
-    """Bring probabilities to how often they were right (Platt scaling).
-
-    Parameters
-    ----------
-    probability : array-like
-        Of spots, as decoded.
-    calibration : tuple of float
-        a, b of logit(p') = a + b logit(p); (0, 1) changes nothing. Of a model, fitted on
-        its validation scenes.
-
-    Returns
-    -------
-    ndarray of float64
-        In [0, 1], in the same order.
-    """
-    p = np.asarray(probability, float)
-    a, b = calibration
-    if (a, b) == (0.0, 1.0):
-        return p
-    result: NDArray[np.float64] = special.expit(a + b * special.logit(p))
-    return result
-
-
-def uncalibrated(threshold: float, calibration: tuple[float, float]) -> float:
-    """Give the decoded probability that `calibrated` brings to a threshold."""
-    a, b = calibration
-    return float(calibrated(threshold, (-a / b, 1.0 / b)))
 
 
 def encode(

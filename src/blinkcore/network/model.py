@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import math
 import os
 import warnings
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from blinkcore.files import whole_file
-from blinkcore.network import grid, normalize, registry
+from blinkcore.network import registry
 from blinkcore.network.fusion import fuse
+from blinkcore.network.metadata import METADATA_FILE, Metadata
+from blinkcore.network.normalize import FAR, MEAN_TO_NOISE, MEDIAN_TO_NOISE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,131 +34,7 @@ if TYPE_CHECKING:
 
     from blinkcore.network.networks import Blink, DeepBlink
 
-FORMAT_VERSION = 1
 DEFAULT = "general"
-_METADATA = "blinkcore.json"
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What a model says about itself.
-
-    Attributes
-    ----------
-    architecture : str
-        Name of the network.
-    arguments : dict
-        Sizes of the network.
-    cell_size : int
-        Side of a cell in px.
-    cell_map : {"center", "deepblink"}
-        Where the first cell begins, see `blinkcore.network.grid`.
-    stride : int
-        Sides of an input are multiples of it, in px.
-    receptive_field : int or None
-        Largest distance in px at which a pixel can change a cell; None: no limit.
-    normalization : {"noise", "standard"}
-        See `blinkcore.network.normalize`.
-    threshold : float
-        Default for the probability of a spot.
-    merge_distance : float
-        Claims of neighbouring cells closer than this (px) are one spot.
-    spot_sigma : tuple of float or None
-        Least and largest width of spots it was trained on, in px; None: not known.
-    calibration : tuple of float
-        See `blinkcore.network.grid.calibrated`.
-    count_spread : float or None
-        See `blinkcore.network.calibration.real_count`; None: not known.
-    provenance : dict
-        Data, command, seed, steps, version, revision.
-    scores : dict
-        Measured on the validation scenes of the training.
-    format_version : int
-        Of this record.
-    """
-
-    architecture: str
-    arguments: dict[str, Any]
-    cell_size: int
-    cell_map: str
-    stride: int
-    receptive_field: int | None
-    normalization: str
-    threshold: float
-    merge_distance: float
-    spot_sigma: tuple[float, float] | None
-    calibration: tuple[float, float] = (0.0, 1.0)
-    count_spread: float | None = None
-    provenance: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, float] = field(default_factory=dict)
-    format_version: int = FORMAT_VERSION
-
-    @classmethod
-    def from_json(cls, text: str) -> Metadata:
-        """Read and check a record.
-
-        Raises
-        ------
-        ValueError
-            Names what is missing or out of range.
-        """
-        values = json.loads(text)
-        if not isinstance(values, dict) or "format_version" not in values:
-            raise ValueError(f"{_METADATA} has no format_version")
-        if values["format_version"] > FORMAT_VERSION:
-            raise ValueError(
-                f"its format is version {values['format_version']}, this blinkcore "
-                f"reads up to {FORMAT_VERSION}; please upgrade blinkcore"
-            )
-        names = [f.name for f in fields(cls)]
-        # Younger than the format.
-        values.setdefault("calibration", (0.0, 1.0))
-        values.setdefault("count_spread", None)
-        sizes = values.get("arguments")
-        if values.get("architecture") == "blink" and isinstance(sizes, dict):
-            sizes.setdefault("levels", 1)
-        missing = [n for n in names if n not in values]
-        if missing:
-            raise ValueError(f"{_METADATA} lacks {', '.join(missing)}")
-        values["calibration"] = tuple(values["calibration"])
-        metadata = cls(**{name: values[name] for name in names})
-        metadata._check()
-        return metadata
-
-    def to_json(self) -> str:
-        """Write the record, as `from_json` reads it."""
-        return json.dumps(asdict(self), indent=1, allow_nan=False)
-
-    def _check(self) -> None:
-        for name in ("cell_size", "stride"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
-        if self.stride % self.cell_size:
-            raise ValueError(
-                f"stride must be a multiple of cell_size, got {self.stride}"
-            )
-        if self.cell_map not in grid.ORIGINS:
-            raise ValueError(f"cell_map is unknown: {self.cell_map!r}")
-        if self.normalization not in normalize.METHODS:
-            raise ValueError(f"normalization is unknown: {self.normalization!r}")
-        grid.check_threshold(self.threshold)
-        if not self.calibration[1] > 0:
-            raise ValueError(
-                f"calibration must be an offset and a positive slope, got "
-                f"{self.calibration!r}"
-            )
-        self._check_distances()
-        if self.spot_sigma is not None and len(self.spot_sigma) != 2:
-            raise ValueError(f"spot_sigma must be two widths, got {self.spot_sigma!r}")
-
-    def _check_distances(self) -> None:
-        for name in ("merge_distance", "receptive_field", "count_spread"):
-            value = getattr(self, name)
-            if value is None and name != "merge_distance":
-                continue
-            if not (isinstance(value, int | float) and 0 <= value < math.inf):
-                raise ValueError(f"{name} must not be negative, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -289,7 +165,7 @@ def save_model(
     exported = _ExportedWithError if network.predicts_error else _Exported
     with _quiet():
         script = torch.jit.script(exported(network).eval())
-    _save(script, path, {_METADATA: metadata.to_json()})
+    _save(script, path, {METADATA_FILE: metadata.to_json()})
 
 
 def _save(
@@ -369,7 +245,8 @@ class _Normalizing(_Exported):
 
     def __init__(self, network: Blink | DeepBlink) -> None:
         super().__init__(network)
-        self.by_noise = network.normalization == "noise"
+        self.by_noise = network.normalization in ("noise", "texture")
+        self.lags = [1, FAR] if network.normalization == "texture" else [1]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         scaled = torch.stack([self.scaled(image) for image in x])
@@ -382,10 +259,12 @@ class _Normalizing(_Exported):
             spread = plane.std(unbiased=False)
             return (image - plane.mean()) / torch.where(spread > 0, spread, 1.0)
         rows = plane[:: max(1, plane.numel() // 65536)]
-        steps = (rows[:, 1:] - rows[:, :-1]).abs().flatten()
-        typical = torch.quantile(steps, 0.5) / 0.9539
-        mean = steps.mean() * (math.sqrt(math.pi) / 2.0)
-        noise = torch.where(typical > 0, typical, mean)
+        noise = torch.zeros(())
+        for lag in self.lags:
+            steps = (rows[:, lag:] - rows[:, :-lag]).abs().flatten()
+            typical = torch.quantile(steps, 0.5) / MEDIAN_TO_NOISE
+            mean = steps.mean() * MEAN_TO_NOISE
+            noise = torch.maximum(noise, torch.where(typical > 0, typical, mean))
         noise = torch.where(noise > 0, noise, rows.std(unbiased=False))
         noise = torch.where(noise > 0, noise, 1.0)
         return (image - torch.quantile(rows.flatten(), 0.5)) / noise
@@ -410,7 +289,7 @@ def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
 
 
 def _read(path: Path, content: bytes, device: str) -> tuple[Any, Metadata]:
-    extra = {_METADATA: ""}
+    extra = {METADATA_FILE: ""}
     try:
         with _quiet():
             network = torch.jit.load(  # type: ignore[no-untyped-call]
@@ -421,10 +300,10 @@ def _read(path: Path, content: bytes, device: str) -> tuple[Any, Metadata]:
             f"{path} is not a TorchScript file, or it is damaged; blinkcore's models are "
             "written by 'blinkcore train'"
         ) from error
-    text: str | bytes = extra[_METADATA]
+    text: str | bytes = extra[METADATA_FILE]
     if not text:
         raise ValueError(
-            f"{path} is a TorchScript file but no model of blinkcore: it has no {_METADATA}"
+            f"{path} is a TorchScript file but no model of blinkcore: it has no {METADATA_FILE}"
         )
     try:
         text = text.decode() if isinstance(text, bytes) else text

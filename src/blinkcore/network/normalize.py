@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METHODS = ("noise", "texture", "standard")
-_FAR = 5  # px: farther than a spot is wide
-_MAX_SAMPLES = 1 << 16  # pixels that the statistics look at: whole rows, evenly spaced
+FAR = 5  # px: farther than a spot is wide
+# The median of |a - b| is 0.6745 sqrt(2) standard deviations of a, the mean 2 / sqrt(pi).
+MEDIAN_TO_NOISE = 0.9539
+MEAN_TO_NOISE = np.sqrt(np.pi) / 2.0
+MAX_SAMPLES = 1 << 16  # pixels that the statistics look at: whole rows, evenly spaced
 
 
 class Scaling(NamedTuple):
@@ -50,7 +53,7 @@ def plane_scaling(plane: NDArray[Any], method: str) -> Scaling:
     """
     if method not in METHODS:
         raise ValueError(f"normalization must be one of {METHODS}, got {method!r}")
-    step = 1 if method == "standard" else max(1, plane.size // _MAX_SAMPLES)
+    step = 1 if method == "standard" else max(1, plane.size // MAX_SAMPLES)
     rows = plane[::step].astype(np.float32 if plane.dtype.itemsize < 4 else np.float64)
     finite = rows[np.isfinite(rows)]
     if finite.size == 0 and step > 1:
@@ -63,7 +66,7 @@ def plane_scaling(plane: NDArray[Any], method: str) -> Scaling:
     center = _median(finite)
     noise = _noise(rows, 1)
     if method == "texture":
-        noise = max(noise, _noise(rows, _FAR))
+        noise = max(noise, _noise(rows, FAR))
     return Scaling(center, noise or float(finite.std()) or 1.0)
 
 
@@ -74,10 +77,9 @@ def _noise(rows: NDArray[np.floating[Any]], lag: int) -> float:
     difference = difference[np.isfinite(difference)]
     if difference.size == 0:
         return 0.0
-    # The median of |a - b| is 0.6745 sqrt(2) standard deviations of a. Coarse 8-bit
-    # images may differ by nothing in most places: then the mean, 2 / sqrt(pi) of it.
-    typical = _median(difference) / 0.9539
-    return typical or float(difference.mean()) * np.sqrt(np.pi) / 2.0
+    # Coarse 8-bit images may differ by nothing in most places: then the mean.
+    typical = _median(difference) / MEDIAN_TO_NOISE
+    return typical or float(difference.mean()) * float(MEAN_TO_NOISE)
 
 
 def _median(values: NDArray[np.floating[Any]]) -> float:
@@ -114,8 +116,8 @@ def normalized(pixels: NDArray[Any], scaling: Scaling) -> NDArray[np.float32]:
     return values.astype(np.float32, copy=False)
 
 
-def filled(pixels: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
-    """Fill normalized pixels up with background, below and to the right.
+def padded_to_multiple(pixels: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
+    """Pad normalized pixels with background, below and to the right.
 
     Parameters
     ----------

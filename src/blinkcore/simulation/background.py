@@ -88,7 +88,8 @@ def power_law_noise(
     spectrum *= (np.maximum(frequency, 1 / 64) ** -slope).astype(np.float32)
     noise = fft.irfft2(spectrum, (rows, cols))[: shape[0], : shape[1]]
     noise /= max(float(noise.std()), 1e-9)
-    return noise.astype(np.float32)
+    result: Array = noise.astype(np.float32)
+    return result
 
 
 def smooth_noise(

@@ -56,7 +56,7 @@ def take_picture(
     if rng.random() < ranges.p_8bit:
         return _to_8bit(counts, rng, ranges)
     if rng.random() < ranges.p_saturated:
-        high = np.quantile(counts, rng.uniform(0.99, 0.9999))
+        high = float(np.quantile(counts, rng.uniform(0.99, 0.9999)))
         counts *= 65535 / max(high, 1.0)  # a picture may have been cut to zero
     return to_integer(counts, np.dtype(np.uint16))
 

@@ -4,7 +4,7 @@ The response of a difference of Gaussians (widths sigma and 2 sigma of the spot)
 standard deviation of that response in the surroundings. It counts structure of the size of
 a spot (grain of cytoplasm, edges, correlated noise) as the noise that it is to the eye,
 where the ratio of signal and shot noise counts photons alone. A spot of blinkcore is a
-point-like light with a contrast of 3 and more that belongs to the bright class of its image.
+point-like light with a contrast of 4 and more that belongs to the bright class of its image.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def difference_of_gaussians(pixels: NDArray[Any], sigma: float) -> NDArray[np.fl
         In the units of the pixels.
     """
     plane = np.asarray(pixels, np.float32)
-    narrow = ndimage.gaussian_filter(plane, sigma, truncate=3.0)
+    narrow: NDArray[np.float32] = ndimage.gaussian_filter(plane, sigma, truncate=3.0)
     narrow -= ndimage.gaussian_filter(plane, 2.0 * sigma, truncate=3.0)
     return narrow
 
@@ -65,7 +65,8 @@ def local_noise(response: NDArray[np.float32], sigma: float) -> NDArray[np.float
     size = 2 * round(_REACH * sigma) + 1
     mean = ndimage.uniform_filter(response, size)
     square = ndimage.uniform_filter(response * response, size)
-    return np.sqrt(np.maximum(square - mean * mean, 0.0))
+    noise: NDArray[np.float32] = np.sqrt(np.maximum(square - mean * mean, 0.0))
+    return noise
 
 
 def stands_out(

@@ -63,8 +63,10 @@ def implant(
     points = draw_positions(shape, sigma, None, rng, ranges)
     response = contrast.difference_of_gaussians(ground, sigma)
     noise = contrast.local_noise(response, sigma)
-    floor = max(float(np.median(noise)) * 0.2, 0.01 * float(ground.std()), 1e-3)
-    noise = np.maximum(noise, floor)
+    # A flat place of integers has the noise of one grey level: nothing smaller is in it.
+    is_integer = plane.dtype.kind in "ui"
+    floor = contrast.WHITE_RESPONSE / sigma if is_integer else 0.01 * float(noise.max())
+    noise = np.maximum(noise, max(floor, 1e-6))
     at_spots = contrast.at_points(noise, points)
     unit = log_uniform(rng, ranges.contrast) / contrast.SPOT_RESPONSE
     # Equally visible everywhere, or equally bright.

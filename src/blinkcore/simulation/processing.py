@@ -6,7 +6,7 @@ stitching: each leaves noise that is no longer white, and edges that no camera m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
@@ -42,7 +42,7 @@ def process(pixels: Array, rng: np.random.Generator) -> Array:
     return np.maximum(pixels, 0)
 
 
-def _stitch(pixels: Array, rng: np.random.Generator) -> Array:
+def _stitch(pixels: Array, rng: np.random.Generator) -> Any:
     """Make two or four fields of view with gains of their own."""
     result = pixels.copy()
     for axis in range(int(rng.integers(1, 3))):
@@ -52,7 +52,7 @@ def _stitch(pixels: Array, rng: np.random.Generator) -> Array:
     return result
 
 
-def _interlace(pixels: Array, rng: np.random.Generator) -> Array:
+def _interlace(pixels: Array, rng: np.random.Generator) -> Any:
     """Shift and scale every other row a little, as scanners in two directions do."""
     result = pixels.copy()
     shift = rng.uniform(-0.4, 0.4)
@@ -63,15 +63,15 @@ def _interlace(pixels: Array, rng: np.random.Generator) -> Array:
     return result
 
 
-def _smooth(pixels: Array, rng: np.random.Generator) -> Array:
+def _smooth(pixels: Array, rng: np.random.Generator) -> Any:
     return ndimage.gaussian_filter(pixels, rng.uniform(0.4, 1.3))
 
 
-def _median(pixels: Array, rng: np.random.Generator) -> Array:
+def _median(pixels: Array, rng: np.random.Generator) -> Any:
     return ndimage.median_filter(pixels, 3)
 
 
-def _denoise(pixels: Array, rng: np.random.Generator) -> Array:
+def _denoise(pixels: Array, rng: np.random.Generator) -> Any:
     """Smooth where little happens and leave what stands out (Lee's local Wiener filter)."""
     size = int(rng.choice([3, 5]))
     mean = ndimage.uniform_filter(pixels, size)
@@ -81,7 +81,7 @@ def _denoise(pixels: Array, rng: np.random.Generator) -> Array:
     return mean + weight * (pixels - mean)
 
 
-def _deconvolve(pixels: Array, rng: np.random.Generator) -> Array:
+def _deconvolve(pixels: Array, rng: np.random.Generator) -> Any:
     """Sharpen by a few steps of Richardson and Lucy with a Gaussian."""
     sigma = rng.uniform(0.8, 1.8)
     observed = np.maximum(pixels - pixels.min(), 0) + 1
@@ -92,12 +92,12 @@ def _deconvolve(pixels: Array, rng: np.random.Generator) -> Array:
     return estimate
 
 
-def _unsharp(pixels: Array, rng: np.random.Generator) -> Array:
+def _unsharp(pixels: Array, rng: np.random.Generator) -> Any:
     smooth = ndimage.gaussian_filter(pixels, rng.uniform(1.0, 4.0))
     return pixels + rng.uniform(0.3, 1.5) * (pixels - smooth)
 
 
-def _subtract_background(pixels: Array, rng: np.random.Generator) -> Array:
+def _subtract_background(pixels: Array, rng: np.random.Generator) -> Any:
     """Take a smooth or an opened copy away, and clip at zero."""
     if rng.random() < 0.6:
         ground = ndimage.gaussian_filter(pixels, log_uniform(rng, (3.0, 20.0)))
@@ -107,20 +107,20 @@ def _subtract_background(pixels: Array, rng: np.random.Generator) -> Array:
     return np.maximum(pixels - rng.uniform(0.8, 1.05) * ground, 0)
 
 
-def _clip_low(pixels: Array, rng: np.random.Generator) -> Array:
+def _clip_low(pixels: Array, rng: np.random.Generator) -> Any:
     """Cut everything below a percentile to zero, as a display range does."""
     low = np.quantile(pixels[::2, ::2], rng.uniform(0.05, 0.95))
     return np.maximum(pixels - low, 0)
 
 
-def _gamma(pixels: Array, rng: np.random.Generator) -> Array:
+def _gamma(pixels: Array, rng: np.random.Generator) -> Any:
     low, high = float(pixels.min()), float(pixels.max())
     span = max(high - low, 1e-6)
     return span * ((pixels - low) / span) ** rng.uniform(0.5, 1.8)
 
 
 # In the order in which they follow each other, each with its share.
-_STEPS: list[Callable[[Array, np.random.Generator], Array]] = [
+_STEPS: list[Callable[[Array, np.random.Generator], Any]] = [
     _stitch,
     _interlace,
     _smooth,

@@ -1,0 +1,172 @@
+"""From the pixels of one plane to candidates: the one way, for prediction and validation.
+
+Normalize, run the network on tiles, decode, sharpen positions, measure heights. What is a
+spot among the candidates is decided over a whole plane or series, see
+`blinkcore.network.calibration`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from blinkcore.detection.refine import refined
+from blinkcore.detection.tiles import TILE, in_core, tiles
+from blinkcore.network import grid
+from blinkcore.network.calibration import PROBABILITY_FLOOR
+from blinkcore.network.normalize import normalized, padded_to_multiple, plane_scaling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+# Columns of candidates.
+Y, X, PROBABILITY, UNCERTAINTY, HEIGHT = range(5)
+N_COLUMNS = 5
+# Without a receptive field (squeeze-and-excitation sees everything) a plane is run in one
+# piece; beyond this many pixels it would not fit a computer's memory.
+_MAX_WHOLE = 4096 * 4096
+# Widths in px of the two Gaussians whose difference is the height of a spot, and how far they
+# are summed.
+_NARROW, _WIDE, _RADIUS = 1.0, 2.0, 6
+_CHUNK = 4096  # candidates whose pixels are gathered at a time
+
+
+class Network(Protocol):
+    """What a network must say about itself; `Metadata` and network classes do."""
+
+    @property
+    def cell_size(self) -> int: ...  # noqa: D102 (as in `Metadata`)
+    @property
+    def cell_map(self) -> str: ...  # noqa: D102
+    @property
+    def stride(self) -> int: ...  # noqa: D102
+    @property
+    def receptive_field(self) -> int | None: ...  # noqa: D102
+    @property
+    def normalization(self) -> str: ...  # noqa: D102
+    @property
+    def merge_distance(self) -> float: ...  # noqa: D102
+
+
+def find_candidates(
+    plane: NDArray[Any],
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    network: Network,
+    *,
+    floor: float = PROBABILITY_FLOOR,
+    tile: int = TILE,
+    refine: bool = True,
+) -> NDArray[np.float64]:
+    """Find everything in a plane that may be a spot.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (height, width)
+        Any real type; may be a view of a file. NaN and infinite pixels count as
+        background.
+    run : callable
+        Normalized tiles (1, 1, H, W) to grids (1, 3 or 4, H / cell, W / cell).
+    network : Network
+        What the tiles and grids of `run` are.
+    floor : float
+        Probability, as decoded, above which there is a candidate.
+    tile : int
+        Side of a core in px; rounded up to the stride.
+    refine : bool
+        Sharpen the positions of spots by a fit, see `blinkcore.detection.refine`; of
+        networks that predict the uncertainty.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 5)
+        y, x (px), probability as decoded, standard error of y and of x (px; NaN if it is
+        not predicted) and height, from top to bottom of each tile. The height is the
+        difference of the plane smoothed by Gaussians of 1 and 2 px at the spot, in counts.
+
+    Raises
+    ------
+    ValueError
+        If the plane is too large for a network that must see it in one piece.
+    """
+    reach, side = network.receptive_field, tile
+    if reach is None:
+        if plane.size > _MAX_WHOLE:
+            raise ValueError(
+                f"this model takes planes of up to {_MAX_WHOLE} px (its "
+                "squeeze-and-excitation needs the plane in one piece), got "
+                f"{plane.shape[0]} x {plane.shape[1]}; use a blink model or crop the image"
+            )
+        reach, side = 0, max(plane.shape)
+    # Four cells more, because candidates of neighbouring cells are merged.
+    reach += 4 * network.cell_size
+    scaling = plane_scaling(plane, network.normalization)
+    found = [np.empty((0, N_COLUMNS))]
+    for core, window in tiles(plane.shape, side, network.stride, reach):
+        pixels = normalized(plane[window], scaling)
+        cells = run(padded_to_multiple(pixels, network.stride)[None, None])[0]
+        spots = grid.decode(
+            cells,
+            cell_size=network.cell_size,
+            cell_map=network.cell_map,
+            threshold=floor,
+            merge_distance=network.merge_distance,
+        )
+        if spots.shape[1] <= UNCERTAINTY:
+            spots = np.column_stack([spots, np.full(len(spots), np.nan)])
+        elif refine:
+            spots = refined(pixels, spots)
+        heights = measure_heights(pixels, spots) * scaling.scale
+        spots = np.column_stack([spots, heights])
+        spots[:, [Y, X]] += [window[0].start, window[1].start]
+        found.append(spots[in_core(spots, core, plane.shape)])
+    candidates = np.concatenate(found)
+    put_inside(candidates, plane.shape)
+    return candidates
+
+
+def measure_heights(
+    pixels: NDArray[np.float32], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Measure how far spots stand out from their surroundings.
+
+    Parameters
+    ----------
+    pixels : ndarray of float32, shape (height, width)
+        Finite.
+    points : ndarray of float64, shape (n, 2 or more)
+        y, x (px) first.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Difference of the image smoothed by Gaussians of 1 px and of 2 px, at each point.
+    """
+    offsets = np.arange(-_RADIUS, _RADIUS + 1)
+    heights = np.empty(len(points))
+    for start in range(0, len(points), _CHUNK):
+        position = points[start : start + _CHUNK, :2]
+        nearest = np.rint(position).astype(np.intp)
+        places = nearest[:, :, None] + offsets  # (n, 2, 13)
+        apart = places - position[:, :, None]
+        rows, cols = (
+            np.clip(places[:, axis], 0, pixels.shape[axis] - 1) for axis in (0, 1)
+        )
+        light = pixels[rows[:, :, None], cols[:, None, :]]  # (n, 13, 13)
+        height = np.zeros(len(position))
+        for sigma, sign in ((_NARROW, 1.0), (_WIDE, -1.0)):
+            weights = np.exp(-0.5 * (apart / sigma) ** 2)
+            weights /= weights.sum(axis=2, keepdims=True)
+            across = np.einsum("nij,nj->ni", light, weights[:, 1])
+            height += sign * np.einsum("ni,ni->n", weights[:, 0], across)
+        heights[start : start + _CHUNK] = height
+    return heights
+
+
+def put_inside(spots: NDArray[np.float64], shape: tuple[int, ...]) -> None:
+    """Put centres a little outside the outermost pixels on their edge, in place."""
+    # The last place that is still inside with the four decimals of a CSV.
+    last = np.array(shape) - 0.5001
+    np.clip(spots[:, :2], -0.5, last, out=spots[:, :2])

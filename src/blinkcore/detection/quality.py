@@ -1,0 +1,81 @@
+"""Say in one sentence when an image is unlike what a model knows, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from blinkcore.network.normalize import FAR, MAX_SAMPLES, MEDIAN_TO_NOISE
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+_MIN_EQUAL = 0.5  # share of pixels with the smallest value of a picture that was cut
+_MIN_FULL = 1e-3  # share of pixels at the largest value of an over-exposed one
+_MAX_RATIO = 6.0  # of the noise of distant pixels to that of neighbours
+_MIN_SPOTS, _MIN_SURE = 20, 0.65  # to say that a model doubts what it finds
+
+
+def image_warning(plane: NDArray[Any]) -> str | None:
+    """Say what was done to a plane that a model cannot undo.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (height, width)
+        Any real type; at most some 65,000 pixels of it are looked at.
+
+    Returns
+    -------
+    str or None
+        A sentence without the name of the file; None if nothing is wrong.
+    """
+    rows = plane[:: max(1, plane.size // MAX_SAMPLES)]
+    low, high = rows.min(), rows.max()
+    if not low < high:
+        return None
+    if float((rows == low).mean()) > _MIN_EQUAL:
+        return (
+            f"{(rows == low).mean():.0%} of its pixels have the smallest value: the "
+            "picture was cut or stretched, and probabilities may be wrong; use the "
+            "microscope's own file if there is one"
+        )
+    full = np.iinfo(plane.dtype).max if plane.dtype.kind == "u" else None
+    if full is not None and float((rows == full).mean()) > _MIN_FULL:
+        return (
+            f"{(rows == full).mean():.1%} of its pixels are over-exposed (at {full}): "
+            "positions of saturated spots are less certain; expose shorter"
+        )
+    values = rows.astype(np.float64)
+    near = float(np.median(np.abs(values[:, 1:] - values[:, :-1]))) / MEDIAN_TO_NOISE
+    far = float(np.median(np.abs(values[:, FAR:] - values[:, :-FAR]))) / MEDIAN_TO_NOISE
+    if near > 0 and far > _MAX_RATIO * near:
+        return (
+            "its noise is smoothed or interpolated (pixels 5 px apart differ "
+            f"{far / near:.0f} times as much as neighbours), and probabilities may be "
+            "wrong; use the unprocessed image if there is one"
+        )
+    return None
+
+
+def doubt_warning(spots: pd.DataFrame) -> str | None:
+    """Say if a model doubts most of the spots that it found.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        Of `blinkcore.detection.predict.predict`.
+
+    Returns
+    -------
+    str or None
+        A sentence without the name of the file; None if the model is sure enough.
+    """
+    n = len(spots)
+    if n < _MIN_SPOTS or (sure := float(spots["probability"].mean())) >= _MIN_SURE:
+        return None
+    return (
+        f"the model expects about {n * (1 - sure):.0f} of these {n} spots to be false; "
+        "look at --overlay, or ask for --fdr 0.1"
+    )

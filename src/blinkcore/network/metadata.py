@@ -1,0 +1,146 @@
+"""What a model says about itself: the record that lies in its file."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from blinkcore.network import grid, normalize
+from blinkcore.network.calibration import UNCALIBRATED, Calibration, check_threshold
+
+METADATA_FILE = "blinkcore.json"  # in the archive
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a model says about itself.
+
+    Attributes
+    ----------
+    architecture : str
+        Name of the network.
+    arguments : dict
+        Sizes of the network.
+    cell_size : int
+        Side of a cell in px.
+    cell_map : {"center", "deepblink"}
+        Where the first cell begins, see `blinkcore.network.grid`.
+    stride : int
+        Sides of an input are multiples of it, in px.
+    receptive_field : int or None
+        Largest distance in px at which a pixel can change a cell; None: no limit.
+    normalization : {"noise", "texture", "standard"}
+        See `blinkcore.network.normalize`.
+    threshold : float
+        Default for the probability of a spot.
+    merge_distance : float
+        Candidates of neighbouring cells closer than this (px) are one spot.
+    spot_sigma : tuple of float or None
+        Smallest and largest width of the spots that it was trained on, in px; None: not known.
+    calibration : Calibration
+        See `blinkcore.network.calibration`.
+    count_spread : float or None
+        See `blinkcore.network.calibration.real_count`; None: not known.
+    provenance : dict
+        Data, command, seed, steps, version, revision.
+    scores : dict
+        Measured on the validation scenes of the training.
+    format_version : int
+        Of this record.
+    """
+
+    architecture: str
+    arguments: dict[str, Any]
+    cell_size: int
+    cell_map: str
+    stride: int
+    receptive_field: int | None
+    normalization: str
+    threshold: float
+    merge_distance: float
+    spot_sigma: tuple[float, float] | None
+    calibration: Calibration = UNCALIBRATED
+    count_spread: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def from_json(cls, text: str) -> Metadata:
+        """Read and check a record.
+
+        Raises
+        ------
+        ValueError
+            Names what is missing or out of range.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict) or "format_version" not in values:
+            raise ValueError(f"{METADATA_FILE} has no format_version")
+        if values["format_version"] > FORMAT_VERSION:
+            raise ValueError(
+                f"its format is version {values['format_version']}, this blinkcore "
+                f"reads up to {FORMAT_VERSION}; please upgrade blinkcore"
+            )
+        names = [f.name for f in fields(cls)]
+        # Younger than the format.
+        values.setdefault("calibration", tuple(Calibration()))
+        values.setdefault("count_spread", None)
+        sizes = values.get("arguments")
+        if values.get("architecture") == "blink" and isinstance(sizes, dict):
+            sizes.setdefault("levels", 1)
+        missing = [n for n in names if n not in values]
+        if missing:
+            raise ValueError(f"{METADATA_FILE} lacks {', '.join(missing)}")
+        values["calibration"] = _as_calibration(values["calibration"])
+        metadata = cls(**{name: values[name] for name in names})
+        metadata._check()
+        return metadata
+
+    def to_json(self) -> str:
+        """Write the record, as `from_json` reads it."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False)
+
+    def _check(self) -> None:
+        for name in ("cell_size", "stride"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if self.stride % self.cell_size:
+            raise ValueError(
+                f"stride must be a multiple of cell_size, got {self.stride}"
+            )
+        if self.cell_map not in grid.ORIGINS:
+            raise ValueError(f"cell_map is unknown: {self.cell_map!r}")
+        if self.normalization not in normalize.METHODS:
+            raise ValueError(f"normalization is unknown: {self.normalization!r}")
+        check_threshold(self.threshold)
+        self._check_distances()
+        if self.spot_sigma is not None and len(self.spot_sigma) != 2:
+            raise ValueError(f"spot_sigma must be two widths, got {self.spot_sigma!r}")
+
+    def _check_distances(self) -> None:
+        for name in ("merge_distance", "receptive_field", "count_spread"):
+            value = getattr(self, name)
+            if value is None and name != "merge_distance":
+                continue
+            if not (isinstance(value, int | float) and 0 <= value < math.inf):
+                raise ValueError(f"{name} must not be negative, got {value!r}")
+
+
+def _as_calibration(values: Any) -> Calibration:
+    """Read an offset, a slope and, of younger models, the weight of the population."""
+    try:
+        numbers = Calibration(*(float(value) for value in values))
+        is_usable = len(values) >= 2 and all(map(math.isfinite, numbers))
+    except (TypeError, ValueError):
+        is_usable = False
+    if not is_usable or numbers.slope <= 0 or numbers.population < 0:
+        raise ValueError(
+            "calibration must be an offset, a positive slope and, if the population of "
+            f"brightness counts, its weight, got {values!r}"
+        )
+    return numbers

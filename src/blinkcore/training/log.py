@@ -1,0 +1,109 @@
+"""The log of a training: a CSV, TensorBoard if it is installed, and a picture."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from blinkcore.files import whole_file
+from blinkcore.training.validation import SCORES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+class Log:
+    """Writes each validation to a CSV, to TensorBoard and to the log.
+
+    Parameters
+    ----------
+    model : Path
+        The model that is trained; the log lies beside it.
+    step : int
+        Steps done before; from 0 a new CSV is begun.
+    """
+
+    def __init__(self, model: Path, step: int) -> None:
+        self.path = model.with_suffix(".csv")
+        self.first, self.started = step, time.monotonic()
+        if step == 0:
+            self._write("w", ["step", "loss", "learning_rate", "seconds", *SCORES])
+        self.board = _tensorboard(model.with_suffix(".tensorboard"), step)
+
+    def add(
+        self, step: int, steps: int, loss: float, rate: float, scores: dict[str, float]
+    ) -> None:
+        """Log one validation after `step` of `steps` steps."""
+        seconds = time.monotonic() - self.started
+        self._write("a", [step, loss, rate, seconds, *scores.values()])
+        if self.board is not None and step > 0:
+            for name, value in {"loss": loss, "learning_rate": rate, **scores}.items():
+                self.board.add_scalar(name, value, step)
+            self.board.flush()
+        left = seconds / max(step - self.first, 1) * (steps - step)
+        about_loss = "the model to start from" if step == 0 else f"loss {loss:.5f}"
+        logger.info(
+            "step %d of %d: %s, F1 integral %.3f, F1 %.3f, RMSE %.2f px%s",
+            *(step, steps, about_loss),
+            *(scores["f1_integral"], scores["f1"], scores["rmse"]),
+            f", {left / 60:.0f} min left" if step > self.first else "",
+        )
+
+    def close(self) -> None:
+        """Close TensorBoard's file."""
+        if self.board is not None:
+            self.board.close()
+
+    def _write(self, mode: str, values: Sequence[object]) -> None:
+        with self.path.open(mode, newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(values)
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    """Open a log of TensorBoard from a step on, if it is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder, purge_step=step)
+
+
+def plot_log(log: Path, picture: Path) -> Path | None:
+    """Draw the curves of a training as PNG, if matplotlib is installed.
+
+    Parameters
+    ----------
+    log : Path
+        CSV that `train` wrote.
+    picture : Path
+        PNG to write.
+
+    Returns
+    -------
+    Path or None
+        The picture; None without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    with log.open(newline="", encoding="utf-8") as file:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    rows = [row for row in rows if row["step"] > 0] or rows
+    steps = [row["step"] for row in rows]
+    left.plot(steps, [row["loss"] for row in rows])
+    left.set(xlabel="step", ylabel="loss")
+    for name in ("f1_integral", "precision", "recall"):
+        right.plot(steps, [row[name] for row in rows], label=name.replace("_", " "))
+    right.set(xlabel="step", ylim=(0, 1), title="validation")
+    right.legend()
+    with whole_file(picture) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    return picture

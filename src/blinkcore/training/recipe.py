@@ -1,0 +1,95 @@
+"""The recipe of a training: everything that decides how it goes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from blinkcore.simulation.ranges import GENERAL, SceneRanges
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides how a training goes.
+
+    Attributes
+    ----------
+    network : {"blink", "deepblink"}
+        See `blinkcore.network.networks`.
+    arguments : dict
+        Sizes of the network, for example ``{"filters": 24}``.
+    steps : int
+        Optimizer steps.
+    batch_size, crop : int
+        Scenes a step, and their side in px.
+    learning_rate : float
+        The largest one; it warms up over the first 2 % and falls as a cosine.
+    weight_decay : float
+        Of AdamW.
+    ema : float
+        Share that the averaged weights keep at each step.
+    validate_every : int
+        Steps between two validations, which also write the checkpoint.
+    n_valid : int
+        Validation scenes, 256 x 256 px.
+    seed : int
+        Of weights and scenes.
+    ranges : SceneRanges
+        What the scenes are drawn from.
+    data : str
+        Data set (.npz) to train and validate on; empty: simulated scenes only.
+    data_sha256 : str
+        Of that file: a checkpoint fits no other.
+    simulated : float
+        Share of simulated scenes among the training samples, where there are data.
+    backgrounds : str
+        Folder of real images without spots, into which simulated ones are implanted
+        (`blinkcore.simulation.implant`); empty: none.
+    backgrounds_sha256 : str
+        Of these images: a checkpoint fits no others.
+    implanted : float
+        Share of such samples in training, and in validation where there are no data.
+    start : str
+        Model whose weights to begin with (fine-tuning); empty: random ones.
+    threshold : float or None
+        Default threshold of the model; None: the one of those in
+        `blinkcore.training.validation` with the largest F1 integral.
+    patience : int
+        Validations without a better one after which to stop; 0: never.
+    amp : bool
+        Compute in half precision where the device is faster in it (see `half_precision`);
+        weights, losses and the exported model stay in single.
+    """
+
+    network: str = "blink"
+    arguments: dict[str, Any] = field(default_factory=dict)
+    steps: int = 20_000
+    batch_size: int = 8
+    crop: int = 192
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    ema: float = 0.999
+    validate_every: int = 500
+    n_valid: int = 100
+    seed: int = 0
+    ranges: SceneRanges = GENERAL
+    data: str = ""
+    data_sha256: str = ""
+    simulated: float = 0.0
+    backgrounds: str = ""
+    backgrounds_sha256: str = ""
+    implanted: float = 0.0
+    start: str = ""
+    threshold: float | None = None
+    patience: int = 0
+    amp: bool = True
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Rate at a step (from 0): linear warm-up, then half a cosine down to zero."""
+    warm_up = max(1, config.steps // 50)
+    if step < warm_up:
+        return config.learning_rate * (step + 1) / warm_up
+    progress = (step - warm_up) / max(1, config.steps - warm_up)
+    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
