@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import tifffile
 
+from blinkcore import io
 from blinkcore.batch import run as batch
 from blinkcore.batch.run import Input, Options, find_inputs, output_names, predict_files
 from blinkcore.image import PixelSize
@@ -101,6 +102,7 @@ def test_the_sidecar_explains_the_result(general, folder, tmp_path):
             "pixel_size_um": None,
             "scale": 1.0,
             "spots": 0,
+            "dim_specks_left_out": 0,
         }
     ]
 
@@ -390,3 +392,67 @@ def test_a_new_format_or_picture_is_not_skipped(general, folder, tmp_path):
     assert again(overlay=tmp_path / "pictures") == "result"
     assert again(overlay=tmp_path / "pictures") == "skipped"
     assert again(formats=(".roi",)) == "skipped"  # ours, and there
+
+
+def run_one(image, options):
+    inputs, _ = find_inputs([str(image)])
+    return list(predict_files(inputs, options))
+
+
+def test_results_of_other_options_do_not_stay(general, scene, tmp_path):
+    image, output = tmp_path / "cells.tif", tmp_path / "s"
+    write(image, scene.image)
+    first = Options(general, output, (".csv", ".roi"), threshold=0.2, overlay=output)
+    run_one(image, first)
+    assert (output / "cells.roi").exists()
+    run_one(image, replace(first, formats=(".csv",), threshold=0.9, overlay=None))
+    assert not (output / "cells.roi").exists()  # it held the spots above 0.2
+    again = replace(first, threshold=0.9, skip_existing=True)
+    (event,) = run_one(image, again)
+    assert event.kind == "result"  # picture and selection were of another threshold
+    (event,) = run_one(image, again)
+    assert event.kind == "skipped"
+    (event,) = run_one(image, replace(again, formats=(".csv", ".xml")))
+    assert event.kind == "result"
+    assert (output / "cells.roi").exists()  # made with the same options: still right
+
+
+@pytest.mark.parametrize("name", ["cells.napari.tif", "cells.isbi.tif"])
+def test_a_name_that_looks_like_a_format_is_a_name(general, scene, tmp_path, name):
+    image, output = tmp_path / name, tmp_path / "s"
+    write(image, scene.image)
+    (event,) = run_one(image, Options(general, output, (".csv", ".xml")))
+    stem = name.removesuffix(".tif")
+    assert event.output == str(output / f"{stem}.csv")
+    written = {path.name for path in output.iterdir()}
+    assert written == {f"{stem}.csv", f"{stem}.xml", f"{stem}.json"}
+
+
+@pytest.mark.parametrize("lost", [[".json"], [".json", ".csv"]])
+def test_a_run_cut_between_table_and_description_goes_on(
+    general, scene, tmp_path, lost, monkeypatch
+):
+    image, output = tmp_path / "cells.tif", tmp_path / "s"
+    write(image, scene.image)
+    options = Options(general, output, (".csv", ".roi"), skip_existing=True)
+    run_one(image, options)
+    if lost == [".json"]:
+        (output / "cells.json").unlink()
+    else:  # killed after the first file, before the second
+        for path in output.iterdir():
+            path.unlink()
+        original = io.write_spots
+
+        def killed(spots, path, **about):
+            if path.suffix == ".roi":
+                raise KeyboardInterrupt
+            return original(spots, path, **about)
+
+        monkeypatch.setattr(io, "write_spots", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_one(image, options)
+        monkeypatch.undo()
+    (event,) = run_one(image, options)
+    assert event.kind == "result"
+    (event,) = run_one(image, options)
+    assert event.kind == "skipped"

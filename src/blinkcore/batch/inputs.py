@@ -1,0 +1,173 @@
+"""Which files are meant, and what their results are called."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blinkcore import io
+from blinkcore.detection import overlay
+from blinkcore.files import one_line, sentence, writable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file to read.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    name : str
+        The path as the user gave it, for tables and messages.
+    relative : Path
+        The part of the path that its outputs keep: from the given folder on, or the
+        file's name.
+    """
+
+    path: Path
+    name: str
+    relative: Path
+
+
+@dataclass(frozen=True)
+class Event:
+    """What became of one input.
+
+    Attributes
+    ----------
+    kind : {"result", "error", "skipped"}
+        What happened.
+    image : str
+        The input as the user gave it.
+    output : str
+        Where its spots are.
+    spots : int
+        How many.
+    dim_specks : int
+        How many specks of another class of brightness were left out.
+    message : str
+        The sentence of an error.
+    """
+
+    kind: str
+    image: str
+    output: str = ""
+    spots: int = 0
+    dim_specks: int = 0
+    message: str = ""
+
+
+def find_inputs(
+    names: Iterable[str], *, recursive: bool = False
+) -> tuple[list[Input], list[Event]]:
+    """Find the files that are meant by files, folders and glob patterns.
+
+    Parameters
+    ----------
+    names : iterable of str
+        As the user gave them.
+    recursive : bool
+        Look into the folders of folders too.
+
+    Returns
+    -------
+    inputs : list of Input
+        Each file once.
+    errors : list of Event
+        Names that mean nothing.
+    """
+    inputs: dict[str, Input] = {}
+    errors = []
+    for name in names:
+        try:
+            found = list(_expand(name, recursive=recursive))
+            problem = "" if found else _why_no_input(name)
+        except (OSError, ValueError) as error:
+            found, problem = [], sentence(error)
+        if problem:
+            errors.append(Event("error", name, message=problem))
+        for item in found:
+            inputs.setdefault(identity(item.path), item)
+    return list(inputs.values()), errors
+
+
+def output_names(inputs: list[Input]) -> dict[Path, Path]:
+    """Give each input a relative output name without suffix, no two the same.
+
+    A name is the file's without suffix; with it where another file of the folder would
+    have the same; and behind its folders' names where files come from several.
+    """
+    chosen = {item.path: item.relative.with_suffix("") for item in inputs}
+    for longer in (_with_suffix, _with_folders):
+        taken: dict[str, list[Input]] = {}
+        for item in inputs:
+            taken.setdefault(str(chosen[item.path]).casefold(), []).append(item)
+        for same in taken.values():
+            if len(same) > 1:
+                chosen.update({item.path: longer(item, same) for item in same})
+    return chosen
+
+
+def identity(path: Path | str) -> str:
+    """Path of a file without links, `..` and differences of case that do not count."""
+    return writable(os.path.normcase(os.path.realpath(path)))
+
+
+def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
+    if not name.strip():
+        raise ValueError("an empty name is no input")
+    path = Path(name)
+    if path.is_dir():
+        for file in _in_folder(path, recursive=recursive):
+            yield Input(file, str(file), file.relative_to(path))
+    elif path.exists():
+        yield Input(path, name, Path(path.name))
+    elif glob.has_magic(name):
+        matches = glob.glob(name, recursive=True)  # noqa: PTH207 (also absolute ones)
+        for match in map(Path, sorted(matches)):
+            if match.is_dir():
+                yield from _expand(str(match), recursive=recursive)
+            else:
+                yield Input(match, str(match), Path(match.name))
+
+
+def _in_folder(folder: Path, *, recursive: bool) -> list[Path]:
+    walk = folder.rglob("*") if recursive else folder.glob("*")
+    return sorted(
+        path
+        for path in walk
+        if path.suffix.lower() in io.IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        and not path.name.endswith(overlay.SUFFIX)
+        and path.is_file()
+    )
+
+
+def _why_no_input(name: str) -> str:
+    if Path(name).is_dir():
+        kinds = " ".join(io.IMAGE_SUFFIXES)
+        return one_line(
+            f"{name} has no image in it ({kinds}); --recursive looks deeper"
+        )
+    if glob.has_magic(name):
+        return one_line(f"{name} matches no file")
+    return one_line(f"{name}: there is no such file or folder")
+
+
+def _with_suffix(item: Input, _: list[Input]) -> Path:
+    return item.relative
+
+
+def _with_folders(item: Input, same: list[Input]) -> Path:
+    parents = [Path(os.path.abspath(other.path)).parent for other in same]  # noqa: PTH100
+    own = Path(os.path.abspath(item.path)).parent  # noqa: PTH100 (no `..` left)
+    if len({parent.anchor for parent in parents}) > 1:  # drives of Windows
+        return Path(*own.parts[1:], item.relative.name)
+    return own.relative_to(os.path.commonpath(parents)) / item.relative.name

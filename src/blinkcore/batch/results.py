@@ -1,0 +1,298 @@
+"""The files that hold the spots of an input, and what tells how they were made.
+
+A result is named after its input, and nothing is read back from a file's name. Its sidecar
+(`.json`) is written first, as unfinished, and last, as it is: so a run that was cut knows
+its own files.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import blinkcore
+from blinkcore import io
+from blinkcore.batch.inputs import identity
+from blinkcore.detection import overlay
+from blinkcore.files import writable, write_json
+from blinkcore.io import tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from blinkcore.batch.inputs import Input
+    from blinkcore.image import Image, PixelSize
+    from blinkcore.network.model import Model
+
+COORDINATES = (
+    "y down and x right in px; an integer is the centre of a pixel, the first pixel's "
+    "centre is (0, 0); frame, channel and z count from 0"
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to find spots and where to put them.
+
+    Attributes
+    ----------
+    model : Model
+        Loaded.
+    output : Path or None
+        A folder for one table an input; a `.csv` or `.parquet` file for one of all;
+        None: standard output.
+    formats : tuple of str
+        Suffixes of the files for an input in a folder, see `blinkcore.io.WRITERS`; the
+        first is its result, the others lie beside it. On standard output the first.
+    threshold, fdr, radius, scale, dim, channel, axes, pixel_size
+        See `blinkcore.detection.predict.predict`.
+    overlay : Path or None
+        Folder for pictures with the spots circled, `<name>.overlay.png`.
+    skip_existing : bool
+        Leave inputs alone whose result, found with the same options, is there.
+    """
+
+    model: Model
+    output: Path | None
+    formats: tuple[str, ...] = (".csv",)
+    threshold: float | None = None
+    fdr: float | None = None
+    radius: float | None = None
+    scale: float | str = 1.0
+    dim: bool = False
+    channel: int | None = None
+    axes: str | None = None
+    pixel_size: PixelSize | None = None
+    overlay: Path | None = None
+    skip_existing: bool = False
+
+    @property
+    def one_table(self) -> bool:
+        """Whether all inputs share one table."""
+        return self.output is None or tables.is_table(self.output)
+
+    def _threshold(self) -> float | None:
+        if self.fdr is not None:
+            return None  # another one for each image
+        own = self.model.metadata.threshold
+        return own if self.threshold is None else self.threshold
+
+    def recorded(self) -> dict[str, Any]:
+        """Give what decides which spots are found, as a sidecar keeps it."""
+        size = self.pixel_size
+        return {
+            "model": {
+                "name": self.model.name,
+                "sha256": self.model.sha256,
+                "architecture": self.model.metadata.architecture,
+                "precision": self.model.precision,
+            },
+            "threshold": self._threshold(),
+            "options": {
+                "fdr": self.fdr,
+                "radius": self.radius,
+                "scale": self.scale,
+                "dim": self.dim,
+                "channel": self.channel,
+                "axes": self.axes,
+                "pixel_size_um": None if size is None else size._asdict(),
+            },
+        }
+
+
+def sidecar(options: Options, images: list[dict[str, Any]]) -> dict[str, Any]:
+    """Describe how a table was made, so that it explains itself years later."""
+    return {
+        "blinkcore": blinkcore.__version__,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": [writable(word) for word in sys.argv],
+        **options.recorded(),
+        "coordinates": COORDINATES,
+        "images": images,
+    }
+
+
+@dataclass(frozen=True)
+class Result:
+    """The files of one input.
+
+    Attributes
+    ----------
+    base : Path
+        Folder and name of the tables, without the suffix of a format.
+    picture : Path or None
+        The same of the pictures; None: there are none.
+    options : Options
+        How it is made.
+    """
+
+    base: Path
+    picture: Path | None
+    options: Options
+
+    @classmethod
+    def of(cls, name: Path, options: Options) -> Result:
+        """Name the files of an input that has this relative name."""
+        picture = None if options.overlay is None else options.overlay / name
+        return cls((options.output or Path()) / name, picture, options)
+
+    def file(self, suffix: str) -> Path:
+        """Give the file of a format."""
+        return self.base.with_name(self.base.name + suffix)
+
+    @property
+    def table(self) -> Path:
+        """The file that is told as the result."""
+        return self.file(self.options.formats[0])
+
+    @property
+    def sidecar(self) -> Path:
+        """The description."""
+        return self.file(".json")
+
+    def is_done(self, item: Input) -> bool:
+        """Tell whether all files of the same image, model and options are there.
+
+        Raises
+        ------
+        ValueError
+            If what is there is another image's, or not a result of blinkcore: labels
+            perhaps.
+        """
+        before = io.read_sidecar(self.sidecar)
+        self._check_own(before)
+        if before is None:
+            return False
+        paths = [record.get("path") for record in before["images"]]
+        if paths != [identity(item.path)]:
+            raise ValueError(
+                f"{self.table} holds the spots of {paths[0] if paths else 'another image'}"
+                "; choose another output folder"
+            )
+        written = set(before.get("formats", ()))
+        return (
+            self.options.skip_existing
+            and before.get("complete", True)
+            and self._same(before)
+            and written.issuperset(self.options.formats)
+            and all(self.file(suffix).exists() for suffix in self.options.formats)
+            and (self.picture is None or self._pictures_there(before))
+        )
+
+    def write(
+        self,
+        spots: pd.DataFrame,
+        image: Image,
+        source: Path,
+        record: dict[str, Any],
+    ) -> dict[str, list[str]]:
+        """Write the tables and their description; what was made otherwise goes.
+
+        Parameters
+        ----------
+        spots : DataFrame
+            Of the image.
+        image : Image
+            Read from `source`.
+        source : Path
+            The image's file.
+        record : dict
+            About the image, for the description.
+
+        Returns
+        -------
+        dict of str to list of str
+            Columns that the file of each format cannot hold.
+        """
+        before = io.read_sidecar(self.sidecar)
+        formats = set(self.options.formats)
+        kept: dict[str, Any] = {}
+        if before is not None and self._same(before):
+            formats |= set(before.get("formats", ()))
+            kept = {"overlay": before.get("overlay")}
+        content = sidecar(self.options, [record]) | kept | {"formats": sorted(formats)}
+        write_json(content | {"complete": False}, self.sidecar)
+        if before is not None:
+            for suffix in set(before.get("formats", ())) - formats:
+                self.file(suffix).unlink(missing_ok=True)
+        lost = {
+            suffix: io.write_spots(
+                spots,
+                self.file(suffix),
+                image=source,
+                sizes=image.sizes,
+                pixel_size=image.pixel_size,
+            )
+            for suffix in self.options.formats
+        }
+        write_json(content, self.sidecar)
+        return lost
+
+    def write_pictures(self, image: Image, spots: pd.DataFrame) -> None:
+        """Write one picture a plane; those of a stack go to a folder. Note it down."""
+        if self.picture is None:
+            return
+        channel = self.options.channel
+        several = image.n_planes(channel) > 1
+        for plane in image.planes(channel):
+            at = {"frame": plane.frame, "channel": plane.channel, "z": plane.z}
+            chosen = spots
+            for column, value in at.items():
+                if column in chosen.columns:
+                    chosen = chosen[chosen[column] == value]
+            place = "_".join(
+                f"{column}{value:04d}"
+                for column, value in at.items()
+                if column in spots
+            )
+            path = _picture(self.picture / place if several else self.picture)
+            overlay.write_overlay(plane.data, chosen[["y", "x"]].to_numpy(), path)
+        content = io.read_sidecar(self.sidecar)
+        if self.options.output is not None and content is not None:
+            content["overlay"] = identity(self.picture)
+            write_json(content, self.sidecar)
+
+    def _same(self, before: dict[str, Any]) -> bool:
+        """Tell whether an earlier result was made with the same options."""
+        return all(before.get(k) == v for k, v in self.options.recorded().items())
+
+    def _pictures_there(self, before: dict[str, Any]) -> bool:
+        picture = self.picture
+        return (
+            picture is not None
+            and before.get("overlay") == identity(picture)
+            and (_picture(picture).exists() or picture.is_dir())
+        )
+
+    def _check_own(self, before: dict[str, Any] | None) -> None:
+        """Raise ValueError if a file that would be written is the user's own."""
+        if before is not None:
+            own = {*before.get("formats", [".csv", ".parquet"])}
+            doubtful = [self.file(s) for s in self.options.formats if s not in own]
+        elif _is_table_of_spots(self.table):
+            return  # of a run that was cut before its description was written
+        else:
+            doubtful = [self.file(s) for s in (*self.options.formats, ".json")]
+        for path in doubtful:
+            if path.exists() and not _is_table_of_spots(path):
+                raise ValueError(
+                    f"{path} is there and not a result of blinkcore; choose another "
+                    "output folder"
+                )
+
+
+def _is_table_of_spots(path: Path) -> bool:
+    """Tell whether a table has the columns of a result."""
+    if not (tables.is_table(path) and path.exists()):
+        return False
+    try:
+        return {"image", "probability"} <= set(tables.read(path).columns)
+    except (ValueError, ImportError, OSError):
+        return False
+
+
+def _picture(base: Path) -> Path:
+    return base.with_name(f"{base.name}{overlay.SUFFIX}")
