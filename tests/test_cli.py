@@ -322,3 +322,44 @@ def test_warnings_are_json_too(tmp_path, scene):
     events = [json.loads(line) for line in done.stderr.splitlines()]
     (warning,) = (e for e in events if e["event"] == "warning")
     assert "only the first is used" in warning["message"]
+
+
+@pytest.mark.parametrize("name", ["spots.tsv", "out.TXT", "spots.xlsx"])
+def test_an_output_of_a_format_that_is_not_written_is_refused(image, tmp_path, name):
+    done = run("predict", image, "-o", tmp_path / name)
+    assert done.returncode == 2
+    assert "one table of all is .csv or .parquet" in done.stderr
+    assert not (tmp_path / name).exists()
+
+
+def test_a_format_beside_one_table_of_all_is_refused(image, tmp_path):
+    done = run("predict", image, "-o", tmp_path / "r.csv", "--format", "roi")
+    assert done.returncode == 2
+    assert "leave one of them out" in done.stderr
+
+
+def test_a_folder_named_like_a_model_is_not_taken_for_it(tmp_path):
+    (tmp_path / "general").mkdir()
+    done = run("simulate", "-o", "d.npz", "--count", "5", "--size", "64", cwd=tmp_path)
+    assert done.returncode == 0
+    done = run("evaluate", "d.npz", "general", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "a bundled model and a folder here" in done.stderr
+
+
+def test_labels_in_micrometers_are_scored_with_a_pixel_size(tmp_path, shared):
+    truth = shared / "labels" / "trackmate_7.7_plus.csv"
+    done = run("evaluate", truth, truth, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--pixel-size" in done.stderr
+    done = run("evaluate", truth, truth, "--pixel-size", "0.1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1.000" in done.stdout
+
+
+def test_dim_specks_are_an_option_and_in_the_record(image, tmp_path):
+    done = run("predict", image, "-o", tmp_path / "a", "--dim")
+    assert done.returncode == 0
+    about = json.loads((tmp_path / "a" / "cells.json").read_text())
+    assert about["options"]["dim"] is True
+    assert about["images"][0]["dim_specks_left_out"] == 0

@@ -255,3 +255,16 @@ def test_one_image_and_one_file_need_no_common_name_and_micrometres_are_told(
     assert "no image is left for the part 'valid'" in done.stderr
     done = blinkcore(*made, "--unit", "um", "--split", "1/0/0", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_arrays_in_fortran_order_are_read_as_they_are(tmp_path):
+    images = np.arange(2 * 8 * 9, dtype=np.uint16).reshape(2, 8, 9)
+    points = np.array([[1.0, 2.0], [3.0, 4.0]])
+    labels = np.empty(2, object)
+    labels[:] = [points, points[:1]]
+    parts = {f"{axis}_{part}": (
+        np.asfortranarray(images) if axis == "x" else labels
+    ) for axis in "xy" for part in ("train", "valid", "test")}  # fmt: skip
+    np.savez(tmp_path / "d.npz", **parts)
+    read = dataset.load_dataset(tmp_path / "d.npz")
+    np.testing.assert_array_equal(read.part("train")[0].image, images[0])

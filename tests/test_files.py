@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from blinkcore.files import one_line, sentence, whole_file
+from blinkcore.files import files_in, one_line, sentence, whole_file
 
 
 def write_half(path):
@@ -42,3 +42,11 @@ def test_sentences_have_one_line():
     assert one_line("a\nb\tc\udcff") == "a\\nb\\tc\\udcff"
     assert sentence(MemoryError()) == "there is not enough memory for it"
     assert sentence(ValueError()) == "ValueError"
+
+
+def test_hidden_files_are_not_listed(tmp_path):
+    for name in ("b.tif", "a.TIF", "._a.tif", ".hidden.tif", "c.csv"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "d.tif").mkdir()
+    names = [path.name for path in files_in(tmp_path, (".tif",))]
+    assert names == ["a.TIF", "b.tif"]

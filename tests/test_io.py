@@ -422,3 +422,19 @@ def test_reading_warns_about_nothing(tmp_path):
         warnings.simplefilter("error")
         image = read_image(path, pixel_size=PixelSize(None, 0.1, 0.1))
         del image
+
+
+def test_imagej_z_may_have_a_unit_of_its_own(shared):
+    image = read_image(shared / "reports" / "zunit_nm.tif")
+    assert image.pixel_size is not None
+    assert image.pixel_size.z == pytest.approx(0.25)
+
+
+def test_imagej_y_may_have_a_unit_of_its_own(tmp_path):
+    metadata = {"unit": "um", "yunit": "nm", "axes": "YX"}
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((8, 9), np.uint16), imagej=True,
+        resolution=(10.0, 0.01), metadata=metadata,
+    )  # fmt: skip
+    size = read_image(tmp_path / "a.tif").pixel_size
+    assert (size.y, size.x) == pytest.approx((0.1, 0.1))

@@ -53,3 +53,11 @@ def test_a_written_picture_is_a_png(tmp_path):
     write_overlay(np.eye(20), np.empty((0, 2)), path)
     with PIL.Image.open(path) as picture:
         assert picture.format == "PNG"
+
+
+def test_an_infinite_pixel_in_a_narrow_range_gives_no_warning(tmp_path):
+    plane = np.full((40, 40), 0.5, np.float32)
+    plane[:, ::2] = 0.5000001
+    plane[3, 4] = np.inf
+    write_overlay(plane, np.empty((0, 2)), tmp_path / "a.png")
+    assert (tmp_path / "a.png").exists()

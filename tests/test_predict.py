@@ -9,6 +9,7 @@ import blinkcore
 from blinkcore import Image, PixelSize, predict
 from blinkcore.detection.predict import find_spots
 from blinkcore.evaluation.scores import evaluate, match
+from blinkcore.network.calibration import Calibration
 from blinkcore.network.model import load_model, save_model
 from blinkcore.network.networks import DeepBlink
 from blinkcore.simulation.scenes import simulate
@@ -260,3 +261,20 @@ def test_the_precise_model_scores_higher_where_it_is_hard(general, precise, easy
         scores.append([evaluate(scene.points, f).f1_integral for f in found])
     fast, thorough = np.mean(scores, axis=0)
     assert thorough > fast + 0.02
+
+
+def test_two_classes_of_brightness_are_cut_over_the_whole_series(single, easy):
+    """A movie's dim frames are judged with its bright ones, unless `dim` is asked for."""
+    bright = simulate((160, 160), np.random.default_rng(1), ranges=easy)
+    metadata = replace(
+        single.metadata, calibration=Calibration(-1.0, 1.0, 2.0), threshold=0.5
+    )
+    model = replace(single, metadata=metadata)
+    movie = np.stack([bright.image, bright.image])
+    both = predict(movie, model, axes="TYX")
+    alone = predict(movie, model, axes="TYX", dim=True)
+    counts = both.groupby("frame").size()
+    assert counts[0] == counts[1]  # the same plane twice, one cut
+    assert alone.attrs["dim_specks"] == 0
+    assert both.attrs["dim_specks"] >= 0
+    assert set(both.columns) == set(alone.columns)

@@ -68,3 +68,58 @@ def test_every_probability_can_be_one():
     everything = SceneRanges(**dict.fromkeys(set(names) - {"p_empty"}, 1.0))
     scene = simulate((96, 96), np.random.default_rng(1), ranges=everything)
     assert scene.image.shape == (96, 96)
+
+
+def test_presets_keep_their_scenes():
+    """Their seeds give the scenes of version 0.1, bit for bit."""
+    import hashlib
+
+    from blinkcore.simulation.presets import PRESETS
+
+    known = {
+        "particle": "c1d6b9064cd6a41b",
+        "vesicle": "17e5724aa9cbb982",
+        "receptor": "6cbe72d8687c1482",
+        "microtubule": "dda548ffddb41c8d",
+        "smfish": "886dedb3ee168850",
+        "suntag": "d9fc0d82c1d3969e",
+    }
+    for name, digest in known.items():
+        found = hashlib.sha256()
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            scene = simulate((96, 80), rng, ranges=PRESETS[name])
+            found.update(scene.image.tobytes())
+            found.update(scene.points.tobytes())
+        assert found.hexdigest()[:16] == digest, name
+
+
+def test_what_nobody_would_see_is_not_labelled(easy):
+    ranges = dataclasses.replace(easy, snr=(0.3, 0.31))
+    strict = dataclasses.replace(ranges, min_contrast=4.0)
+    every = simulate((128, 128), np.random.default_rng(0), ranges=ranges)
+    seen = simulate((128, 128), np.random.default_rng(0), ranges=strict)
+    assert len(every.points) > 20
+    assert len(seen.points) < 0.2 * len(every.points)
+    bright = dataclasses.replace(strict, snr=(12.0, 12.1))
+    lone = simulate((128, 128), np.random.default_rng(0), ranges=bright)
+    assert len(lone.points) > 20
+
+
+def test_saturated_spots_have_flat_tops(easy):
+    ranges = dataclasses.replace(easy, p_flat_tops=1.0)
+    scene = simulate((128, 128), np.random.default_rng(1), ranges=ranges)
+    assert (scene.image == scene.image.max()).sum() > 3 * len(scene.points)
+
+
+def test_specks_are_dimmer_than_spots_and_not_labelled(easy):
+    from blinkcore.simulation.scenes import draw_specks
+
+    ranges = dataclasses.replace(easy, p_specks=1.0)
+    rng = np.random.default_rng(2)
+    peak = np.full(50, 100.0)
+    specks = draw_specks((256, 256), 1.3, peak, rng, ranges)
+    assert len(specks.points) > 10
+    assert specks.peak.max() <= 100 * ranges.speck_height[1]
+    none = draw_specks((256, 256), 1.3, peak[:2], rng, ranges)
+    assert len(none.points) == 0

@@ -266,7 +266,9 @@ def run(
         raise Canceled
     some_failed = program.returncode == 1 and status is not None and status.exists()
     if program.returncode and not some_failed:
-        raise ProgramError(said[-1] if said else "blinkcore failed without a word")
+        raise ProgramError(
+            said[-1] if said else "blinkcore failed without an error message"
+        )
     return "".join(output)
 
 
@@ -294,6 +296,8 @@ def _read_events(
     for line in program.stderr:
         try:
             event = json.loads(line)
+            if not isinstance(event, dict):
+                raise ValueError("not an event")  # noqa: TRY004
         except ValueError:
             said.append(line.strip().removeprefix("Error: "))
             continue

@@ -10,7 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 
@@ -75,6 +75,30 @@ def sentence(error: BaseException) -> str:
 def writable(text: str) -> str:
     """Replace what no file can hold: bytes of a name that are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """List the files of a folder that end in one of some suffixes, in order.
+
+    Parameters
+    ----------
+    folder : Path
+        Is read without its subfolders.
+    suffixes : collection of str
+        In lower case, with the dot.
+
+    Returns
+    -------
+    list of Path
+        Without hidden files, such as the `._name` that macOS leaves beside `name`.
+    """
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in suffixes
+        and not path.name.startswith(".")
+        and path.is_file()
+    ]
 
 
 def one_line(text: str) -> str:

@@ -273,13 +273,14 @@ def _image_files(path: Path) -> list[Path]:
 def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     """Files of a folder, or the one that is given."""
     from blinkcore.detection.overlay import SUFFIX
+    from blinkcore.files import files_in
     from blinkcore.io import read_sidecar
 
     if not path.is_dir():
         if not path.exists():
             raise FileNotFoundError(2, "there is no such file or folder", str(path))
         return [path]
-    found = [f for f in sorted(path.iterdir()) if f.suffix.lower() in set(suffixes)]
+    found = files_in(path, tuple(suffixes))
     # What blinkcore wrote beside images and tables: pictures, descriptions.
     found = [f for f in found if not f.name.endswith(SUFFIX) and not read_sidecar(f)]
     if not found:

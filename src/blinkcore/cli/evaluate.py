@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blinkcore.cli.app import Debug, Device, Unit, app
+from blinkcore.cli.app import Debug, Device, PixelSizes, Unit, app, parse_pixel_size
 from blinkcore.cli.console import one_sentence
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def evaluate(
         ),
     ] = None,
     unit: Unit = "auto",
+    pixel_size: PixelSizes = None,
     seed: Annotated[int, typer.Option(help="Of the intervals' bootstrap.")] = 0,
     device: Device = "auto",
     debug: Debug = False,
@@ -71,7 +72,13 @@ def evaluate(
         if len(set(methods)) < len(methods):
             raise ValueError("a method is given twice")
         cases, found = compare.load(
-            truth, methods, part=part, threshold=threshold, unit=unit, device=device
+            truth,
+            methods,
+            part=part,
+            threshold=threshold,
+            unit=unit,
+            pixel_size=parse_pixel_size(pixel_size),
+            device=device,
         )
         tables = [compare.score(cases, found, cutoff=c) for c in cutoffs]
         summaries = [

@@ -228,6 +228,27 @@ def _check_probabilities(threshold: float | None, fdr: float | None) -> None:
         check_fdr(fdr, threshold)
 
 
+# Of files that people mean by an output, and that are not written.
+_FILE_SUFFIXES = frozenset(
+    [
+        ".tsv",
+        ".txt",
+        ".xls",
+        ".xlsx",
+        ".json",
+        ".tif",
+        ".tiff",
+        ".png",
+        ".jpg",
+        ".npz",
+        ".npy",
+        ".h5",
+        ".zarr",
+        ".pkl",
+    ]
+)
+
+
 def _check_format(
     target: Path | None, formats: tuple[str, ...], status: Path | None
 ) -> None:
@@ -240,8 +261,19 @@ def _check_format(
             f"--output {target}: one table of all is .csv or .parquet; for others give a "
             f"folder and --format {target.suffix[1:]}"
         )
+    looks_like_file = target is not None and target.suffix.lower() in _FILE_SUFFIXES
+    if target and looks_like_file and not one_table and not target.is_dir():
+        raise ValueError(
+            f"--output {target}: no table is written as {target.suffix}; one table of all "
+            "is .csv or .parquet, anything else is a folder"
+        )
     if (target is None or one_table) and len(formats) > 1:
         raise ValueError("--format of several needs a folder as --output")
+    if target and one_table and formats not in ((".csv",), (target.suffix.lower(),)):
+        raise ValueError(
+            f"--output {target} is one table of all, and --format {formats[0][1:]} is of "
+            "files in a folder; leave one of them out"
+        )
     if target is None or one_table:
         tables.check_format(target.suffix if target else formats[0])
     elif ".parquet" in formats:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from blinkcore import io
+from blinkcore.files import files_in
 
 if TYPE_CHECKING:
     import os
@@ -145,11 +146,7 @@ def describe_backgrounds(folder: str | os.PathLike[str]) -> list[dict[str, str]]
 
 
 def _files(folder: str | os.PathLike[str]) -> list[Path]:
-    files = [
-        path
-        for path in sorted(Path(folder).iterdir())
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-    ]
+    files = files_in(Path(folder), _SUFFIXES)
     if not files:
         raise ValueError(f"{folder} has no image (TIFF, PNG or JPEG) in it")
     return files

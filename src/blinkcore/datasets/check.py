@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from blinkcore.datasets.dataset import Dataset, Sample
 
+_CELL = 2  # px, side of a cell of the bundled models
 _DUPLICATE = 0.5  # px; nearer labels are one spot labelled twice
 _FEWEST, _CLEAR = 10, 4.0  # spots, and their contrast over noise, that tell a shift
 _MANY = 5  # labels, from which on it matters how many are on bright places
@@ -42,7 +43,7 @@ class Check:
         Median of the labels' local contrast over the noise; NaN without labels.
     n_outside, n_duplicates, n_shared_cell : int
         Labels outside the image, nearer than 0.5 px to another, and second ones in a
-        square of 4 px.
+        cell of 2 px.
     dark : float
         Share of labels that stand on no maximum of the image.
     shift_y, shift_x : float
@@ -123,7 +124,7 @@ def _evidence(sample: Sample) -> _Evidence:
         n_outside=int((~is_in).sum()),
         n_duplicates=_n_near(points, _DUPLICATE),
         n_shared_cell=len(points)
-        - len(np.unique(np.floor((points + 0.5) / 4), axis=0)),
+        - len(np.unique(np.floor((points + 0.5) / _CELL), axis=0)),
         contrast=contrast,
         bright=_bright(smooth, points[is_in]),
         bright_flipped=_bright(smooth, flipped[fits]),
@@ -253,7 +254,7 @@ def summary(dataset: Dataset, checks: Sequence[Check]) -> list[dict[str, Any]]:
     list of dict
         One a part: `part`, `images`, `samples`, `empty` samples, `spots`, `density`
         (spots per 1000 px²), `outside`, `twice` and `shared` (labels outside the image, set
-        twice, and second ones in a square of 4 px), `snr` (10 %, 50 % and 90 % of the
+        twice, and second ones in a cell of 2 px), `snr` (10 %, 50 % and 90 % of the
         samples' medians).
     """
     rows = []

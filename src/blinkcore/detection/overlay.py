@@ -107,6 +107,6 @@ def _stretched(plane: NDArray[Any]) -> NDArray[np.uint8]:
         high = finite.max()
     width = max(high - low, abs(low) * 1e-6, 1e-12)
     for row, pixels in enumerate(plane):
-        share = (np.nan_to_num(pixels.astype(np.float64), nan=low) - low) / width
-        grey[row] = np.rint(np.clip(share, 0.0, 1.0) * 255)
+        known = np.clip(np.nan_to_num(pixels.astype(np.float64), nan=low), low, high)
+        grey[row] = np.rint(np.clip((known - low) / width, 0.0, 1.0) * 255)
     return grey

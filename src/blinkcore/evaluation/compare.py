@@ -19,8 +19,8 @@ from blinkcore.datasets import dataset
 from blinkcore.datasets.check import check_sample
 from blinkcore.detection.predict import find_spots
 from blinkcore.evaluation.scores import CUTOFF, CUTOFFS, evaluate, f1_curve, match
-from blinkcore.files import whole_file
-from blinkcore.network.model import Model, load_model
+from blinkcore.files import files_in, whole_file
+from blinkcore.network.model import Model, bundled_models, load_model
 from blinkcore.spots import PLACES
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
+
+    from blinkcore.image import PixelSize
 
 SCORES = ("f1_integral", "f1", "precision", "recall", "rmse")
 THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # of the precision-recall curve
@@ -100,6 +102,7 @@ def load(
     part: str = "test",
     threshold: float | None = None,
     unit: str = "auto",
+    pixel_size: PixelSize | None = None,
     device: str = "auto",
 ) -> tuple[list[Case], list[Method]]:
     """Load the truth, and what methods find there.
@@ -117,7 +120,7 @@ def load(
         Of a data set.
     threshold : float, optional
         For models, instead of their own.
-    unit : str
+    unit, pixel_size
         Of tables, see `blinkcore.io.read_labels`.
     device : str
         For models.
@@ -127,8 +130,9 @@ def load(
     OSError, ValueError
         If something cannot be read, or does not fit the truth.
     """
-    tables = {name: _tables(Path(name), unit) for name in methods if _is_table(name)}
-    cases = _cases(Path(truth), list(tables.values()), part, unit)
+    about = (unit, pixel_size)
+    tables = {name: _tables(Path(name), *about) for name in methods if _is_table(name)}
+    cases = _cases(Path(truth), list(tables.values()), part, *about)
     found = [
         _of_tables(name, tables[name], cases)
         if name in tables
@@ -138,7 +142,13 @@ def load(
     return cases, found
 
 
-def _cases(path: Path, methods: Sequence[_Tables], part: str, unit: str) -> list[Case]:
+def _cases(
+    path: Path,
+    methods: Sequence[_Tables],
+    part: str,
+    unit: str,
+    pixel_size: PixelSize | None,
+) -> list[Case]:
     if path.suffix.lower() == ".npz":
         samples = dataset.load_dataset(path).part(part)
         return [
@@ -151,7 +161,7 @@ def _cases(path: Path, methods: Sequence[_Tables], part: str, unit: str) -> list
             )
             for s in samples
         ]
-    truth = _tables(path, unit)
+    truth = _tables(path, unit, pixel_size)
     planes = {name: set(places) for name, places in truth.items()}
     for tables in methods:
         for name, places in _fitting(tables, truth).items():
@@ -189,13 +199,20 @@ _Tables = dict[str, dict[Place, "NDArray[np.float64]"]]
 
 def _is_table(name: str) -> bool:
     path = Path(name)
+    if path.is_dir() and name in bundled_models():
+        raise ValueError(
+            f"{name} is a bundled model and a folder here; write ./{name} for the folder, "
+            "or go elsewhere for the model"
+        )
     return path.is_dir() or path.suffix.lower() in dataset.LABEL_SUFFIXES
 
 
-def _tables(path: Path, unit: str) -> _Tables:
+def _tables(path: Path, unit: str, pixel_size: PixelSize | None) -> _Tables:
     """Points of each plane of each file; a file without a spot has no planes."""
     return {
-        name: _planes(io.one_image(io.read_labels(file, unit=unit), file))
+        name: _planes(
+            io.one_image(io.read_labels(file, unit=unit, pixel_size=pixel_size), file)
+        )
         for name, file in _label_files(path).items()
     }
 
@@ -232,8 +249,8 @@ def _label_files(path: Path) -> dict[str, Path]:
             pass
         return {_stem(path): path}
     files: dict[str, Path] = {}
-    for file in sorted(path.iterdir()):
-        if file.suffix.lower() not in dataset.LABEL_SUFFIXES or io.read_sidecar(file):
+    for file in files_in(path, dataset.LABEL_SUFFIXES):
+        if io.read_sidecar(file):
             continue
         if _stem(file) in files:
             raise ValueError(f"{files[_stem(file)]} and {file} have one name")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -123,9 +123,10 @@ def _array(file: IO[bytes]) -> NDArray[Any]:
         if version == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
-    shape, _, dtype = reader(file)
+    shape, is_fortran, dtype = reader(file)
     if not dtype.hasobject:
-        return np.frombuffer(file.read(), dtype).reshape(shape)
+        order: Literal["F", "C"] = "F" if is_fortran else "C"
+        return np.frombuffer(file.read(), dtype).reshape(shape, order=order)
     array: NDArray[Any] = np.asarray(_OnlyArrays(file).load(), object)
     return array
 

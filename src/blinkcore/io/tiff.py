@@ -335,15 +335,24 @@ def _pixel_size(
 
 def _imagej_pixel_size(file: tifffile.TiffFile) -> PixelSize | None:
     metadata = file.imagej_metadata or {}
-    unit = _micrometers(str(metadata.get("unit", "")))
+    unit = str(metadata.get("unit", ""))
+    # The unit of x counts for y and z, too, unless they have their own.
+    in_x, in_y, in_z = (
+        _micrometers(str(metadata.get(name, unit)))
+        for name in ("unit", "yunit", "zunit")
+    )
     tags = file.pages.first.tags
-    if unit is None or not {"XResolution", "YResolution"} <= {t.name for t in tags}:
+    if (
+        in_x is None
+        or in_y is None
+        or not {"XResolution", "YResolution"} <= {t.name for t in tags}
+    ):
         return None
     sizes = []
-    for name in ("YResolution", "XResolution"):
+    for name, in_micrometers in (("YResolution", in_y), ("XResolution", in_x)):
         pixels, units = tags[name].value  # pixels per unit, as a fraction
-        sizes.append(_positive(unit * units / pixels if pixels else 0.0))
-    z = _positive(unit * float(metadata.get("spacing", 0.0)))
+        sizes.append(_positive(in_micrometers * units / pixels if pixels else 0.0))
+    z = _positive((in_z or 0.0) * float(metadata.get("spacing", 0.0)))
     y, x = sizes
     return None if y is None or x is None else PixelSize(z, y, x)
 
