@@ -26,6 +26,8 @@ from blinkcore.simulation.ranges import GENERAL
 from blinkcore.simulation.scenes import simulate
 
 NOTHING = {name: 0.0 for name in GENERAL.__dataclass_fields__ if name.startswith("p_")}
+# The truth is every spot that is drawn, also what no person would mark.
+NOTHING |= {"min_contrast": 0.0, "min_relative_height": 0.0}
 BACKGROUNDS = {
     "even": {},
     "cells": {"p_cells": 1.0, "p_texture": 0.5, "structure": (0.3, 1.0)},
