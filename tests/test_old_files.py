@@ -1,0 +1,40 @@
+"""Files of earlier versions must load for ever, and mean the same."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blinkcore import io, predict
+from blinkcore.datasets.dataset import load_dataset
+from blinkcore.network.calibration import Calibration
+from blinkcore.network.model import load_model
+
+DATA = Path(__file__).parent / "data"
+
+
+def test_a_model_of_0_1_finds_what_it_found_then():
+    model = load_model(DATA / "general-0.1.pt", device="cpu", amp=False)
+    assert model.metadata.normalization == "noise"
+    assert model.metadata.calibration.population == 0.0
+    assert isinstance(model.metadata.calibration, Calibration)
+    before = io.read_labels(DATA / "table-0.1.csv")
+    now = predict(DATA / "cells.tif", model)
+    assert len(now) == len(before) > 5
+    names = ["y", "x", "probability", "localization_error"]
+    np.testing.assert_allclose(now[names], before[names], atol=2e-3)
+
+
+def test_a_table_of_0_1_is_read():
+    spots = io.read_labels(DATA / "table-0.1.csv")
+    assert list(spots.columns[:4]) == ["image", "y", "x", "probability"]
+    assert spots["image"].unique().tolist() == ["cells.tif"]
+
+
+def test_a_data_set_of_0_1_is_read():
+    data = load_dataset(DATA / "dataset-0.1.npz")
+    counts = {part: len(data.part(part)) for part in ("train", "valid", "test")}
+    assert counts == {"train": 3, "valid": 1, "test": 1}
+    sample = data.part("train")[0]
+    assert sample.image.shape == (48, 48)
+    assert sample.points.mean() == pytest.approx(23.5, abs=12)
