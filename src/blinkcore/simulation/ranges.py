@@ -73,7 +73,7 @@ class SceneRanges:
     contrast: tuple[float, float] = (4.0, 25.0)
     zoom: tuple[float, float] = (0.6, 1.6)
     min_contrast: float = 4.5
-    min_relative_height: float = 0.3
+    min_relative_height: float = 0.2
     p_empty: float = 0.05
     p_clustered: float = 0.25
     p_airy: float = 0.2
