@@ -4,7 +4,7 @@ The response of a difference of Gaussians (widths sigma and 2 sigma of the spot)
 standard deviation of that response in the surroundings. It counts structure of the size of
 a spot (grain of cytoplasm, edges, correlated noise) as the noise that it is to the eye,
 where the ratio of signal and shot noise counts photons alone. A spot of blinkcore is a
-point-like light with a contrast of 4.5 and more that belongs to the bright class of its image.
+point-like light with a contrast of 4 and more that belongs to the bright class of its image.
 """
 
 from __future__ import annotations

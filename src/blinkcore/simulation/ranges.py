@@ -72,7 +72,7 @@ class SceneRanges:
     speck_height: tuple[float, float] = (0.1, 0.5)
     contrast: tuple[float, float] = (4.0, 25.0)
     zoom: tuple[float, float] = (0.6, 1.6)
-    min_contrast: float = 4.5
+    min_contrast: float = 4.0
     min_relative_height: float = 0.2
     p_empty: float = 0.05
     p_clustered: float = 0.25
