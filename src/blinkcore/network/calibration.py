@@ -145,6 +145,9 @@ def fit_calibration(
     if len(y) < _MIN_TO_FIT or not 0.02 < y.mean() < 0.98:
         return Calibration()
     clipped = [np.clip(p, 1e-6, 1.0 - 1e-6) for p in probability]
+    # Each image counts alike, or a few with thousands of specks would decide alone.
+    weight = np.concatenate([np.full(len(p), 1 / max(len(p), 30)) for p in probability])
+    weight /= weight.sum()
 
     def cost(parameters: NDArray[np.float64]) -> float:
         calibration = Calibration(*parameters)
@@ -155,7 +158,8 @@ def fit_calibration(
             ]
         )
         p = np.clip(p, 1e-6, 1.0 - 1e-6)
-        return -float((y * np.log(p) + (1.0 - y) * np.log1p(-p)).mean())
+        likelihood = y * np.log(p) + (1.0 - y) * np.log1p(-p)
+        return -float((weight * likelihood).sum())
 
     alone = optimize.minimize(
         lambda ab: cost(np.array([*ab, 0.0])), (0.0, 1.0), bounds=((-5, 5), (0.2, 5))
