@@ -116,7 +116,8 @@ def test_the_packed_network_normalizes_as_blinkcore(scene, method, kind):
         "large": rng.poisson(50, (600, 900)).astype(np.uint16),
     }[kind]
     expected = normalize.normalized(plane, normalize.plane_scaling(plane, method))
-    network = Blink() if method == "noise" else DeepBlink([4, 4, 4])
+    network = DeepBlink([4, 4, 4]) if method == "standard" else Blink()
+    network.normalization = method
     pixels = torch.from_numpy(plane[None].astype(np.float32))
     scaled = _Normalizing(network).scaled(pixels)[0].numpy()
     np.testing.assert_allclose(scaled, expected, rtol=1e-4, atol=1e-3)

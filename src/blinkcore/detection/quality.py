@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _MIN_EQUAL = 0.5  # share of pixels with the smallest value of a picture that was cut
 _MIN_FULL = 1e-3  # share of pixels at the largest value of an over-exposed one
-_MAX_RATIO = 6.0  # of the noise of distant pixels to that of neighbours
+_MAX_RATIO = 4.2  # of the noise of distant pixels to that of neighbours
 _MIN_SPOTS, _MIN_SURE = 20, 0.65  # to say that a model doubts what it finds
 
 
@@ -32,8 +32,9 @@ def image_warning(plane: NDArray[Any]) -> str | None:
         A sentence without the name of the file; None if nothing is wrong.
     """
     rows = plane[:: max(1, plane.size // MAX_SAMPLES)]
-    low, high = rows.min(), rows.max()
-    if not low < high:
+    if plane.dtype.kind == "f":
+        rows = _finite_rows(rows)
+    if rows.size == 0 or rows.shape[1] <= FAR or not (low := rows.min()) < rows.max():
         return None
     if float((rows == low).mean()) > _MIN_EQUAL:
         return (
@@ -57,6 +58,12 @@ def image_warning(plane: NDArray[Any]) -> str | None:
             "wrong; use the unprocessed image if there is one"
         )
     return None
+
+
+def _finite_rows(rows: NDArray[Any]) -> NDArray[Any]:
+    """Keep the rows of a float plane in which every pixel is finite."""
+    kept: NDArray[Any] = rows[np.isfinite(rows).all(axis=1)]
+    return kept
 
 
 def doubt_warning(spots: pd.DataFrame) -> str | None:

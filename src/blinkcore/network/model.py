@@ -247,6 +247,8 @@ class _Normalizing(_Exported):
         super().__init__(network)
         self.by_noise = network.normalization in ("noise", "texture")
         self.lags = [1, FAR] if network.normalization == "texture" else [1]
+        self.median_to_noise = float(MEDIAN_TO_NOISE)
+        self.mean_to_noise = float(MEAN_TO_NOISE)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         scaled = torch.stack([self.scaled(image) for image in x])
@@ -262,8 +264,8 @@ class _Normalizing(_Exported):
         noise = torch.zeros(())
         for lag in self.lags:
             steps = (rows[:, lag:] - rows[:, :-lag]).abs().flatten()
-            typical = torch.quantile(steps, 0.5) / MEDIAN_TO_NOISE
-            mean = steps.mean() * MEAN_TO_NOISE
+            typical = torch.quantile(steps, 0.5) / self.median_to_noise
+            mean = steps.mean() * self.mean_to_noise
             noise = torch.maximum(noise, torch.where(typical > 0, typical, mean))
         noise = torch.where(noise > 0, noise, rows.std(unbiased=False))
         noise = torch.where(noise > 0, noise, 1.0)

@@ -1,0 +1,49 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+
+from blinkcore.detection.quality import doubt_warning, image_warning
+
+
+@pytest.fixture
+def camera():
+    return np.random.default_rng(0).poisson(100, (200, 220)).astype(np.uint16)
+
+
+def test_a_camera_picture_needs_no_word(camera):
+    assert image_warning(camera) is None
+    assert image_warning(camera.astype(np.float32)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda a: np.where(a < 108, 0, a), "smallest value"),
+        (lambda a: np.where(a > 125, 65535, a), "over-exposed"),
+        (lambda a: 50 * ndimage.gaussian_filter(20.0 * a, 8), "smoothed"),
+    ],
+)
+def test_what_was_done_to_a_picture_is_said(camera, change, word):
+    warning = image_warning(change(camera).astype(np.uint16))
+    assert warning is not None
+    assert word in warning
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5), (64, 1)])
+def test_tiny_and_empty_pictures_do_no_harm(shape):
+    rng = np.random.default_rng(1)
+    assert image_warning(np.zeros(shape, np.uint8)) is None
+    image_warning(rng.integers(0, 9, shape).astype(np.uint8))
+    broken = rng.random(shape)
+    broken[0, 0] = np.nan
+    image_warning(broken)
+    assert image_warning(np.full(shape, np.inf)) is None
+
+
+def test_a_model_in_doubt_says_so():
+    sure = pd.DataFrame({"probability": np.full(50, 0.9)})
+    assert doubt_warning(sure) is None
+    doubtful = pd.DataFrame({"probability": np.full(50, 0.55)})
+    assert "about 22 of these 50 spots" in str(doubt_warning(doubtful))
+    assert doubt_warning(doubtful[:5]) is None
