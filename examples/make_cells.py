@@ -22,7 +22,9 @@ SMFISH = replace(
     **dict.fromkeys(
         ["p_empty", "p_airy", "p_elliptical", "p_comets", "p_mixture", "p_lines",
          "p_discs", "p_hot_pixels", "p_em_gain", "p_saturated", "p_8bit",
-         "p_resampled", "p_smoothed", "p_clustered", "p_texture", "p_blobs"], 0.0,
+         "p_resampled", "p_smoothed", "p_clustered", "p_texture", "p_blobs", "p_grain",
+         "p_specks", "p_wide_spots", "p_flat_tops", "p_projected", "p_processed",
+         "min_contrast", "min_relative_height"], 0.0,
     ),
     **dict.fromkeys(["p_cells", "p_haze", "p_out_of_focus", "p_defocused"], 1.0),
 )  # fmt: skip

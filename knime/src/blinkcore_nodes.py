@@ -151,7 +151,7 @@ class ImageSettings:
     name="Spots on images", description="The first images with their spots circled."
 )
 class SpotDetection:
-    """Finds fluorescent spots in image files, threshold-free and sub-pixel.
+    """Finds fluorescent spots in image files, with no threshold to tune and sub-pixel.
 
     Runs **blinkcore** on each file of a column of paths. A stack is searched plane by plane.
     Cells that are missing are skipped, and files that cannot be read are named in the

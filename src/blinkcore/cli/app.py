@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="blinkcore",
-    help="Find fluorescent spots in microscopy images, threshold-free and sub-pixel.",
+    help="Find fluorescent spots in microscopy images, with no threshold to tune and sub-pixel.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
