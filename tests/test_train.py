@@ -175,7 +175,7 @@ def test_validation_scores_a_perfect_network_with_one(scene):
     class Oracle(torch.nn.Module):
         cell_size, cell_map, normalization = 2, "center", "noise"
         predicts_error = False
-        stride, merge_distance = 4, 0.0
+        stride, merge_distance, receptive_field = 4, 0.0, 16
 
         def __init__(self):
             super().__init__()

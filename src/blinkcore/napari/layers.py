@@ -178,9 +178,11 @@ def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 def simulated_scene() -> list[LayerData]:
     """Draw a scene and its true spots, to try the plugin on."""
+    from blinkcore.simulation.presets import ranges_of
     from blinkcore.simulation.scenes import simulate
 
-    scene = simulate((256, 256), np.random.default_rng(12))
+    rng = np.random.default_rng(12)
+    scene = simulate((256, 256), rng, ranges=ranges_of("smfish"))
     truth = pd.DataFrame(scene.points, columns=["y", "x"])
     points, options = points_layer(truth, "true spots")
     return [
