@@ -181,7 +181,7 @@ def simulated_scene() -> list[LayerData]:
     from blinkcore.simulation.presets import ranges_of
     from blinkcore.simulation.scenes import simulate
 
-    rng = np.random.default_rng(12)
+    rng = np.random.default_rng(1)
     scene = simulate((256, 256), rng, ranges=ranges_of("smfish"))
     truth = pd.DataFrame(scene.points, columns=["y", "x"])
     points, options = points_layer(truth, "true spots")
