@@ -24,7 +24,7 @@ SPOT_RESPONSE = 0.3
 # sqrt((1 + 1/4 - 4/5) / (4 pi)) / sigma.
 WHITE_RESPONSE = 0.18934
 # The surroundings are a square of this many sigma to each side.
-_REACH = 8.0
+_REACH = 20.0
 
 
 def difference_of_gaussians(pixels: NDArray[Any], sigma: float) -> NDArray[np.float32]:
@@ -56,7 +56,7 @@ def local_noise(response: NDArray[np.float32], sigma: float) -> NDArray[np.float
     response : ndarray of float32, shape (height, width)
         Of `difference_of_gaussians`, of a plane without the spots that are asked about.
     sigma : float
-        px; the window reaches 8 sigma to each side.
+        px; the window reaches 20 sigma to each side.
 
     Returns
     -------

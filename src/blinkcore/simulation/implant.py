@@ -85,7 +85,7 @@ def implant(
     pixels += _shot_noise(ground, light, rng)
     if happens(rng, ranges.p_flat_tops) and seen.any():
         typical = float(np.median(peak[seen]))
-        top = float(np.median(ground)) + typical * rng.uniform(0.15, 0.8)
+        top = float(np.median(ground)) + typical * log_uniform(rng, ranges.flat_top)
         np.minimum(pixels, np.maximum(top, ground), out=pixels)
     if happens(rng, ranges.p_processed):
         pixels = process(pixels, rng)

@@ -43,6 +43,9 @@ class SceneRanges:
         Unlabelled specks per px² in scenes that have them, drawn evenly in the logarithm.
     speck_height : pair
         Height of the brightest specks in units of the median spot's height.
+    flat_top : pair
+        Height, in units of the median spot's height, at which over-exposed spots are cut,
+        drawn evenly in its logarithm.
     contrast : pair
         Contrast to noise (see `blinkcore.simulation.contrast`) of a typical spot that is
         implanted into a real plane, drawn evenly in its logarithm.
@@ -69,7 +72,8 @@ class SceneRanges:
     grain: tuple[float, float] = (0.01, 0.5)
     grain_slope: tuple[float, float] = (0.3, 1.6)
     specks: tuple[float, float] = (3e-4, 1.2e-2)
-    speck_height: tuple[float, float] = (0.1, 0.5)
+    speck_height: tuple[float, float] = (0.1, 0.45)
+    flat_top: tuple[float, float] = (0.05, 0.8)
     contrast: tuple[float, float] = (4.0, 25.0)
     zoom: tuple[float, float] = (0.6, 1.6)
     min_contrast: float = 4.0
@@ -81,13 +85,13 @@ class SceneRanges:
     p_defocused: float = 0.3
     p_comets: float = 0.1
     p_mixture: float = 0.3
-    p_wide_spots: float = 0.1
+    p_wide_spots: float = 0.15
     p_cells: float = 0.45
     p_haze: float = 0.5
     p_texture: float = 0.3
     p_grain: float = 0.4
     p_gradient: float = 0.4
-    p_specks: float = 0.45
+    p_specks: float = 0.35
     p_out_of_focus: float = 0.35
     p_blobs: float = 0.2
     p_discs: float = 0.15
@@ -96,7 +100,7 @@ class SceneRanges:
     p_em_gain: float = 0.15
     p_scmos: float = 0.3
     p_saturated: float = 0.05
-    p_flat_tops: float = 0.08
+    p_flat_tops: float = 0.15
     p_8bit: float = 0.2
     p_jpeg: float = 0.06
     p_resampled: float = 0.2

@@ -112,7 +112,8 @@ def _scene(
         seen = np.ones(len(points), bool)
     full_well = np.inf
     if happens(rng, ranges.p_flat_tops) and len(peak):
-        full_well = float(local.mean() + np.median(peak) * rng.uniform(0.15, 0.8))
+        top = np.median(peak) * log_uniform(rng, ranges.flat_top)
+        full_well = float(local.mean() + top)
     add_spots(photons, points, peak, sigma, rng, ranges)
     image = take_picture(photons, rng, ranges, full_well=full_well)
     if ranges.min_contrast > 0 and len(points):
