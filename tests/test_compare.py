@@ -11,7 +11,7 @@ from blinkcore import io
 from blinkcore.datasets import dataset
 from blinkcore.datasets.dataset import of_scenes
 from blinkcore.evaluation import compare
-from blinkcore.evaluation.compare import Case, Method, load
+from blinkcore.evaluation.methods import Case, Method, load
 from blinkcore.simulation.presets import PRESETS
 from blinkcore.simulation.scenes import simulate
 
@@ -159,7 +159,7 @@ def tables(folder, **files):
 
 
 def scores_of(truth, detected):
-    return compare.score(*compare.load(truth, [detected]))
+    return compare.score(*load(truth, [detected]))
 
 
 def test_a_table_without_places_is_that_of_the_first_plane(tmp_path):
@@ -217,7 +217,7 @@ def test_results_of_every_format_are_read_beside_their_descriptions(tmp_path):
 
 def test_errors_at_best_are_those_of_the_bound(tmp_path):
     """From a data set and from tables: as many spots, a tenth of a pixel or so apart."""
-    from blinkcore.evaluation.compare import _ERROR_BINS, _expected_errors
+    from blinkcore.evaluation.plots import _ERROR_BINS, _expected_errors
 
     scene = simulate((256, 256), np.random.default_rng(3), ranges=PRESETS["particle"])
     of_scenes([scene], (0, 0, 1), 0).save(tmp_path / "d.npz")

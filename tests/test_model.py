@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from blinkcore.network.device import half_precision
 from blinkcore.network.model import (
     Metadata,
     bundled_models,
-    half_precision,
     load_model,
     read_metadata,
     save_model,

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from blinkcore.cli.train import _sizes
-from blinkcore.network.model import half_precision, load_model, read_metadata
+from blinkcore.network.device import half_precision
+from blinkcore.network.model import load_model, read_metadata
 from blinkcore.simulation.presets import PRESETS
 from blinkcore.training.recipe import TrainConfig, learning_rate
 from blinkcore.training.train import train

@@ -18,13 +18,9 @@ import blinkcore
 from blinkcore.detection import overlay
 from blinkcore.detection.predict import predict
 from blinkcore.files import whole_file
-from blinkcore.network.model import (
-    Model,
-    load_model,
-    load_weights,
-    save_with_normalization,
-)
+from blinkcore.network.model import Model, load_model, load_weights
 from blinkcore.network.networks import NETWORKS
+from blinkcore.network.torchscript import save_with_normalization
 
 if TYPE_CHECKING:
     import os

@@ -14,12 +14,24 @@ from pathlib import Path
 
 import typer
 
-from blinkcore.cli import dataset, evaluate, models, predict, train
+from blinkcore.cli import (
+    convert,
+    dataset,
+    evaluate,
+    export,
+    models,
+    predict,
+    simulate,
+    train,
+)
 from blinkcore.cli.app import app
 from blinkcore.cli.console import WRONG_USAGE, Report, is_status
 from blinkcore.files import one_line
 
-__all__ = ["app", "dataset", "evaluate", "main", "models", "predict", "train"]
+__all__ = [
+    "app", "convert", "dataset", "evaluate", "export", "main", "models", "predict",
+    "simulate", "train",
+]  # fmt: skip
 
 
 def main() -> None:

@@ -66,3 +66,14 @@ def parse_pixel_size(text: str | None) -> PixelSize | None:
         )
     z, y, x = sizes if len(sizes) == 3 else (None, sizes[0], sizes[0])
     return PixelSize(z, y, x)
+
+
+def parse_split(text: str) -> tuple[float, float, float]:
+    """Read shares like 0.6/0.2/0.2."""
+    try:
+        train, valid, test = (float(part) for part in text.split("/"))
+    except ValueError as error:
+        raise ValueError(
+            f"--split must be three shares like 0.6/0.2/0.2, got {text!r}"
+        ) from error
+    return train, valid, test

@@ -17,6 +17,7 @@ from blinkcore.cli.app import (
     Unit,
     app,
     parse_pixel_size,
+    parse_split,
 )
 from blinkcore.cli.console import one_sentence
 
@@ -251,17 +252,6 @@ def suggest(
         )
         module.write(chosen, output)
         typer.echo(f"Wrote {len(chosen)} crops and suggest.csv to {output}", err=True)
-
-
-def parse_split(text: str) -> tuple[float, float, float]:
-    """Read shares like 0.6/0.2/0.2."""
-    try:
-        train, valid, test = (float(part) for part in text.split("/"))
-    except ValueError as error:
-        raise ValueError(
-            f"--split must be three shares like 0.6/0.2/0.2, got {text!r}"
-        ) from error
-    return train, valid, test
 
 
 def _image_files(path: Path) -> list[Path]:

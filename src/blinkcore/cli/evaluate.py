@@ -59,7 +59,9 @@ def evaluate(
 ) -> None:
     """Score models or spots tables against labels, and compare them."""
     with one_sentence(debug):
-        from blinkcore.evaluation import compare
+        from blinkcore.evaluation.compare import score, summarize
+        from blinkcore.evaluation.methods import load
+        from blinkcore.evaluation.plots import plot
         from blinkcore.evaluation.scores import CUTOFF
         from blinkcore.network.calibration import check_threshold
 
@@ -71,7 +73,7 @@ def evaluate(
                 raise ValueError(f"--cutoff must be a distance in px, got {distance}")
         if len(set(methods)) < len(methods):
             raise ValueError("a method is given twice")
-        cases, found = compare.load(
+        cases, found = load(
             truth,
             methods,
             part=part,
@@ -80,16 +82,16 @@ def evaluate(
             pixel_size=parse_pixel_size(pixel_size),
             device=device,
         )
-        tables = [compare.score(cases, found, cutoff=c) for c in cutoffs]
+        tables = [score(cases, found, cutoff=c) for c in cutoffs]
         summaries = [
-            {"cutoff": c} | compare.summarize(table, seed=seed)
+            {"cutoff": c} | summarize(table, seed=seed)
             for c, table in zip(cutoffs, tables, strict=True)
         ]
         _print(summaries)
         if output is not None:
             _write(output, tables, summaries)
             if find_spec("matplotlib") is not None:
-                compare.plot(cases, found, output / "plots.png")
+                plot(cases, found, output / "plots.png")
 
 
 def _print(summaries: list[dict[str, Any]]) -> None:

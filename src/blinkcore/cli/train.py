@@ -1,4 +1,4 @@
-"""`blinkcore train` and `blinkcore simulate`."""
+"""`blinkcore train`."""
 
 from __future__ import annotations
 
@@ -317,58 +317,3 @@ def _check_recipe(values: dict[str, Any], stride: int) -> None:
         raise ValueError("--valid-scenes are of a training without --data")
     if given and not values["simulated"] and values["preset"] != "general":
         raise ValueError("--preset is of simulated scenes: give --simulated a share")
-
-
-@app.command()
-def simulate(
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", help="Folder for images and truth, or a data set (.npz)."
-        ),
-    ],
-    preset: Annotated[
-        str, typer.Option(help="Kind of scenes, see blinkcore.presets.")
-    ] = "general",
-    count: Annotated[int, typer.Option(help="Number of scenes.", min=1)] = 10,
-    size: Annotated[int, typer.Option(help="Height and width in px.", min=8)] = 256,
-    split: Annotated[
-        str, typer.Option(help="Of a data set: train/valid/test.")
-    ] = "0.6/0.2/0.2",
-    seed: Annotated[int, typer.Option(help="One seed, one set of scenes.", min=0)] = 0,
-    debug: Debug = False,
-) -> None:
-    """Draw random scenes: images with their true spots."""
-    with one_sentence(debug):
-        import numpy as np
-
-        from blinkcore.simulation.presets import ranges_of
-        from blinkcore.simulation.scenes import simulate as draw
-
-        ranges = ranges_of(preset)
-        scenes = [
-            draw((size, size), np.random.default_rng([seed, i]), ranges=ranges)
-            for i in range(count)
-        ]
-        if output.suffix == ".npz":
-            from blinkcore.cli.dataset import parse_split
-            from blinkcore.datasets.dataset import of_scenes
-
-            of_scenes(scenes, parse_split(split), seed).save(output)
-        else:
-            _write_scenes(scenes, output)
-        typer.echo(f"Wrote {count} scenes to {output}", err=True)
-
-
-def _write_scenes(scenes: list[Any], folder: Path) -> None:
-    import pandas as pd
-
-    from blinkcore import io
-
-    for number, scene in enumerate(scenes):
-        base = folder / f"scene{number:05d}"
-        io.write_image(scene.image, base.with_suffix(".tif"))
-        truth = pd.DataFrame(scene.points, columns=["y", "x"])
-        truth["sigma"], truth["snr"] = scene.sigma, scene.snr
-        truth["cramer_rao"] = scene.cramer_rao()
-        io.write_spots(truth, base.with_suffix(".csv"))

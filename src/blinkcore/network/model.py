@@ -1,6 +1,6 @@
 """A model: one TorchScript file with its metadata inside. Load, save, list.
 
-The only module that says `torch.jit`. The file needs no blinkcore: `forward` takes
+The file needs no blinkcore: `forward` takes
 normalized float32 images (N, 1, H, W), sides multiples of `stride`, and gives grids
 (N, 3, H / cell, W / cell); `extra_files["blinkcore.json"]` tells the rest. A network that
 predicts how well it knows a position has a second method, `with_error`, which gives the
@@ -10,9 +10,7 @@ same grids with a fourth channel: the standard error of y and of x in px.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import warnings
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -20,15 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from blinkcore.files import whole_file
-from blinkcore.network import registry
-from blinkcore.network.fusion import fuse
+from blinkcore.network import registry, torchscript
+from blinkcore.network.device import half_precision, pick_device
 from blinkcore.network.metadata import METADATA_FILE, Metadata
-from blinkcore.network.normalize import FAR, MEAN_TO_NOISE, MEDIAN_TO_NOISE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -131,7 +125,9 @@ def load_model(
                 module.to(half)
     precision = str(half or torch.float32).removeprefix("torch.")
     digest = hashlib.sha256(content).hexdigest()
-    return Model(name, metadata, digest, where, precision, _frozen(network, where))
+    return Model(
+        name, metadata, digest, where, precision, torchscript.freeze(network, where)
+    )
 
 
 def read_metadata(model: str | os.PathLike[str]) -> Metadata:
@@ -162,114 +158,7 @@ def save_model(
     path : str or path
         Where to.
     """
-    exported = _ExportedWithError if network.predicts_error else _Exported
-    with _quiet():
-        script = torch.jit.script(exported(network).eval())
-    _save(script, path, {METADATA_FILE: metadata.to_json()})
-
-
-def _save(
-    script: torch.jit.ScriptModule,
-    path: str | os.PathLike[str],
-    extra: dict[str, str],
-) -> None:
-    # A file's name would stand in the archive, and that is a temporary one.
-    content = io.BytesIO()
-    with _quiet():
-        torch.jit.save(script, content, _extra_files=extra)
-    with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(content.getvalue())
-
-
-def save_with_normalization(
-    network: Blink | DeepBlink, path: str | os.PathLike[str]
-) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Write a network that takes images as they were measured, for other programs.
-
-    Parameters
-    ----------
-    network : Blink or DeepBlink
-        With trained weights.
-    path : str or path
-        Of the TorchScript file; it has no metadata of blinkcore.
-
-    Returns
-    -------
-    callable
-        What was written, ready to run: images (N, 1, H, W) to grids (N, 3, H / cell,
-        W / cell), each image normalized by itself as in `blinkcore.network.normalize`.
-    """
-    with _quiet():
-        script = torch.jit.script(_Normalizing(network).eval())
-    _save(script, path, {})
-
-    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            grids: NDArray[np.float32] = script(torch.from_numpy(images)).numpy()
-        return grids
-
-    return run
-
-
-def whole_grid(network: Blink | DeepBlink) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Give what maps images to grids, with the error where a network predicts it."""
-    if network.predicts_error:
-        return _ExportedWithError(network).with_error
-    return _Exported(network)
-
-
-class _Exported(torch.nn.Module):
-    """The network as others run it: images to grids."""
-
-    def __init__(self, network: Blink | DeepBlink) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.network.activate(self.network(x))
-
-
-class _ExportedWithError(_Exported):
-    """The same, and a second method with the error as fourth channel."""
-
-    @torch.jit.export
-    def with_error(self, x: torch.Tensor) -> torch.Tensor:
-        raw = self.network(x)
-        log_error = self.network.log_error(raw)
-        error = torch.exp(log_error)[:, None]  # type: ignore[arg-type]
-        return torch.cat([self.network.activate(raw), error], dim=1)
-
-
-class _Normalizing(_Exported):
-    """The network behind the normalization of `blinkcore.network.normalize`."""
-
-    def __init__(self, network: Blink | DeepBlink) -> None:
-        super().__init__(network)
-        self.by_noise = network.normalization in ("noise", "texture")
-        self.lags = [1, FAR] if network.normalization == "texture" else [1]
-        self.median_to_noise = float(MEDIAN_TO_NOISE)
-        self.mean_to_noise = float(MEAN_TO_NOISE)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        scaled = torch.stack([self.scaled(image) for image in x])
-        return self.network.activate(self.network(scaled))
-
-    def scaled(self, image: torch.Tensor) -> torch.Tensor:
-        """Scale one image (1, H, W)."""
-        plane = image[0].to(torch.float32)
-        if not self.by_noise:
-            spread = plane.std(unbiased=False)
-            return (image - plane.mean()) / torch.where(spread > 0, spread, 1.0)
-        rows = plane[:: max(1, plane.numel() // 65536)]
-        noise = torch.zeros(())
-        for lag in self.lags:
-            steps = (rows[:, lag:] - rows[:, :-lag]).abs().flatten()
-            typical = torch.quantile(steps, 0.5) / self.median_to_noise
-            mean = steps.mean() * self.mean_to_noise
-            noise = torch.maximum(noise, torch.where(typical > 0, typical, mean))
-        noise = torch.where(noise > 0, noise, rows.std(unbiased=False))
-        noise = torch.where(noise > 0, noise, 1.0)
-        return (image - torch.quantile(rows.flatten(), 0.5)) / noise
+    torchscript.save(network, path, {METADATA_FILE: metadata.to_json()})
 
 
 def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
@@ -293,10 +182,7 @@ def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
 def _read(path: Path, content: bytes, device: str) -> tuple[Any, Metadata]:
     extra = {METADATA_FILE: ""}
     try:
-        with _quiet():
-            network = torch.jit.load(  # type: ignore[no-untyped-call]
-                io.BytesIO(content), map_location=device, _extra_files=extra
-            )
+        network = torchscript.load(content, device, extra)
     except RuntimeError as error:
         raise ValueError(
             f"{path} is not a TorchScript file, or it is damaged; blinkcore's models are "
@@ -312,79 +198,3 @@ def _read(path: Path, content: bytes, device: str) -> tuple[Any, Metadata]:
         return network, Metadata.from_json(text)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is no valid model of blinkcore: {error}") from error
-
-
-def pick_device(device: str) -> str:
-    """Choose where to compute.
-
-    Parameters
-    ----------
-    device : {"auto", "cpu", "cuda", "mps"}
-        "auto" takes a CUDA device if there is one; "cuda:1" is the second one.
-
-    Returns
-    -------
-    str
-        For PyTorch.
-
-    Raises
-    ------
-    ValueError
-        If it is none of these, or not there.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    kind, _, number = device.partition(":")
-    if kind not in there or (":" in device and not number.isdecimal()):
-        raise ValueError(f"device must be auto, cpu, cuda or mps, got {device!r}")
-    if not there[kind]:
-        raise ValueError(f"device {device!r} is not available here; use --device cpu")
-    return device
-
-
-def half_precision(device: str) -> torch.dtype | None:
-    """Half precision that a device is faster in than in single.
-
-    Parameters
-    ----------
-    device : str
-        For PyTorch.
-
-    Returns
-    -------
-    torch.dtype or None
-        float16 on a GPU of CUDA, bfloat16 on a CPU with instructions for it (AVX-512 BF16:
-        Intel since 2020, AMD since 2022), else None.
-    """
-    if device.startswith("cuda"):
-        return torch.float16
-    has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return torch.bfloat16 if device == "cpu" and has_bfloat16() else None
-
-
-def _frozen(network: Any, device: str) -> Any:
-    """Fold batch norms and constants; channels last, in which CPUs are a third faster.
-
-    PyTorch's optimize_for_inference took a third longer than freezing: it changes the layout
-    between layers.
-    """
-    network.to(memory_format=torch.channels_last)
-    methods = [m for m in ("with_error",) if hasattr(network, m)]
-    with _quiet():
-        frozen = torch.jit.freeze(network.eval(), preserved_attrs=methods)
-    if device == "cpu":
-        fuse(frozen, ("forward", *methods))
-    return frozen
-
-
-class _quiet(warnings.catch_warnings):
-    """Silence PyTorch's note that TorchScript is deprecated: we need it for Fiji."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=Warning)

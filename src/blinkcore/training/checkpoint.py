@@ -11,7 +11,8 @@ import torch
 from torch.optim import swa_utils
 
 from blinkcore.files import whole_file
-from blinkcore.network.model import half_precision, load_weights
+from blinkcore.network.device import half_precision
+from blinkcore.network.model import load_weights
 from blinkcore.network.networks import NETWORKS, Blink, DeepBlink
 
 if TYPE_CHECKING:

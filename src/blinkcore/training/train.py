@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from blinkcore.network.device import pick_device
 from blinkcore.network.losses import grid_loss
-from blinkcore.network.model import pick_device, read_metadata, save_model
+from blinkcore.network.model import read_metadata, save_model
 from blinkcore.training.checkpoint import State
 from blinkcore.training.log import Log
 from blinkcore.training.provenance import describe

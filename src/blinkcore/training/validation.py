@@ -16,7 +16,7 @@ from blinkcore.network.calibration import (
     fit_calibration,
     fit_interval_width,
 )
-from blinkcore.network.model import whole_grid
+from blinkcore.network.torchscript import whole_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

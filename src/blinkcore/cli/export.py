@@ -1,0 +1,68 @@
+"""`blinkcore export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from blinkcore.cli.app import Debug, app
+from blinkcore.cli.console import one_sentence
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="Bundled name or path of a .pt file.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Package to write (.zip).")
+    ],
+    bioimageio: Annotated[
+        bool, typer.Option("--bioimageio", help="As a package of BioImage.IO.")
+    ] = False,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            help="Its middle is the test image; a simulated one if not given."
+        ),
+    ] = None,
+    author: Annotated[
+        list[str] | None, typer.Option(help="Of the model; may be repeated.")
+    ] = None,
+    license_: Annotated[
+        str, typer.Option("--license", help="SPDX identifier.")
+    ] = "MIT",
+    debug: Debug = False,
+) -> None:
+    """Pack a model for other programs: deepImageJ, QuPath, ilastik."""
+    with one_sentence(debug):
+        if not bioimageio:
+            raise ValueError("say as what to pack the model: --bioimageio")
+        if output.suffix != ".zip":
+            raise ValueError(f"--output of a package must end in .zip, got {output}")
+        from blinkcore import io
+        from blinkcore.export import export_bioimageio
+
+        pixels = io.read_image(image).middle_plane().data if image else _scene()
+        export_bioimageio(
+            model,
+            output,
+            pixels,
+            authors=author or ["The blinkcore developers"],
+            license_=license_,
+        )
+        typer.echo(
+            f"Wrote {output}: BioImage.IO accepts it and gets the test output", err=True
+        )
+
+
+def _scene() -> Any:
+    """Draw a scene with cells and bright spots."""
+    import numpy as np
+
+    from blinkcore.simulation.presets import ranges_of
+    from blinkcore.simulation.scenes import simulate
+
+    return simulate(
+        (256, 256), np.random.default_rng(1), ranges=ranges_of("smfish")
+    ).image

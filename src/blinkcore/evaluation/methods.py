@@ -1,0 +1,273 @@
+"""What is compared: planes with their true spots, and what each method found there.
+
+A method is a model or a set of spots tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from blinkcore import io
+from blinkcore.datasets import dataset
+from blinkcore.detection.predict import find_spots
+from blinkcore.files import files_in
+from blinkcore.network.model import Model, bundled_models, load_model
+from blinkcore.spots import PLACES
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Collection, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from blinkcore.image import PixelSize
+
+THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # of the precision-recall curve
+Place = tuple[int, int, int]  # frame, channel, z
+
+
+@dataclass(frozen=True)
+class Case:
+    """One plane with its true spots.
+
+    Attributes
+    ----------
+    name : str
+        Of the plane.
+    source : str
+        The image that it is from.
+    points : ndarray of float64, shape (n, 2)
+        y, x in px.
+    image : ndarray or None
+        The pixels; None where only labels are there.
+    place : tuple of int
+        Frame, channel and z of the plane in its table, 0 where the table has none.
+    cramer_rao : ndarray of float64, shape (n,), or None
+        Least standard error of y and of x of each spot in px; known where it is simulated.
+    """
+
+    name: str
+    source: str
+    points: NDArray[np.float64]
+    image: NDArray[Any] | None = None
+    place: Place = (0, 0, 0)
+    cramer_rao: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method found.
+
+    Attributes
+    ----------
+    name : str
+        As the user gave it.
+    spots : list of ndarray of float64, shape (n, 2 or more)
+        y, x, probability of each case.
+    threshold : float or None
+        Probability that counts, if it is a model.
+    """
+
+    name: str
+    spots: list[NDArray[np.float64]]
+    threshold: float | None = None
+
+    def kept(self, index: int) -> NDArray[np.float64]:
+        """Positions that count in a case."""
+        spots = self.spots[index]
+        if self.threshold is not None:
+            spots = spots[spots[:, 2] > self.threshold]
+        return spots[:, :2]
+
+
+def load(
+    truth: str | os.PathLike[str],
+    methods: Sequence[str],
+    *,
+    part: str = "test",
+    threshold: float | None = None,
+    unit: str = "auto",
+    pixel_size: PixelSize | None = None,
+    device: str = "auto",
+) -> tuple[list[Case], list[Method]]:
+    """Load the truth, and what methods find there.
+
+    Labels say only where spots are: planes of a labelled image in which a method alone
+    has found some are cases too, without a true spot.
+
+    Parameters
+    ----------
+    truth : str or path
+        Data set (.npz), file of labels, or folder of them.
+    methods : sequence of str
+        Models, which need a data set; or files or folders of spots tables.
+    part : str
+        Of a data set.
+    threshold : float, optional
+        For models, instead of their own.
+    unit, pixel_size
+        Of tables, see `blinkcore.io.read_labels`.
+    device : str
+        For models.
+
+    Raises
+    ------
+    OSError, ValueError
+        If something cannot be read, or does not fit the truth.
+    """
+    about = (unit, pixel_size)
+    tables = {name: _tables(Path(name), *about) for name in methods if _is_table(name)}
+    cases = _cases(Path(truth), list(tables.values()), part, *about)
+    found = [
+        _of_tables(name, tables[name], cases)
+        if name in tables
+        else _run(load_model(name, device=device), name, cases, threshold)
+        for name in methods
+    ]
+    return cases, found
+
+
+def _cases(
+    path: Path,
+    methods: Sequence[_Tables],
+    part: str,
+    unit: str,
+    pixel_size: PixelSize | None,
+) -> list[Case]:
+    if path.suffix.lower() == ".npz":
+        samples = dataset.load_dataset(path).part(part)
+        return [
+            Case(
+                s.name,
+                s.source,
+                s.points,
+                s.image,
+                cramer_rao=None if s.cramer_rao is None else np.array(s.cramer_rao),
+            )
+            for s in samples
+        ]
+    truth = _tables(path, unit, pixel_size)
+    planes = {name: set(places) for name, places in truth.items()}
+    for tables in methods:
+        for name, places in _fitting(tables, truth).items():
+            planes[name] |= set(places)
+    return [
+        _case(name, place, truth[name].get(place, NO_SPOTS))
+        for name in truth
+        for place in sorted(planes[name] or {(0, 0, 0)})
+    ]
+
+
+def _case(name: str, place: Place, spots: NDArray[np.float64]) -> Case:
+    bound = spots[:, 2] if spots.shape[1] > 2 else None
+    return Case(_name(name, place), name, spots[:, :2], place=place, cramer_rao=bound)
+
+
+def _of_tables(name: str, tables: _Tables, cases: Sequence[Case]) -> Method:
+    # Labels are paired by the name of their file, samples of a data set by their own.
+    titles = [c.source if c.image is None else c.name for c in cases]
+    fitting = _fitting(tables, titles)
+    missing = [title for title in titles if title not in fitting]
+    if missing:
+        why = "; its names differ" if not fitting else ""
+        raise ValueError(f"{name} has no table of {missing[0]}{why}")
+    found = [
+        fitting[title].get(case.place, NO_SPOTS)[:, :2]
+        for title, case in zip(titles, cases, strict=True)
+    ]
+    return Method(name, found)
+
+
+NO_SPOTS: NDArray[np.float64] = np.empty((0, 2))
+_Tables = dict[str, dict[Place, "NDArray[np.float64]"]]
+
+
+def _is_table(name: str) -> bool:
+    path = Path(name)
+    if path.is_dir() and name in bundled_models():
+        raise ValueError(
+            f"{name} is a bundled model and a folder here; write ./{name} for the folder, "
+            "or go elsewhere for the model"
+        )
+    return path.is_dir() or path.suffix.lower() in dataset.LABEL_SUFFIXES
+
+
+def _tables(path: Path, unit: str, pixel_size: PixelSize | None) -> _Tables:
+    """Points of each plane of each file; a file without a spot has no planes."""
+    return {
+        name: _planes(
+            io.one_image(io.read_labels(file, unit=unit, pixel_size=pixel_size), file)
+        )
+        for name, file in _label_files(path).items()
+    }
+
+
+def _fitting(tables: _Tables, names: Collection[str]) -> _Tables:
+    """Tables of the images that are named; one alone fits another, whatever its name."""
+    if len(tables) == len(set(names)) == 1:
+        return dict(zip(names, tables.values(), strict=False))
+    return {name: table for name, table in tables.items() if name in names}
+
+
+def _name(table: str, place: Place) -> str:
+    return table if not any(place) else f"{table}|{','.join(map(str, place))}"
+
+
+def _run(
+    model: Model, name: str, cases: Sequence[Case], threshold: float | None
+) -> Method:
+    if any(case.image is None for case in cases):
+        raise ValueError(
+            f"{name} is a model, and the truth has labels only; give a data set (.npz)"
+        )
+    least = model.metadata.threshold if threshold is None else threshold
+    lowest = min(least, float(THRESHOLDS[0]))
+    images = [case.image for case in cases if case.image is not None]
+    spots = [find_spots(image, model, threshold=lowest)[:, :3] for image in images]
+    return Method(name, spots, least)
+
+
+def _label_files(path: Path) -> dict[str, Path]:
+    """Files of labels by the name that they have in common with other methods'."""
+    if not path.is_dir():
+        with path.open("rb"):  # an OSError that names it
+            pass
+        return {_stem(path): path}
+    files: dict[str, Path] = {}
+    for file in files_in(path, dataset.LABEL_SUFFIXES):
+        if io.read_sidecar(file):
+            continue
+        if _stem(file) in files:
+            raise ValueError(f"{files[_stem(file)]} and {file} have one name")
+        files[_stem(file)] = file
+    if not files:
+        raise ValueError(f"{path} has no files of labels in it")
+    return files
+
+
+def _stem(path: Path) -> str:
+    known = [w for w in io.WRITERS if path.name.lower().endswith(w)]
+    return path.name[: -len(known[0])] if known else path.stem
+
+
+def _planes(spots: pd.DataFrame) -> dict[Place, NDArray[np.float64]]:
+    """Points of each plane that has some; an axis that a table lacks is at 0.
+
+    Simulated truth has a third column, the Cramér-Rao bound.
+    """
+    known = [n for n in ("y", "x", "cramer_rao") if n in spots.columns]
+    points = spots[known].to_numpy(float)
+    zeros = np.zeros(len(spots))
+    axes = [spots.get(name, zeros) for name in PLACES.values()]
+    places = np.rint(np.column_stack(axes)).astype(int).reshape(-1, 3)
+    return {
+        (int(place[0]), int(place[1]), int(place[2])): points[
+            (places == place).all(axis=1)
+        ]
+        for place in np.unique(places, axis=0)
+    }

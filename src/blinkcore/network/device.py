@@ -1,0 +1,58 @@
+"""Where a network runs, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+
+def pick_device(device: str) -> str:
+    """Choose where to compute.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda", "mps"}
+        "auto" takes a CUDA device if there is one; "cuda:1" is the second one.
+
+    Returns
+    -------
+    str
+        For PyTorch.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or not there.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    kind, _, number = device.partition(":")
+    if kind not in there or (":" in device and not number.isdecimal()):
+        raise ValueError(f"device must be auto, cpu, cuda or mps, got {device!r}")
+    if not there[kind]:
+        raise ValueError(f"device {device!r} is not available here; use --device cpu")
+    return device
+
+
+def half_precision(device: str) -> torch.dtype | None:
+    """Half precision that a device is faster in than in single.
+
+    Parameters
+    ----------
+    device : str
+        For PyTorch.
+
+    Returns
+    -------
+    torch.dtype or None
+        float16 on a GPU of CUDA, bfloat16 on a CPU with instructions for it (AVX-512 BF16:
+        Intel since 2020, AMD since 2022), else None.
+    """
+    if device.startswith("cuda"):
+        return torch.float16
+    has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return torch.bfloat16 if device == "cpu" and has_bfloat16() else None

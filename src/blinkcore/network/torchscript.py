@@ -1,0 +1,200 @@
+"""Networks as TorchScript: what is written, how it is read, and how it is made fast.
+
+The only module, with `blinkcore.network.fusion`, that uses functions of TorchScript.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from blinkcore.files import whole_file
+from blinkcore.network.fusion import fuse
+from blinkcore.network.normalize import FAR, MEAN_TO_NOISE, MEDIAN_TO_NOISE
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from blinkcore.network.networks import Blink, DeepBlink
+
+
+def save(
+    network: Blink | DeepBlink, path: str | os.PathLike[str], extra: dict[str, str]
+) -> None:
+    """Write a network that takes normalized images, whole or not at all.
+
+    Parameters
+    ----------
+    network : Blink or DeepBlink
+        With trained weights.
+    path : str or path
+        Of the TorchScript file.
+    extra : dict
+        Further files in it: name to content.
+    """
+    exported = _ExportedWithError if network.predicts_error else _Exported
+    with SilencedDeprecation():
+        script = torch.jit.script(exported(network).eval())
+    _save(script, path, extra)
+
+
+def load(content: bytes, device: str, extra: dict[str, str]) -> Any:
+    """Read a TorchScript module.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file.
+    device : str
+        Where to, for PyTorch.
+    extra : dict
+        Files in it by name; their contents are put here, empty where there is none.
+
+    Returns
+    -------
+    torch.jit.ScriptModule
+
+    Raises
+    ------
+    RuntimeError
+        If it is none.
+    """
+    with SilencedDeprecation():
+        return torch.jit.load(  # type: ignore[no-untyped-call]
+            io.BytesIO(content), map_location=device, _extra_files=extra
+        )
+
+
+def _save(
+    script: torch.jit.ScriptModule,
+    path: str | os.PathLike[str],
+    extra: dict[str, str],
+) -> None:
+    # A file's name would stand in the archive, and that is a temporary one.
+    content = io.BytesIO()
+    with SilencedDeprecation():
+        torch.jit.save(script, content, _extra_files=extra)
+    with whole_file(Path(path)) as temporary:
+        temporary.write_bytes(content.getvalue())
+
+
+def save_with_normalization(
+    network: Blink | DeepBlink, path: str | os.PathLike[str]
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Write a network that takes images as they were measured, for other programs.
+
+    Parameters
+    ----------
+    network : Blink or DeepBlink
+        With trained weights.
+    path : str or path
+        Of the TorchScript file; it has no metadata of blinkcore.
+
+    Returns
+    -------
+    callable
+        What was written, ready to run: images (N, 1, H, W) to grids (N, 3, H / cell,
+        W / cell), each image normalized by itself as in `blinkcore.network.normalize`.
+    """
+    with SilencedDeprecation():
+        script = torch.jit.script(_Normalizing(network).eval())
+    _save(script, path, {})
+
+    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            grids: NDArray[np.float32] = script(torch.from_numpy(images)).numpy()
+        return grids
+
+    return run
+
+
+def whole_grid(network: Blink | DeepBlink) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Give what maps images to grids, with the error where a network predicts it."""
+    if network.predicts_error:
+        return _ExportedWithError(network).with_error
+    return _Exported(network)
+
+
+class _Exported(torch.nn.Module):
+    """The network as others run it: images to grids."""
+
+    def __init__(self, network: Blink | DeepBlink) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network.activate(self.network(x))
+
+
+class _ExportedWithError(_Exported):
+    """The same, and a second method with the error as fourth channel."""
+
+    @torch.jit.export
+    def with_error(self, x: torch.Tensor) -> torch.Tensor:
+        raw = self.network(x)
+        log_error = self.network.log_error(raw)
+        error = torch.exp(log_error)[:, None]  # type: ignore[arg-type]
+        return torch.cat([self.network.activate(raw), error], dim=1)
+
+
+class _Normalizing(_Exported):
+    """The network behind the normalization of `blinkcore.network.normalize`."""
+
+    def __init__(self, network: Blink | DeepBlink) -> None:
+        super().__init__(network)
+        self.by_noise = network.normalization in ("noise", "texture")
+        self.lags = [1, FAR] if network.normalization == "texture" else [1]
+        self.median_to_noise = float(MEDIAN_TO_NOISE)
+        self.mean_to_noise = float(MEAN_TO_NOISE)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scaled = torch.stack([self.scaled(image) for image in x])
+        return self.network.activate(self.network(scaled))
+
+    def scaled(self, image: torch.Tensor) -> torch.Tensor:
+        """Scale one image (1, H, W)."""
+        plane = image[0].to(torch.float32)
+        if not self.by_noise:
+            spread = plane.std(unbiased=False)
+            return (image - plane.mean()) / torch.where(spread > 0, spread, 1.0)
+        rows = plane[:: max(1, plane.numel() // 65536)]
+        noise = torch.zeros(())
+        for lag in self.lags:
+            steps = (rows[:, lag:] - rows[:, :-lag]).abs().flatten()
+            typical = torch.quantile(steps, 0.5) / self.median_to_noise
+            mean = steps.mean() * self.mean_to_noise
+            noise = torch.maximum(noise, torch.where(typical > 0, typical, mean))
+        noise = torch.where(noise > 0, noise, rows.std(unbiased=False))
+        noise = torch.where(noise > 0, noise, 1.0)
+        return (image - torch.quantile(rows.flatten(), 0.5)) / noise
+
+
+def freeze(network: Any, device: str) -> Any:
+    """Fold batch norms and constants; channels last, in which CPUs are a third faster.
+
+    PyTorch's optimize_for_inference took a third longer than freezing: it changes the layout
+    between layers.
+    """
+    network.to(memory_format=torch.channels_last)
+    methods = [m for m in ("with_error",) if hasattr(network, m)]
+    with SilencedDeprecation():
+        frozen = torch.jit.freeze(network.eval(), preserved_attrs=methods)
+    if device == "cpu":
+        fuse(frozen, ("forward", *methods))
+    return frozen
+
+
+class SilencedDeprecation(warnings.catch_warnings):
+    """Silence PyTorch's note that TorchScript is deprecated: we need it for Fiji."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=Warning)
