@@ -49,7 +49,7 @@ def coverage(errors, distances):
         )
     print("Error of matched spots with a probability above 0.5, px:\n")
     table(
-        ["localization_error", "spots", "RMS said", "RMS found", "within 1 (0.683)",
+        ["localization_uncertainty", "spots", "RMS said", "RMS found", "within 1 (0.683)",
          "within 2 (0.954)"], rows,
     )  # fmt: skip
 

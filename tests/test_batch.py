@@ -65,7 +65,7 @@ def _files(tmp_path):
 def test_zero_spots_are_a_table_with_columns(general, folder, tmp_path):
     run([folder / "flat.tif"], Options(general, tmp_path / "out"))
     assert (tmp_path / "out" / "flat.csv").read_text() == (
-        "image,y,x,probability,localization_error\n"
+        "image,y,x,probability,localization_uncertainty\n"
     )
 
 

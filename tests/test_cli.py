@@ -70,7 +70,7 @@ def test_predict_writes_table_sidecar_and_picture(image, tmp_path):
     }
     table = tables.read(tmp_path / "out" / "cells.csv")
     assert list(table.columns) == [
-        "image", "y", "x", "probability", "localization_error", "y_um", "x_um",
+        "image", "y", "x", "probability", "localization_uncertainty", "y_um", "x_um",
     ]  # fmt: skip
     np.testing.assert_allclose(table["x_um"], table["x"] / 10, atol=1e-4)
 
@@ -307,7 +307,7 @@ def test_what_a_format_cannot_hold_is_said_once(tmp_path, scene):
     assert "Warning: .xml files cannot hold channel\n" in both.stderr
     roi = run("predict", *files, "-o", tmp_path / "roi", "--format", "roi")
     assert roi.stderr.count("Warning") == 1
-    assert ".roi files cannot hold probability, localization_error" in roi.stderr
+    assert ".roi files cannot hold probability, localization_uncertainty" in roi.stderr
     one = run("predict", *files, "-o", tmp_path / "1", "--format", "csv,xml,roi",
               "--channel", 0)  # fmt: skip
     assert "Warning" not in one.stderr

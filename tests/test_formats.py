@@ -24,7 +24,7 @@ def spots():
             "frame": [0, 0, 3], "channel": [0, 1, 1], "z": [0.0, 2.0, 1.0],
             "y": [7.25, 7.0, 3.5], "x": [5.0, 12.5, 9.0],
             "probability": [0.5, 0.75, 1.0], "sigma": [1.0, 1.5, 2.0],
-            "localization_error": [0.125, 0.25, 0.5], "intensity": [10.0, 20.5, 30.0],
+            "localization_uncertainty": [0.125, 0.25, 0.5], "intensity": [10.0, 20.5, 30.0],
             "snr": [3.0, 4.5, 5.0], "track": [0, -1, 0],
         }
     )  # fmt: skip

@@ -21,7 +21,8 @@ def test_a_model_of_0_1_finds_what_it_found_then():
     before = io.read_labels(DATA / "table-0.1.csv")
     now = predict(DATA / "cells.tif", model)
     assert len(now) == len(before) > 5
-    names = ["y", "x", "probability", "localization_error"]
+    # The table was written with the former name, localization_error.
+    names = ["y", "x", "probability", "localization_uncertainty"]
     np.testing.assert_allclose(now[names], before[names], atol=2e-3)
 
 

@@ -101,7 +101,7 @@ def test_tiny_images_have_an_answer(general, shape, kind):
     if kind == "noise":
         image = np.random.default_rng(0).normal(100, 10, shape)
     spots = predict(image, general)
-    assert list(spots.columns) == ["y", "x", "probability", "localization_error"]
+    assert list(spots.columns) == ["y", "x", "probability", "localization_uncertainty"]
     assert (spots["y"] < shape[0] - 0.5).all()
     assert (spots["x"] < shape[1] - 0.5).all()
     if kind != "noise":
@@ -145,7 +145,7 @@ def test_every_plane_is_searched_alone(general, scene):
     image = np.stack([empty, scene.image, empty, scene.image])
     spots = predict(image.reshape(2, 2, *scene.image.shape), general, axes="TZYX")
     assert list(spots.columns) == [
-        "frame", "z", "y", "x", "probability", "localization_error",
+        "frame", "z", "y", "x", "probability", "localization_uncertainty",
     ]  # fmt: skip
     assert set(zip(spots["frame"], spots["z"], strict=True)) == {(0, 1), (1, 1)}
     alone = predict(scene.image, general)

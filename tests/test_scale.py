@@ -84,7 +84,7 @@ def test_errors_hold_where_an_image_is_enlarged(easy, general):
         )
         found = predict(scene.image, general, scale=2.0)
         i, j = match(scene.points, found[["y", "x"]], cutoff=1.0).T
-        error = found["localization_error"].to_numpy()[j]
+        error = found["localization_uncertainty"].to_numpy()[j]
         off.append((found[["y", "x"]].to_numpy()[j] - scene.points[i]) / error[:, None])
         said.append(error)
     assert sum(map(len, said)) > 100

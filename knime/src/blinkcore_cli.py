@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Columns of every spots table here, whatever the images have: a workflow needs one schema.
 COLUMNS = {
     "image": "string", "frame": "int64", "channel": "int64", "z": "float64", "y": "float64",
-    "x": "float64", "probability": "float64", "localization_error": "float64",
+    "x": "float64", "probability": "float64", "localization_uncertainty": "float64",
     "y_um": "float64", "x_um": "float64",
 }  # fmt: skip
 MEASURED = {"background": "float64", "intensity": "float64", "snr": "float64"}

@@ -144,7 +144,7 @@ class ImageSettings:
 @knext.output_table(
     name="Spots",
     description="One row a spot: image, frame, channel, z, y, x (pixels, an integer is the "
-    "centre of a pixel; frame, channel and z count from 0), probability, localization error "
+    "centre of a pixel; frame, channel and z count from 0), probability, localization uncertainty "
     "(pixels), and y, x in µm where the image knows the size of a pixel.",
 )
 @knext.output_view(

@@ -23,10 +23,10 @@ COLUMNS = {
     "sigma": "float64",  # px
     "amplitude": "float64",  # counts
     "background": "float64",  # counts
-    "localization_error": "float64",  # px
+    "localization_uncertainty": "float64",  # px
     "intensity": "float64",  # counts
     "snr": "float64",
-    "cramer_rao": "float64",  # px, of simulated truth: the least localization error
+    "cramer_rao": "float64",  # px, of simulated truth: the smallest standard error of y and of x
     "track": "int64",
     "partner": "int64",
     "partner_distance": "float64",  # px
@@ -34,6 +34,8 @@ COLUMNS = {
     "y_um": "float64",
     "x_um": "float64",
 }
+# Names that columns had in files of version 0.1.
+_FORMER_NAMES = {"localization_error": "localization_uncertainty"}
 # Columns of an image's axes: which plane of a stack, and where in it.
 PLACES = {"T": "frame", "C": "channel", "Z": "z"}
 COLUMN_OF = PLACES | {"Y": "y", "X": "x"}
@@ -45,7 +47,8 @@ def ordered(spots: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     spots : DataFrame
-        A spots table.
+        A spots table. A column with the name that it had in version 0.1 gets its present
+        one.
 
     Returns
     -------
@@ -57,6 +60,7 @@ def ordered(spots: pd.DataFrame) -> pd.DataFrame:
     ValueError
         If a column of whole numbers holds others.
     """
+    spots = spots.rename(columns=_FORMER_NAMES)
     known = [name for name in COLUMNS if name in spots.columns]
     others = [name for name in spots.columns if name not in COLUMNS]
     types = {name: COLUMNS[name] for name in known if COLUMNS[name] != "str"}

@@ -100,7 +100,7 @@ def predict(
     -------
     DataFrame
         The spots table: `frame`, `channel`, `z` where the image has these axes, `y`, `x`
-        (px, an integer is the centre of a pixel), `probability`, `localization_error`
+        (px, an integer is the centre of a pixel), `probability`, `localization_uncertainty`
         (px, standard error of y and of x, if the model predicts it), and `z_um`, `y_um`,
         `x_um` where the pixel size is known. ``attrs["dim_specks"]`` is the number of
         specks above the threshold that the population of brightness left out.
@@ -143,11 +143,11 @@ def predict(
             spots = np.concatenate([spots, light], axis=1)
         rows.append(spots)
     table = np.concatenate([np.concatenate(places), np.concatenate(rows)], axis=1)
-    names = ["frame", "channel", "z", "y", "x", "probability", "localization_error"]
+    names = ["frame", "channel", "z", "y", "x", "probability", "localization_uncertainty"]
     names += ["height", *(MEASURED if radius is not None else ())]
     spots = pd.DataFrame(table, columns=names)
     absent = [n for n, a in zip(names, "TCZ", strict=False) if a not in image.axes]
-    absent += ["height"] if loaded.has_error else ["height", "localization_error"]
+    absent += ["height"] if loaded.has_error else ["height", "localization_uncertainty"]
     result = with_micrometers(ordered(spots.drop(columns=absent)), image.pixel_size)
     result.attrs["dim_specks"] = n_dim
     return result

@@ -201,10 +201,10 @@ _PLACE = frozenset({"frame", "channel", "z", "y", "x"})
 _EVERYTHING = None
 # Suffixes that spots are written by, longest first, and the columns that each can hold.
 WRITERS: dict[str, frozenset[str] | None] = {
-    ".napari.csv": _PLACE | {"probability", "localization_error"},
+    ".napari.csv": _PLACE | {"probability", "localization_uncertainty"},
     ".isbi.xml": frozenset({"frame", "z", "y", "x", "track"}),
     ".parquet": _EVERYTHING,
-    ".geojson": _PLACE | {"probability", "localization_error", "intensity", "snr"},
+    ".geojson": _PLACE | {"probability", "localization_uncertainty", "intensity", "snr"},
     ".json": _EVERYTHING,
     ".csv": _EVERYTHING,
     ".xml": frozenset({"frame", "z", "y", "x", "probability", "sigma"}),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _CORNER = 0.5  # px from the corner of the first pixel to its centre
 _COLOR = [255, 200, 0]  # QuPath refuses a class as an object without one
-_MEASURED = ("probability", "localization_error", "intensity", "snr")
+_MEASURED = ("probability", "localization_uncertainty", "intensity", "snr")
 _PLANE = {"t": "frame", "c": "channel", "z": "z"}
 
 
