@@ -8,21 +8,22 @@
 namespace blinkcore {
 namespace {
 
-/// Smaller parts of a spot are not looked at. Not a share of the threshold: a spot's
-/// position and probability must not depend on it.
-constexpr double kSmallestPart = 0.02;
+/// Cells of a smaller probability are no candidates. It is not a share of the threshold: a
+/// spot's position and probability must not depend on that.
+constexpr double kMinCandidate = 0.02;
 
-struct Claim {
+struct Candidate {
     std::size_t row, col;
     Spot spot;
 };
 
-/// Claims in row-major order.
-std::vector<Claim> collect_claims(const float* grid, bool has_error, std::size_t n_rows,
-                                  std::size_t n_cols, const DecodeOptions& options, double least) {
+/// Candidates in row-major order.
+std::vector<Candidate> collect_candidates(const float* grid, bool has_error, std::size_t n_rows,
+                                          std::size_t n_cols, const DecodeOptions& options,
+                                          double min_probability) {
     const std::size_t plane = n_rows * n_cols;
-    const auto bound = static_cast<float>(least);
-    std::vector<Claim> claims;
+    const auto bound = static_cast<float>(min_probability);
+    std::vector<Candidate> candidates;
     for (std::size_t row = 0; row < n_rows; ++row) {
         for (std::size_t col = 0; col < n_cols; ++col) {
             const std::size_t cell = row * n_cols + col;
@@ -37,56 +38,58 @@ std::vector<Claim> collect_claims(const float* grid, bool has_error, std::size_t
             if (!std::isfinite(y) || !std::isfinite(x)) continue;
             const double error = has_error ? static_cast<double>(grid[3 * plane + cell])
                                            : std::numeric_limits<double>::quiet_NaN();
-            claims.push_back({row, col, {y, x, static_cast<double>(grid[cell]), error}});
+            candidates.push_back({row, col, {y, x, static_cast<double>(grid[cell]), error}});
         }
     }
-    return claims;
+    return candidates;
 }
 
-/// Claims from the strongest to the weakest; of equal ones the first in the grid is first.
-std::vector<std::size_t> strongest_first(const std::vector<Claim>& claims) {
+/// Candidates from the strongest to the weakest; of equal ones the first in the grid is first.
+std::vector<std::size_t> strongest_first(const std::vector<Candidate>& candidates) {
     std::vector<std::pair<double, std::size_t>> keys;  // beside each other in memory
-    keys.reserve(claims.size());
-    for (std::size_t i = 0; i < claims.size(); ++i)
-        keys.emplace_back(-claims[i].spot.probability, i);
+    keys.reserve(candidates.size());
+    for (std::size_t i = 0; i < candidates.size(); ++i)
+        keys.emplace_back(-candidates[i].spot.probability, i);
     std::sort(keys.begin(), keys.end());
     std::vector<std::size_t> order;
-    order.reserve(claims.size());
+    order.reserve(candidates.size());
     for (const auto& key : keys) order.push_back(key.second);
     return order;
 }
 
-/// Adds up the claims that are one spot.
+/// Merges the candidates of neighbouring cells that are one spot.
 class Merger {
    public:
-    Merger(const std::vector<Claim>& claims, std::size_t n_rows, std::size_t n_cols,
+    Merger(const std::vector<Candidate>& candidates, std::size_t n_rows, std::size_t n_cols,
            double merge_distance)
-        : claims_(claims),
+        : candidates_(candidates),
           n_rows_(n_rows),
           n_cols_(n_cols),
           square_distance_(merge_distance * merge_distance),
-          free_claim_(n_rows * n_cols, kNone) {
-        for (std::size_t i = 0; i < claims.size(); ++i)
-            free_claim_[claims[i].row * n_cols + claims[i].col] = i;
+          free_candidate_(n_rows * n_cols, kNone) {
+        for (std::size_t i = 0; i < candidates.size(); ++i)
+            free_candidate_[candidates[i].row * n_cols + candidates[i].col] = i;
     }
 
-    bool is_free(std::size_t claim) const { return free_claim_[cell_of(claims_[claim])] != kNone; }
+    bool is_free(std::size_t candidate) const {
+        return free_candidate_[cell_of(candidates_[candidate])] != kNone;
+    }
 
-    /// Take a claim, and every free one of the eight cells around it that is close enough.
-    Spot take(std::size_t claim) {
-        const Claim& centre = claims_[claim];
-        free_claim_[cell_of(centre)] = kNone;
+    /// Merge a candidate with every free one of the eight cells around it that is close enough.
+    Spot merge_neighbours(std::size_t candidate) {
+        const Candidate& centre = candidates_[candidate];
+        free_candidate_[cell_of(centre)] = kNone;
         double weight = centre.spot.probability;
         double y = weight * centre.spot.y;
         double x = weight * centre.spot.x;
         double square = weight * centre.spot.error * centre.spot.error;
-        const std::size_t first_row = centre.row == 0 ? 0 : centre.row - 1;
-        const std::size_t first_col = centre.col == 0 ? 0 : centre.col - 1;
-        for (std::size_t row = first_row; row < std::min(centre.row + 2, n_rows_); ++row) {
-            for (std::size_t col = first_col; col < std::min(centre.col + 2, n_cols_); ++col) {
-                std::size_t& other = free_claim_[row * n_cols_ + col];
+        const std::size_t top_row = centre.row == 0 ? 0 : centre.row - 1;
+        const std::size_t left_col = centre.col == 0 ? 0 : centre.col - 1;
+        for (std::size_t row = top_row; row < std::min(centre.row + 2, n_rows_); ++row) {
+            for (std::size_t col = left_col; col < std::min(centre.col + 2, n_cols_); ++col) {
+                std::size_t& other = free_candidate_[row * n_cols_ + col];
                 if (other == kNone) continue;
-                const Spot& spot = claims_[other].spot;
+                const Spot& spot = candidates_[other].spot;
                 const double dy = spot.y - centre.spot.y;
                 const double dx = spot.x - centre.spot.x;
                 if (dy * dy + dx * dx >= square_distance_) continue;
@@ -103,12 +106,14 @@ class Merger {
    private:
     static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
-    std::size_t cell_of(const Claim& claim) const { return claim.row * n_cols_ + claim.col; }
+    std::size_t cell_of(const Candidate& candidate) const {
+        return candidate.row * n_cols_ + candidate.col;
+    }
 
-    const std::vector<Claim>& claims_;
+    const std::vector<Candidate>& candidates_;
     std::size_t n_rows_, n_cols_;
     double square_distance_;
-    std::vector<std::size_t> free_claim_;  ///< of each cell
+    std::vector<std::size_t> free_candidate_;  ///< of each cell
 };
 
 }  // namespace
@@ -117,18 +122,19 @@ std::vector<Spot> decode(const float* grid, bool has_error, std::size_t n_rows, 
                          const DecodeOptions& options) {
     std::vector<Spot> spots;
     if (!(options.merge_distance > 0.0)) {
-        for (const Claim& claim :
-             collect_claims(grid, has_error, n_rows, n_cols, options, options.threshold))
-            spots.push_back(claim.spot);
+        for (const Candidate& candidate :
+             collect_candidates(grid, has_error, n_rows, n_cols, options, options.threshold))
+            spots.push_back(candidate.spot);
         return spots;
     }
-    const double least = std::min(options.threshold, kSmallestPart);
-    const std::vector<Claim> claims =
-        collect_claims(grid, has_error, n_rows, n_cols, options, least);
-    Merger merger(claims, n_rows, n_cols, options.merge_distance);
-    std::vector<Spot> merged(claims.size());  // of probability 0 where another took the claim
-    for (const std::size_t i : strongest_first(claims))
-        if (merger.is_free(i)) merged[i] = merger.take(i);
+    const double min_probability = std::min(options.threshold, kMinCandidate);
+    const std::vector<Candidate> candidates =
+        collect_candidates(grid, has_error, n_rows, n_cols, options, min_probability);
+    Merger merger(candidates, n_rows, n_cols, options.merge_distance);
+    // Of probability 0 where the candidate is a part of another spot.
+    std::vector<Spot> merged(candidates.size());
+    for (const std::size_t i : strongest_first(candidates))
+        if (merger.is_free(i)) merged[i] = merger.merge_neighbours(i);
     for (const Spot& spot : merged)
         if (spot.probability > options.threshold) spots.push_back(spot);
     return spots;

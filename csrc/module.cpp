@@ -35,38 +35,27 @@ py::array_t<T> to_numpy(std::vector<Record>&& records) {
     return py::array_t<T>({n, n_fields}, data, base);
 }
 
-py::tuple decode(const FloatArray& grid, double cell_size, double origin, double threshold,
-                 double merge_distance) {
-    const bool batch = grid.ndim() == 4;
-    const py::ssize_t n_channels = grid.ndim() < 3 ? 0 : grid.shape(batch ? 1 : 0);
-    if (!(grid.ndim() == 3 || batch) || (n_channels != 3 && n_channels != 4))
+py::object decode(const FloatArray& grid, double cell_size, double origin, double threshold,
+                  double merge_distance) {
+    const py::ssize_t n_channels = grid.ndim() == 3 ? grid.shape(0) : 0;
+    if (n_channels != 3 && n_channels != 4)
         throw py::value_error(
-            "grid must have shape (3, rows, cols) or (N, 3, rows, cols), or 4 channels with the "
-            "error, got " +
+            "grid must have shape (3, rows, cols), or 4 channels with the error, got " +
             shape_of(grid));
     if (!(cell_size > 0.0) || !std::isfinite(cell_size))
         throw py::value_error("cell_size must be positive, got " + std::to_string(cell_size));
     if (!(threshold >= 0.0))
         throw py::value_error("threshold must not be negative, got " + std::to_string(threshold));
     const blinkcore::DecodeOptions options{cell_size, origin, threshold, merge_distance};
-    const float* data = grid.data();
-    const py::ssize_t n_grids = batch ? grid.shape(0) : 1;
-    const auto n_rows = static_cast<std::size_t>(grid.shape(grid.ndim() - 2));
-    const auto n_cols = static_cast<std::size_t>(grid.shape(grid.ndim() - 1));
-    std::vector<std::int64_t> index;
+    const auto n_rows = static_cast<std::size_t>(grid.shape(1));
+    const auto n_cols = static_cast<std::size_t>(grid.shape(2));
     std::vector<blinkcore::Spot> spots;
     {
         py::gil_scoped_release release;
-        for (py::ssize_t i = 0; i < n_grids; ++i) {
-            const auto first = static_cast<std::size_t>(i * n_channels) * n_rows * n_cols;
-            auto found = blinkcore::decode(data + first, n_channels == 4, n_rows, n_cols, options);
-            index.insert(index.end(), found.size(), i);
-            spots.insert(spots.end(), found.begin(), found.end());
-        }
+        spots = blinkcore::decode(grid.data(), n_channels == 4, n_rows, n_cols, options);
     }
     const py::object all = to_numpy<double>(std::move(spots));
-    const py::object known = all[py::make_tuple(py::ellipsis(), py::slice(0, n_channels, 1))];
-    return py::make_tuple(to_numpy<std::int64_t>(std::move(index)), known);
+    return all[py::make_tuple(py::ellipsis(), py::slice(0, n_channels, 1))];
 }
 
 std::vector<blinkcore::Point> to_points(const DoubleArray& array, const char* name) {
@@ -159,7 +148,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.attr("__version__") = BLINKCORE_VERSION;
     m.def("decode", &decode, py::arg("grid"), py::kw_only(), py::arg("cell_size"),
           py::arg("origin"), py::arg("threshold"), py::arg("merge_distance"),
-          "Grids to (index of grid (n,), spots (n, 3): y, x, probability; with the error (n, 4)).");
+          "A grid to spots (n, 3): y, x, probability; with the error (n, 4).");
     m.def("match", &match, py::arg("truth"), py::arg("detected"), py::kw_only(), py::arg("cutoff"),
           "Optimal pairs (k, 2) of two point sets.");
     m.def("count_matches", &count_matches, py::arg("truth"), py::arg("detected"), py::kw_only(),

@@ -10,10 +10,10 @@ namespace blinkcore {
 namespace {
 
 constexpr std::size_t kSize = 7;
-constexpr int kMostSteps = 25;
-constexpr double kGaussNewton = 1e-3;   // damping from which on a step is nearly undamped
-constexpr double kSmallStep = 3e-3;     // px; the next one would be far smaller
-constexpr double kSmallestSigma = 0.3;  // px
+constexpr int kMaxSteps = 25;
+constexpr double kGaussNewton = 1e-3;  // damping from which on a step is nearly undamped
+constexpr double kSmallStep = 3e-3;    // px; the next one would be far smaller
+constexpr double kMinSigma = 0.3;      // px
 constexpr std::size_t kAmplitude = 3, kY = 4, kX = 5, kLogSigma = 6;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
@@ -36,8 +36,8 @@ struct Window {
 };
 
 /// Sum of squared differences, and the normal equations of a Gauss-Newton step.
-struct Normal {
-    double square = 0.0;
+struct NormalEquations {
+    double squared_residual = 0.0;
     Matrix a{};
     Parameters b{};
 };
@@ -81,12 +81,12 @@ class Gaussian {
    public:
     explicit Gaussian(const Window& window) : window_(window) {}
 
-    Normal normal(const Parameters& p) {
+    NormalEquations normal_equations(const Parameters& p) {
         const double sigma = std::exp(p[kLogSigma]);
         tabulate(p[kY], sigma, window_.top, window_.bottom, rows_);
         tabulate(p[kX], sigma, window_.left, window_.right, cols_);
-        Normal result;
-        Gram left{};  // sums of what is left over times a function of rows and one of columns
+        NormalEquations result;
+        Gram residual_sums{};  // sums of the residual times a function of rows and one of columns
         for (std::size_t r = 0; r < rows_.size(); ++r) {
             const float* pixels = window_.image + (window_.top + r) * window_.n_cols + window_.left;
             const double background = p[0] + p[1] * rows_[r][kD];
@@ -94,12 +94,13 @@ class Gaussian {
             Functions sums{};
             for (std::size_t c = 0; c < cols_.size(); ++c) {
                 const double model = background + p[2] * cols_[c][kD] + spot * cols_[c][kG];
-                const double left_over = static_cast<double>(pixels[c]) - model;
-                result.square += left_over * left_over;
-                for (std::size_t k = 0; k < kFunctions; ++k) sums[k] += cols_[c][k] * left_over;
+                const double residual = static_cast<double>(pixels[c]) - model;
+                result.squared_residual += residual * residual;
+                for (std::size_t k = 0; k < kFunctions; ++k) sums[k] += cols_[c][k] * residual;
             }
             for (std::size_t i = 0; i < kFunctions; ++i)
-                for (std::size_t k = 0; k < kFunctions; ++k) left[i][k] += rows_[r][i] * sums[k];
+                for (std::size_t k = 0; k < kFunctions; ++k)
+                    residual_sums[i][k] += rows_[r][i] * sums[k];
         }
         const Gram rows = products(rows_);
         const Gram cols = products(cols_);
@@ -113,7 +114,7 @@ class Gaussian {
                                                     {kLogSigma, kUUG, kG, p[kAmplitude]},
                                                     {kLogSigma, kG, kUUG, p[kAmplitude]}}};
         for (const Term& one : terms) {
-            result.b[one.parameter] += one.factor * left[one.row][one.col];
+            result.b[one.parameter] += one.factor * residual_sums[one.row][one.col];
             for (const Term& other : terms)
                 result.a[one.parameter][other.parameter] +=
                     one.factor * other.factor * rows[one.row][other.row] * cols[one.col][other.col];
@@ -151,33 +152,34 @@ std::optional<Parameters> solve(Matrix a, Parameters b) {
     return b;
 }
 
-/// Standard error of y and of x: what is left over a pixel, times the inverse's diagonal.
-double standard_error(const Normal& normal, const Window& window) {
-    const double left_over = normal.square / static_cast<double>(window.size() - kSize);
+/// Standard error of y and of x: the variance of the residual times the diagonal of the
+/// inverse of the normal matrix.
+double standard_error(const NormalEquations& equations, const Window& window) {
+    const double residual = equations.squared_residual / static_cast<double>(window.size() - kSize);
     double variance = 0.0;
     for (const std::size_t axis : {kY, kX}) {
         Parameters unit{};
         unit[axis] = 1.0;
-        const auto column = solve(normal.a, unit);
+        const auto column = solve(equations.a, unit);
         if (!column) return kNaN;
-        variance += 0.5 * left_over * (*column)[axis];
+        variance += 0.5 * residual * (*column)[axis];
     }
     return std::sqrt(variance);
 }
 
 /// Levenberg-Marquardt from `p`; nothing if it does not settle on a spot within the window.
 std::optional<Fit> fit(Gaussian& gaussian, Parameters p, const Window& window) {
-    const double most = std::log(static_cast<double>(window.longer_side()));
+    const double max_log_sigma = std::log(static_cast<double>(window.longer_side()));
     double damping = kGaussNewton;
-    Normal now = gaussian.normal(p);
-    for (int step = 0; step < kMostSteps; ++step) {
+    NormalEquations now = gaussian.normal_equations(p);
+    for (int step = 0; step < kMaxSteps; ++step) {
         Matrix damped = now.a;
         for (std::size_t i = 0; i < kSize; ++i) damped[i][i] *= 1.0 + damping;
         const auto change = solve(damped, now.b);
         if (!change) return std::nullopt;
         Parameters next = p;
         for (std::size_t i = 0; i < kSize; ++i) next[i] += (*change)[i];
-        if (!(next[kLogSigma] > std::log(kSmallestSigma) && next[kLogSigma] < most) ||
+        if (!(next[kLogSigma] > std::log(kMinSigma) && next[kLogSigma] < max_log_sigma) ||
             !window.holds(next[kY], next[kX]))
             return std::nullopt;
         const double sigma = std::exp(next[kLogSigma]);
@@ -188,8 +190,8 @@ std::optional<Fit> fit(Gaussian& gaussian, Parameters p, const Window& window) {
             if (!(next[kAmplitude] > 0.0) || !std::isfinite(error)) return std::nullopt;
             return Fit{next[kY], next[kX], error, sigma};
         }
-        const Normal then = gaussian.normal(next);
-        if (then.square <= now.square) {
+        const NormalEquations then = gaussian.normal_equations(next);
+        if (then.squared_residual <= now.squared_residual) {
             p = next;
             now = then;
             damping *= 0.1;
@@ -208,8 +210,8 @@ std::vector<Fit> refine(const float* image, std::size_t n_rows, std::size_t n_co
     std::vector<Fit> fits(n_points, failed);
     if (n_rows == 0 || n_cols == 0) return fits;
     const auto nearest = [](double position, std::size_t n) {
-        const double most = static_cast<double>(n) - 1.0;
-        return static_cast<std::size_t>(std::clamp(std::round(position), 0.0, most));
+        const double max_value = static_cast<double>(n) - 1.0;
+        return static_cast<std::size_t>(std::clamp(std::round(position), 0.0, max_value));
     };
     for (std::size_t i = 0; i < n_points; ++i) {
         const double y = points[2 * i];

@@ -224,7 +224,7 @@ Finds fluorescent spots in a plane of a microscopy image. Made by blinkcore
 programs this package gives the grid that blinkcore decodes: one value for each cell of
 {about.cell_size} x {about.cell_size} px in three channels.
 
-1. `probability`: that a spot lies in the cell. Neighbouring cells that claim one spot share its
+1. `probability`: that a spot lies in the cell. Neighbouring cells that hold parts of one spot share its
    probability; merged within {about.merge_distance:g} px, their sum p becomes a calibrated one by
    1 / (1 + exp(-({a:.4g} + {b:.4g} log(p / (1 - p))))). Above {about.threshold:g} it counts.{population}
 2. `y_offset`, 3. `x_offset`: where in the cell, from 0 to 1. The spot of the cell in row i and

@@ -79,8 +79,8 @@ def decode(
     threshold : float
         A spot's probability must exceed it.
     merge_distance : float
-        In px. A spot near the border of two cells is claimed by both, each with a part
-        of its probability: claims of neighbouring cells closer than this are one spot,
+        In px. A spot near the border of two cells is a candidate of both, each with a part
+        of its probability: candidates of neighbouring cells closer than this are one spot,
         with their summed probability (at most 1) and weighted mean position.
 
     Returns
@@ -89,11 +89,10 @@ def decode(
         y, x (px), probability and, if the grid has it, the error (px), in row-major order
         of cells.
     """
-    _, spots = _core.decode(
+    return _core.decode(
         grid,
         cell_size=cell_size,
         origin=ORIGINS[cell_map],
         threshold=threshold,
         merge_distance=merge_distance,
     )
-    return spots

@@ -1,109 +1,21 @@
-#include "match.hpp"
-
+// The optimal matching: components, then shortest augmenting paths in each
+// (Jonker and Volgenant 1987, doi:10.1007/BF02278710).
 #include <algorithm>
-#include <array>
-#include <cmath>
+#include <cstddef>
 #include <functional>
 #include <limits>
 #include <numeric>
 #include <queue>
 #include <utility>
+#include <vector>
+
+#include "match.hpp"
+#include "spatial_hash.hpp"
 
 namespace blinkcore {
 namespace {
 
-using Index = std::uint32_t;
-constexpr Index kNone = std::numeric_limits<Index>::max();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-double distance(const Point& a, const Point& b) {
-    const double z = a.z - b.z;
-    const double y = a.y - b.y;
-    const double x = a.x - b.x;
-    return std::sqrt(z * z + y * y + x * x);
-}
-
-/// Points in cubes a little wider than the cutoff: what can match lies in the 27 around.
-class Hash {
-   public:
-    Hash(const std::vector<Point>& points, double cutoff)
-        : cutoff_(cutoff), side_(cutoff > 0.0 ? cutoff * (1.0 + 1e-9) : 1.0) {
-        std::size_t size = 16;
-        while (size < 2 * points.size()) size *= 2;
-        mask_ = size - 1;
-        start_.assign(size + 1, 0);
-        for (const Point& point : points) ++start_[slot(cube(point)) + 1];
-        std::partial_sum(start_.begin(), start_.end(), start_.begin());
-        std::vector<Index> next(start_.begin(), start_.end() - 1);
-        order_.resize(points.size());
-        sorted_.resize(points.size());
-        for (Index i = 0; i < points.size(); ++i) {
-            const Index place = next[slot(cube(points[i]))]++;
-            order_[place] = i;
-            sorted_[place] = points[i];
-            flat_ = flat_ && points[i].z == 0.0;
-        }
-    }
-
-    /// Call visit(index, distance) for each point within the cutoff of `centre`, until it
-    /// returns true. Returns whether it did.
-    template <class Visit>
-    bool any_near(const Point& centre, Visit&& visit) const {
-        const Cube middle = cube(centre);
-        const std::int64_t depth = flat_ && middle.z == 0 ? 0 : 1;
-        std::array<std::size_t, 27> slots{};
-        auto end = slots.begin();
-        for (std::int64_t z = -depth; z <= depth; ++z)
-            for (std::int64_t y = -1; y <= 1; ++y)
-                for (std::int64_t x = -1; x <= 1; ++x) {
-                    const std::size_t s = slot({middle.z + z, middle.y + y, middle.x + x});
-                    // Two cubes may share a slot, whose points must be seen once.
-                    if (std::find(slots.begin(), end, s) == end) *end++ = s;
-                }
-        for (auto s = slots.begin(); s != end; ++s)
-            if (any_in(*s, centre, visit)) return true;
-        return false;
-    }
-
-    template <class Visit>
-    void each_near(const Point& centre, Visit&& visit) const {
-        any_near(centre, [&](Index i, double d) {
-            visit(i, d);
-            return false;
-        });
-    }
-
-   private:
-    struct Cube {
-        std::int64_t z, y, x;
-    };
-
-    std::int64_t coordinate(double value) const {
-        constexpr double kLimit = 1e17;  // exact in int64, neighbours included
-        return static_cast<std::int64_t>(std::clamp(std::floor(value / side_), -kLimit, kLimit));
-    }
-    Cube cube(const Point& p) const { return {coordinate(p.z), coordinate(p.y), coordinate(p.x)}; }
-    std::size_t slot(const Cube& c) const {
-        auto h = static_cast<std::uint64_t>(c.z) * 0x9E3779B97F4A7C15u;
-        h = (h ^ static_cast<std::uint64_t>(c.y)) * 0xC2B2AE3D27D4EB4Fu;
-        h = (h ^ (h >> 29) ^ static_cast<std::uint64_t>(c.x)) * 0x165667B19E3779F9u;
-        return static_cast<std::size_t>(h ^ (h >> 32)) & mask_;
-    }
-    template <class Visit>
-    bool any_in(std::size_t s, const Point& centre, Visit& visit) const {
-        for (Index k = start_[s]; k < start_[s + 1]; ++k) {
-            const double d = distance(sorted_[k], centre);
-            if (d <= cutoff_ && visit(order_[k], d)) return true;
-        }
-        return false;
-    }
-
-    double cutoff_, side_;
-    std::size_t mask_ = 0;
-    bool flat_ = true;
-    std::vector<Index> start_, order_;
-    std::vector<Point> sorted_;
-};
 
 /// Union-find over truth (0 .. n - 1) and detected (n ..).
 class Components {
@@ -143,8 +55,8 @@ class Assignment {
 
     /// Augmenting row reduction: a row takes the column that is best for it, at a price
     /// that leaves it just as well off as with its second best. Whoever had the column
-    /// before goes on looking. Cheap, and few rows are left for `add`.
-    void bid(Index row, double unmatched) {
+    /// before goes on looking. Cheap, and few rows are left for `augment_row`.
+    void reduce_row(Index row, double unmatched) {
         for (int n_turns = 0; row != kNone && n_turns < 64; ++n_turns) {
             double best = unmatched;
             double second = unmatched;
@@ -174,7 +86,8 @@ class Assignment {
         }
     }
 
-    void add(Index row, double unmatched) {
+    /// Find the shortest augmenting path of a row (Dijkstra on reduced costs) and follow it.
+    void augment_row(Index row, double unmatched) {
         if (column_of_[row] != kNone) return;
         queue_ = {};
         reached_.clear();
@@ -259,7 +172,7 @@ class Assignment {
     }
 
     const std::vector<Point>& rows_;
-    Hash hash_;
+    SpatialHash hash_;
     std::vector<double> row_price_, column_price_, length_;
     std::vector<Index> column_of_, row_of_, from_;
     std::vector<char> done_;
@@ -283,57 +196,6 @@ Sizes component_sizes(Components& components, std::size_t n_truth, std::size_t n
     return sizes;
 }
 
-/// Kuhn's augmenting paths, without recursion. What a failed search visited can never be
-/// part of a later path at the same cutoff, so all failures together cost one pass.
-class Growing {
-   public:
-    Growing(std::size_t n_rows, std::size_t n_columns)
-        : column_of_(n_rows, kNone), row_of_(n_columns, kNone), from_(n_columns, kNone) {}
-
-    std::int64_t grow(const std::vector<Point>& rows, const Hash& hash) {
-        visited_.assign(row_of_.size(), 0);
-        for (Index row = 0; row < rows.size(); ++row)
-            if (column_of_[row] == kNone && search(row, rows, hash)) ++n_pairs_;
-        return n_pairs_;
-    }
-
-   private:
-    bool search(Index row, const std::vector<Point>& rows, const Hash& hash) {
-        frontier_.assign(1, row);
-        seen_.clear();
-        while (!frontier_.empty()) {
-            const Index i = frontier_.back();
-            frontier_.pop_back();
-            Index end = kNone;
-            hash.any_near(rows[i], [&](Index column, double) {
-                if (visited_[column]) return false;
-                visited_[column] = 1;
-                seen_.push_back(column);
-                from_[column] = i;
-                if (row_of_[column] == kNone) {
-                    end = column;
-                    return true;
-                }
-                frontier_.push_back(row_of_[column]);
-                return false;
-            });
-            if (end == kNone) continue;
-            while (end != kNone) {
-                const Index owner = from_[end];
-                row_of_[end] = owner;
-                std::swap(column_of_[owner], end);
-            }
-            for (const Index column : seen_) visited_[column] = 0;
-            return true;
-        }
-        return false;
-    }
-
-    std::vector<Index> column_of_, row_of_, from_, frontier_, seen_;
-    std::vector<char> visited_;
-    std::int64_t n_pairs_ = 0;
-};
-
 }  // namespace
 
 std::vector<Pair> match(const std::vector<Point>& truth, const std::vector<Point>& detected,
@@ -341,7 +203,7 @@ std::vector<Pair> match(const std::vector<Point>& truth, const std::vector<Point
     const auto n_truth = static_cast<Index>(truth.size());
     Components components(truth.size() + detected.size());
     {
-        const Hash hash(detected, cutoff);
+        const SpatialHash hash(detected, cutoff);
         for (Index i = 0; i < n_truth; ++i)
             hash.each_near(truth[i], [&](Index j, double) { components.join(i, n_truth + j); });
     }
@@ -364,8 +226,10 @@ std::vector<Pair> match(const std::vector<Point>& truth, const std::vector<Point
     const auto assign = [&](const std::vector<Point>& rows, const std::vector<Point>& columns,
                             const std::vector<Index>& chosen, Index first) {
         Assignment assignment(rows, columns, cutoff);
-        for (const Index row : chosen) assignment.bid(row, unmatched(components.root(first + row)));
-        for (const Index row : chosen) assignment.add(row, unmatched(components.root(first + row)));
+        for (const Index row : chosen)
+            assignment.reduce_row(row, unmatched(components.root(first + row)));
+        for (const Index row : chosen)
+            assignment.augment_row(row, unmatched(components.root(first + row)));
         return assignment.column_of();
     };
 
@@ -379,17 +243,6 @@ std::vector<Pair> match(const std::vector<Point>& truth, const std::vector<Point
     std::sort(pairs.begin(), pairs.end(),
               [](const Pair& a, const Pair& b) { return a.truth < b.truth; });
     return pairs;
-}
-
-std::vector<std::int64_t> count_matches(const std::vector<Point>& truth,
-                                        const std::vector<Point>& detected,
-                                        const std::vector<double>& cutoffs) {
-    Growing growing(truth.size(), detected.size());
-    std::vector<std::int64_t> counts;
-    counts.reserve(cutoffs.size());
-    for (const double cutoff : cutoffs)
-        counts.push_back(growing.grow(truth, Hash(detected, cutoff)));
-    return counts;
 }
 
 }  // namespace blinkcore
