@@ -333,7 +333,7 @@ def test_unusable_models_end_with_2_before_anything_is_read(
         (["a.tif", "--threshold", "1.5"], "threshold must be in [0, 1)"),
         (["a.tif", "--threshold", "nan"], "threshold must be in [0, 1)"),
         (["a.tif", "--fdr", "0"], "fdr must be in (0, 1)"),
-        (["a.tif", "--fdr", "0.1", "--threshold", "0.5"], "not both"),
+        (["a.tif", "--fdr", "0.1", "--threshold", "0.5"], "exclude each other"),
         (["a.tif", "--axes", "QYX"], "--axes must be"),
         (["a.tif", "--axes", "T"], "--axes must be"),
         (["a.tif", "--channel", "-1"], "--channel counts from 0"),

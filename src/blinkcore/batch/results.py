@@ -17,6 +17,7 @@ import blinkcore
 from blinkcore import io
 from blinkcore.batch.inputs import identity
 from blinkcore.detection import overlay
+from blinkcore.detection.options import PredictOptions
 from blinkcore.files import writable, write_json
 from blinkcore.io import tables
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from blinkcore.batch.inputs import Input
-    from blinkcore.image import Image, PixelSize
+    from blinkcore.image import Image
     from blinkcore.network.model import Model
 
 COORDINATES = (
@@ -34,8 +35,8 @@ COORDINATES = (
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to find spots and where to put them.
+class Options(PredictOptions):
+    """How to find spots and where to put them; those of `PredictOptions` and these.
 
     Attributes
     ----------
@@ -47,8 +48,6 @@ class Options:
     formats : tuple of str
         Suffixes of the files for an input in a folder, see `blinkcore.io.WRITERS`; the
         first is its result, the others lie beside it. On standard output the first.
-    threshold, fdr, radius, scale, dim, channel, axes, pixel_size
-        See `blinkcore.detection.predict.predict`.
     overlay : Path or None
         Folder for pictures with the spots circled, `<name>.overlay.png`.
     skip_existing : bool
@@ -58,14 +57,6 @@ class Options:
     model: Model
     output: Path | None
     formats: tuple[str, ...] = (".csv",)
-    threshold: float | None = None
-    fdr: float | None = None
-    radius: float | None = None
-    scale: float | str = 1.0
-    dim: bool = False
-    channel: int | None = None
-    axes: str | None = None
-    pixel_size: PixelSize | None = None
     overlay: Path | None = None
     skip_existing: bool = False
 

@@ -10,7 +10,7 @@ import logging
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ import pandas as pd
 from blinkcore import io
 from blinkcore.batch.inputs import Event, Input, find_inputs, identity, output_names
 from blinkcore.batch.results import Options, Result, sidecar
-from blinkcore.detection.predict import choose_scale, predict, scale_warning
+from blinkcore.detection.predict import choose_scale, predict_image, scale_warning
 from blinkcore.detection.quality import doubt_warning, image_warning
 from blinkcore.files import sentence, writable, write_json
 from blinkcore.io import tables, tiff
@@ -144,16 +144,7 @@ def _predict(
     scale = options.scale
     if scale == "auto":
         scale = choose_scale(image, options.model, options.channel)
-    spots = predict(
-        image,
-        options.model,
-        scale=scale,
-        threshold=options.threshold,
-        fdr=options.fdr,
-        dim=options.dim,
-        radius=options.radius,
-        channel=options.channel,
-    )
+    spots = predict_image(image, options.model, replace(options, scale=scale))
     if options.threshold is options.fdr is None:
         _warn(item, doubt_warning(spots), said)
     names = [writable(item.name)] * len(spots)

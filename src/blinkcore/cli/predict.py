@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from blinkcore.batch.run import Event, Options
+    from blinkcore.detection.options import PredictOptions
 
 
 @app.command()
@@ -119,15 +120,19 @@ def predict(
         if not names:
             raise ValueError("there is no input; give images, folders or --list FILE")
         formats = tuple(f".{name.strip()}" for name in format_.split(","))
-        _check_usage(progress, formats, axes, channel)
-        _check_probabilities(threshold, fdr)
-        if radius is not None and not 0 < radius <= 50:
-            raise ValueError(
-                f"--radius must be above 0 and at most 50 px, got {radius}"
-            )
-        size = parse_pixel_size(pixel_size)
+        _check_usage(progress, formats)
         target = None if output == "-" else Path(output)
         _check_format(target, formats, status)
+        how = _options(
+            threshold=threshold,
+            fdr=fdr,
+            radius=radius,
+            scale=_parse_scale(scale),
+            dim=dim,
+            channel=channel,
+            axes=axes.upper() if axes else None,
+            pixel_size=parse_pixel_size(pixel_size),
+        )
 
         from blinkcore.batch.run import Options, find_inputs
         from blinkcore.network.model import load_model
@@ -138,16 +143,9 @@ def predict(
             model=loaded,
             output=target,
             formats=formats,
-            threshold=threshold,
-            fdr=fdr,
-            radius=radius,
-            scale=_parse_scale(scale),
-            dim=dim,
-            channel=channel,
-            axes=axes.upper() if axes else None,
-            pixel_size=size,
             overlay=overlay,
             skip_existing=skip_existing,
+            **vars(how),
         )
         found, errors = find_inputs(names, recursive=recursive)
         report.start(len(found) + len(errors))
@@ -178,12 +176,17 @@ def _listed(path: Path | None) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def _check_usage(
-    progress: str | None,
-    formats: tuple[str, ...],
-    axes: str | None,
-    channel: int | None,
-) -> None:
+def _options(**values: Any) -> PredictOptions:
+    """Check the options of finding spots; an error names the one of the command line."""
+    from blinkcore.detection.options import PredictOptions
+
+    try:
+        return PredictOptions(**values)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from error
+
+
+def _check_usage(progress: str | None, formats: tuple[str, ...]) -> None:
     """Refuse before anything is read what no image could make right."""
     if progress not in (None, "bar", "json", "none"):
         raise ValueError(f"--progress must be bar, json or none, got {progress!r}")
@@ -195,37 +198,13 @@ def _check_usage(
             others = [w for w in WRITERS if w not in (".csv", ".parquet", ".json")]
             known = "csv or parquet, or " + ", ".join(w[1:] for w in others)
             raise ValueError(f"--format must be {known}; got {name[1:]!r}")
-    if channel is not None and channel < 0:
-        raise ValueError(f"--channel counts from 0, got {channel}")
-    if axes is not None:
-        from blinkcore.image import check_axes
-
-        try:
-            check_axes(axes.upper(), (1,) * len(axes))
-        except ValueError as error:
-            raise ValueError(f"--{error}") from error
 
 
 def _parse_scale(text: str) -> float | str:
-    from blinkcore.detection.scale import check_factor
-
-    if text == "auto":
-        return text
     try:
-        factor = float(text)
-    except ValueError as error:
-        raise ValueError(f"--scale must be a factor or auto, got {text!r}") from error
-    check_factor(factor)
-    return factor
-
-
-def _check_probabilities(threshold: float | None, fdr: float | None) -> None:
-    from blinkcore.network.calibration import check_fdr, check_threshold
-
-    if threshold is not None:
-        check_threshold(threshold)
-    if fdr is not None:
-        check_fdr(fdr, threshold)
+        return float(text)
+    except ValueError:
+        return text
 
 
 # Of files that people mean by an output, and that are not written.

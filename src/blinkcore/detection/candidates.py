@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Columns of candidates.
+# Columns of candidates, by number and by name.
 Y, X, PROBABILITY, UNCERTAINTY, HEIGHT = range(5)
-N_COLUMNS = 5
+COLUMNS = ("y", "x", "probability", "localization_uncertainty", "height")
 # Without a receptive field (squeeze-and-excitation sees everything) a plane is run in one
 # piece; beyond this many pixels it would not fit a computer's memory.
 _MAX_WHOLE = 4096 * 4096
@@ -103,7 +103,7 @@ def find_candidates(
     # Four cells more, because candidates of neighbouring cells are merged.
     reach += 4 * network.cell_size
     scaling = plane_scaling(plane, network.normalization)
-    found = [np.empty((0, N_COLUMNS))]
+    found = [np.empty((0, len(COLUMNS)))]
     for core, window in tiles(plane.shape, side, network.stride, reach):
         pixels = normalized(plane[window], scaling)
         cells = run(padded_to_multiple(pixels, network.stride)[None, None])[0]

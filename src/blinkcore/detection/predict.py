@@ -10,6 +10,7 @@ import pandas as pd
 
 from blinkcore import io
 from blinkcore.detection.candidates import (
+    COLUMNS,
     HEIGHT,
     PROBABILITY,
     UNCERTAINTY,
@@ -20,9 +21,9 @@ from blinkcore.detection.candidates import (
 )
 from blinkcore.detection.measure import NAMES as MEASURED
 from blinkcore.detection.measure import measure
+from blinkcore.detection.options import PredictOptions
 from blinkcore.detection.scale import (
     Blobs,
-    check_factor,
     estimate,
     factor_for,
     fits,
@@ -33,12 +34,10 @@ from blinkcore.image import Image, PixelSize, Plane, in_order
 from blinkcore.network.calibration import (
     PROBABILITY_FLOOR,
     calibrated,
-    check_fdr,
-    check_threshold,
     keep_for_fdr,
 )
 from blinkcore.network.model import DEFAULT, Model, load_model
-from blinkcore.spots import ordered, with_micrometers
+from blinkcore.spots import PLACES, ordered, with_micrometers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,6 +113,16 @@ def predict(
     TypeError
         If pixels are complex or no numbers.
     """
+    options = PredictOptions(
+        threshold=threshold,
+        fdr=fdr,
+        radius=radius,
+        scale=scale,
+        dim=dim,
+        channel=channel,
+        axes=axes,
+        pixel_size=pixel_size,
+    )
     if isinstance(image, (str, os.PathLike)):
         image = io.read_image(
             image, axes=axes, pixel_size=pixel_size, rgb=channel is not None
@@ -123,49 +132,87 @@ def predict(
     elif axes is not None or pixel_size is not None:
         raise ValueError("axes and pixel_size are those of the Image; give an array")
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
-    if fdr is not None:
-        check_fdr(fdr, threshold)
-    lowest = loaded.metadata.threshold if threshold is None else threshold
-    check_threshold(lowest)
-    factor = choose_scale(image, loaded, channel) if scale == "auto" else float(scale)
-    check_factor(factor)
+    return predict_image(image, loaded, options, tile=tile)
 
+
+def predict_image(
+    image: Image, model: Model, options: PredictOptions, *, tile: int = TILE
+) -> pd.DataFrame:
+    """Find the spots in an image that is read, with a model that is loaded.
+
+    Parameters
+    ----------
+    image : Image
+        To look at; the options' axes and pixel size have been used in reading it.
+    model : Model
+        To run.
+    options : PredictOptions
+        How to find spots.
+    tile : int
+        See `predict`.
+
+    Returns
+    -------
+    DataFrame
+        See `predict`.
+
+    Raises
+    ------
+    ValueError
+        If the image has no such channel, or is too large for the model.
+    """
+    scale, channel = options.scale, options.channel
+    factor = choose_scale(image, model, channel) if scale == "auto" else float(scale)
     planes = list(image.places(channel))
     candidates = [
-        _find_scaled(image.plane(*place), loaded, tile, factor) for place in planes
+        _find_scaled(image.plane(*place), model, tile, factor) for place in planes
     ]
-    kept, n_dim = _choose(planes, candidates, loaded, lowest, fdr, dim)
-    places, rows = [], []
-    for place, spots in zip(planes, kept, strict=True):
-        places.append(np.tile(place, (len(spots), 1)))
-        if radius is not None:
-            light = measure(image.plane(*place).data, spots[:, :2], radius=radius)
-            spots = np.concatenate([spots, light], axis=1)
-        rows.append(spots)
-    table = np.concatenate([np.concatenate(places), np.concatenate(rows)], axis=1)
-    names = ["frame", "channel", "z", "y", "x", "probability", "localization_uncertainty"]
-    names += ["height", *(MEASURED if radius is not None else ())]
-    spots = pd.DataFrame(table, columns=names)
-    absent = [n for n, a in zip(names, "TCZ", strict=False) if a not in image.axes]
-    absent += ["height"] if loaded.has_error else ["height", "localization_uncertainty"]
-    result = with_micrometers(ordered(spots.drop(columns=absent)), image.pixel_size)
+    kept, n_dim = _choose(planes, candidates, model, options)
+    spots = _table(image, planes, kept, options.radius)
+    if not model.has_error:
+        spots = spots.drop(columns="localization_uncertainty")
+    result = with_micrometers(ordered(spots), image.pixel_size)
     result.attrs["dim_specks"] = n_dim
     return result
+
+
+def _table(
+    image: Image,
+    planes: list[tuple[int, int, int]],
+    kept: list[NDArray[np.float64]],
+    radius: float | None,
+) -> pd.DataFrame:
+    """Put the spots of all planes into one table, and measure their light."""
+    values = pd.DataFrame(np.concatenate(kept), columns=COLUMNS)
+    table: pd.DataFrame = values.drop(columns="height")
+    place_of = np.repeat(planes, [len(spots) for spots in kept], axis=0)
+    for index, (axis, name) in enumerate(PLACES.items()):
+        if axis in image.axes:
+            table[name] = place_of[:, index]
+    if radius is not None:
+        table[list(MEASURED)] = np.concatenate(
+            [
+                measure(image.plane(*place).data, spots[:, [Y, X]], radius=radius)
+                for place, spots in zip(planes, kept, strict=True)
+            ]
+        )
+    return table
 
 
 def _choose(
     planes: list[tuple[int, int, int]],
     candidates: list[NDArray[np.float64]],
     model: Model,
-    threshold: float,
-    fdr: float | None,
-    dim: bool,
+    options: PredictOptions,
 ) -> tuple[list[NDArray[np.float64]], int]:
     """Choose the spots among the candidates, all planes of a channel together.
 
     Gives the spots of each plane, with calibrated probabilities, and how many more there
     would be if each candidate were judged alone.
     """
+    threshold = options.threshold
+    if threshold is None:
+        threshold = model.metadata.threshold
     calibration = model.metadata.calibration
     alone = calibration._replace(population=0.0)
     kept = list(candidates)
@@ -176,12 +223,12 @@ def _choose(
         plane_of = np.repeat(mine, [len(candidates[i]) for i in mine])
         decoded, heights = spots[:, PROBABILITY], spots[:, HEIGHT]
         each = calibrated(decoded, heights, alone)
-        probability = each if dim else calibrated(decoded, heights, calibration)
-        if fdr is None:
+        probability = each if options.dim else calibrated(decoded, heights, calibration)
+        if options.fdr is None:
             is_kept = probability > threshold
             n_dim += int((each > threshold).sum() - is_kept.sum())
         else:
-            is_kept = keep_for_fdr(probability, fdr)
+            is_kept = keep_for_fdr(probability, options.fdr)
         spots = spots.copy()
         spots[:, PROBABILITY] = probability
         for i in mine:

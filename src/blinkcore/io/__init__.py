@@ -204,7 +204,8 @@ WRITERS: dict[str, frozenset[str] | None] = {
     ".napari.csv": _PLACE | {"probability", "localization_uncertainty"},
     ".isbi.xml": frozenset({"frame", "z", "y", "x", "track"}),
     ".parquet": _EVERYTHING,
-    ".geojson": _PLACE | {"probability", "localization_uncertainty", "intensity", "snr"},
+    ".geojson": _PLACE
+    | {"probability", "localization_uncertainty", "intensity", "snr"},
     ".json": _EVERYTHING,
     ".csv": _EVERYTHING,
     ".xml": frozenset({"frame", "z", "y", "x", "probability", "sigma"}),

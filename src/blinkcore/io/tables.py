@@ -206,7 +206,9 @@ def write_napari(spots: pd.DataFrame, path: Path) -> None:
     """Write points as napari saves and opens them, one axis a dimension."""
     axes = [n for n in COLUMN_OF.values() if n in spots.columns]
     names = {name: f"axis-{i}" for i, name in enumerate(axes)}
-    others = [n for n in ("probability", "localization_uncertainty") if n in spots.columns]
+    others = [
+        n for n in ("probability", "localization_uncertainty") if n in spots.columns
+    ]
     table = spots[axes + others].rename(columns=names)
     table.insert(0, "index", range(len(table)))
     # Three or four axes may mean anything: features say what.

@@ -197,7 +197,7 @@ def check_threshold(threshold: float) -> None:
 def check_fdr(fdr: float, threshold: float | None) -> None:
     """Raise ValueError if a rate of false spots is none, or a threshold is given too."""
     if threshold is not None:
-        raise ValueError("give a threshold or fdr, not both")
+        raise ValueError("threshold and fdr exclude each other: give one of them")
     if not 0.0 < fdr < 1.0:
         raise ValueError(f"fdr must be in (0, 1), got {fdr}")
 

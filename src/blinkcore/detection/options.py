@@ -1,0 +1,78 @@
+"""How to find spots: the options that the library, a batch and the command line share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from blinkcore.detection.scale import check_factor
+from blinkcore.image import check_axes
+from blinkcore.network.calibration import check_fdr, check_threshold
+
+if TYPE_CHECKING:
+    from blinkcore.image import PixelSize
+
+MAX_RADIUS = 50.0  # px
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """What decides which spots are found in an image; checked when it is made.
+
+    Attributes
+    ----------
+    threshold : float or None
+        Probability above which a spot counts, in [0, 1); None: the model's own.
+    fdr : float or None
+        Expected share of false spots among those found, in (0, 1), instead of a
+        threshold: see `blinkcore.network.calibration`.
+    radius : float or None
+        Measure the light of each spot in a disk of this radius in px, above 0 and at most
+        50, see `blinkcore.detection.measure`; None: do not measure.
+    scale : float or "auto"
+        Resample planes by this factor before the model sees them; "auto": choose it by the
+        width of the image's blobs.
+    dim : bool
+        Keep dim specks that belong to another class of brightness than the image's spots.
+    channel : int or None
+        Only this channel, from 0; None: all.
+    axes : str or None
+        One letter a dimension out of `TCZYX`, in the file's order; None: as the file says.
+    pixel_size : PixelSize or None
+        In µm, instead of what the file says.
+
+    Raises
+    ------
+    ValueError
+        If an option makes no sense; the message begins with its name.
+    """
+
+    threshold: float | None = None
+    fdr: float | None = None
+    radius: float | None = None
+    scale: float | str = 1.0
+    dim: bool = False
+    channel: int | None = None
+    axes: str | None = None
+    pixel_size: PixelSize | None = None
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None:
+            check_threshold(self.threshold)
+        if self.fdr is not None:
+            check_fdr(self.fdr, self.threshold)
+        if self.radius is not None and not 0 < self.radius <= MAX_RADIUS:
+            raise ValueError(
+                f"radius must be above 0 and at most {MAX_RADIUS:g} px, got {self.radius}"
+            )
+        if isinstance(self.scale, str):
+            if self.scale != "auto":
+                raise ValueError(
+                    f"scale must be a factor or 'auto', got {self.scale!r}"
+                )
+        else:
+            check_factor(self.scale)
+        if self.channel is not None and self.channel < 0:
+            raise ValueError(f"channel counts from 0, got {self.channel}")
+        if self.axes is not None:
+            check_axes(self.axes, (1,) * len(self.axes))
