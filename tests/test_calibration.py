@@ -5,6 +5,7 @@ from blinkcore.network.calibration import (
     Calibration,
     calibrated,
     check_fdr,
+    class_of_brightness,
     fit_calibration,
     fit_interval_width,
     keep_for_fdr,
@@ -139,3 +140,26 @@ def test_the_unit_of_heights_does_not_matter_and_few_candidates_say_little():
 def test_spots_of_one_probability_are_kept_together_or_not_at_all():
     kept = keep_for_fdr(np.array([1.0, 0.8, 0.8]), 0.11)
     assert kept.tolist() == [True, False, False]
+
+
+def test_two_classes_of_brightness_are_told_apart_where_the_dim_one_is_doubtful():
+    heights = np.array([100.0] * 20 + [10.0] * 40)
+    bright, dim = np.full(20, 0.95), np.full(40, 0.3)
+    classes = class_of_brightness(np.concatenate([bright, dim]), heights)
+    assert (classes[:20] > 0.9).all()
+    assert (classes[20:] < -0.9).all()
+    # As sure of the dim ones as of the bright: one class of spots, whatever their heights.
+    for sure in (0.9, 0.7):
+        p = np.concatenate([bright, np.full(40, sure)])
+        assert np.abs(class_of_brightness(p, heights)).max() < 0.05
+    # Candidates of one height, or too few, tell nothing.
+    assert not class_of_brightness(np.full(60, 0.5), np.full(60, 7.0)).any()
+    assert not class_of_brightness(bright[:5], heights[:5]).any()
+
+
+def test_classes_of_brightness_move_the_logit_by_their_weight():
+    heights = np.array([100.0] * 20 + [10.0] * 40)
+    p = np.concatenate([np.full(20, 0.95), np.full(40, 0.3)])
+    moved = calibrated(p, heights, Calibration(classes=1.5))
+    shift = np.log(moved / (1 - moved)) - np.log(p / (1 - p))
+    np.testing.assert_allclose(shift, 1.5 * class_of_brightness(p, heights), atol=1e-9)

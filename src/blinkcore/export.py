@@ -206,11 +206,11 @@ def _torch_version() -> str:
 
 def _readme(model: Model) -> str:
     about = model.metadata
-    a, b, c = about.calibration
+    a, b = about.calibration[:2]
     population = (
-        " blinkcore also weighs in, by "
-        f"{c:.2g}, how likely the other candidates of the same height in the image are."
-        if c
+        " blinkcore also weighs in how likely the image's other candidates of the same "
+        "height, and of the same class of brightness, are."
+        if about.calibration != about.calibration.alone()
         else ""
     )
     return f"""# blinkcore {model.name}

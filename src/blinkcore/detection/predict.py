@@ -214,7 +214,7 @@ def _choose(
     if threshold is None:
         threshold = model.metadata.threshold
     calibration = model.metadata.calibration
-    alone = calibration._replace(population=0.0)
+    alone = calibration.alone()
     kept = list(candidates)
     n_dim = 0
     for channel in {c for _, c, _ in planes}:

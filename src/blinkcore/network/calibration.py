@@ -7,6 +7,8 @@ absolute contrast; a network, which sees a part of the image at a time, cannot k
 candidate is also judged by those of its height: where most of them are doubtful, it is more
 doubtful than it looks, where most of them are sure, it is surer. That is empirical Bayes:
 the prior of a candidate is the mean probability of the image's candidates of its height.
+And where Otsu's threshold parts the candidates in a sure bright class and a doubtful dim one,
+each counts as its class does.
 
 From calibrated probabilities follow the false discovery rate of a set of spots, and how many
 of them are real, with an interval.
@@ -36,6 +38,11 @@ _BIN, _WIDTH = 0.05, 0.3
 # Number of candidates of about one height whose mean counts half.
 _HALF_TRUST = 20.0
 _ITERATIONS = 4
+# Two classes of brightness: looked for among candidates above this probability, as decoded;
+# taken for real from about this difference of their mean probabilities on, if that of the dim
+# one is at most this; how softly.
+_CLASS_FLOOR, _CLASS_GAP, _CLASS_DOUBT, _CLASS_SOFTNESS = 0.2, 0.35, 0.5, 0.04
+_MIN_FOR_CLASSES = 10
 _MIN_TO_FIT = 200
 
 
@@ -48,12 +55,20 @@ class Calibration(NamedTuple):
         Of logit(p') = offset + slope * logit(p) (Platt scaling).
     population : float
         Weight of the logit of the mean probability of the image's candidates of the same
-        height; 0: each candidate is judged alone.
+        height; 0: height does not count.
+    classes : float
+        What the logit gains in the bright one of two classes, and loses in the dim one,
+        where the image has two; 0: classes do not count.
     """
 
     offset: float = 0.0
     slope: float = 1.0
     population: float = 0.0
+    classes: float = 0.0
+
+    def alone(self) -> Calibration:
+        """Give the same for candidates that are judged without the image's others."""
+        return self._replace(population=0.0, classes=0.0)
 
 
 UNCALIBRATED = Calibration()
@@ -80,18 +95,68 @@ def calibrated(
         In [0, 1], in the same order.
     """
     p = np.asarray(probability, float)
-    if tuple(calibration) == (0.0, 1.0, 0.0):
+    if calibration == UNCALIBRATED:
         return p
     alone = calibration.offset + calibration.slope * special.logit(p)
     result: NDArray[np.float64] = special.expit(alone)
-    if calibration.population == 0.0 or not len(p):
+    if calibration == calibration.alone() or not len(p):
         return result
-    bins = _bins(np.asarray(heights, float))
+    h = np.asarray(heights, float)
+    bins, evidence = _bins(h), np.zeros(len(p))
     for _ in range(_ITERATIONS):
         mean, trust = _of_similar_height(result, bins)
-        evidence = special.logit(np.clip(mean, 0.001, 0.999))
-        result = special.expit(alone + calibration.population * trust * evidence)
-    return result
+        evidence = trust * special.logit(np.clip(mean, 0.001, 0.999))
+        result = special.expit(alone + calibration.population * evidence)
+    evidence = calibration.population * evidence
+    evidence += calibration.classes * class_of_brightness(p, h)
+    judged: NDArray[np.float64] = special.expit(alone + evidence)
+    return judged
+
+
+def class_of_brightness(
+    probability: NDArray[np.float64], heights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Tell the bright class of an image's candidates from the dim one, if there are two.
+
+    Otsu's threshold (1979, doi:10.1109/TSMC.1979.4310076) on the square root of the heights
+    parts the candidates. It always finds two parts: they are two classes as far as the mean
+    probability of the dim part is lower than that of the bright one, and is doubtful.
+
+    Parameters
+    ----------
+    probability, heights : ndarray of float64, shape (n,)
+        See `calibrated`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        From 0 where there are no two classes to 1 in the bright, -1 in the dim class.
+    """
+    none = np.zeros(len(heights))
+    looked_at = probability > _CLASS_FLOOR
+    if looked_at.sum() < _MIN_FOR_CLASSES:
+        return none
+    root = np.sqrt(np.maximum(heights, 0.0))
+    is_bright = root > _otsu_threshold(root[looked_at])
+    bright, dim = looked_at & is_bright, looked_at & ~is_bright
+    if not bright.any() or not dim.any():
+        return none
+    doubt = probability[dim].mean()
+    gap = probability[bright].mean() - doubt
+    certainty = special.expit((gap - _CLASS_GAP) / _CLASS_SOFTNESS)
+    certainty *= special.expit((_CLASS_DOUBT - doubt) / _CLASS_SOFTNESS)
+    classes: NDArray[np.float64] = np.where(is_bright, certainty, -certainty)
+    return classes
+
+
+def _otsu_threshold(values: NDArray[np.float64]) -> float:
+    """Part values in two classes with the largest variance between them."""
+    ordered = np.sort(values)
+    n = np.arange(1, len(ordered))
+    below = np.cumsum(ordered)[:-1]
+    above = ordered.sum() - below
+    between = n * n[::-1] * (above / n[::-1] - below / n) ** 2
+    return float(ordered[int(np.argmax(between))])
 
 
 def _bins(heights: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -162,12 +227,14 @@ def fit_calibration(
         return -float((weight * likelihood).sum())
 
     alone = optimize.minimize(
-        lambda ab: cost(np.array([*ab, 0.0])), (0.0, 1.0), bounds=((-5, 5), (0.2, 5))
+        lambda ab: cost(np.array([*ab, 0.0, 0.0])),
+        (0.0, 1.0),
+        bounds=((-5, 5), (0.2, 5)),
     ).x
     fitted = optimize.minimize(
         cost,
-        (*alone, 0.3),
-        bounds=((-5, 5), (0.2, 5), (0.0, 2.0)),
+        (*alone, 0.3, 0.5),
+        bounds=((-5, 5), (0.2, 5), (0.0, 2.0), (0.0, 4.0)),
         method="Nelder-Mead",
         options={"xatol": 0.005, "fatol": 1e-6},
     ).x

@@ -132,15 +132,15 @@ class Metadata:
 
 
 def _as_calibration(values: Any) -> Calibration:
-    """Read an offset, a slope and, of younger models, the weight of the population."""
+    """Read an offset, a slope and, of younger models, weights of the population."""
     try:
         numbers = Calibration(*(float(value) for value in values))
         is_usable = len(values) >= 2 and all(map(math.isfinite, numbers))
     except (TypeError, ValueError):
         is_usable = False
-    if not is_usable or numbers.slope <= 0 or numbers.population < 0:
+    if not is_usable or numbers.slope <= 0 or min(numbers[2:]) < 0:
         raise ValueError(
             "calibration must be an offset, a positive slope and, if the population of "
-            f"brightness counts, its weight, got {values!r}"
+            f"brightness counts, weights of it that are not negative, got {values!r}"
         )
     return numbers
