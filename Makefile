@@ -1,13 +1,14 @@
 # make demo   install, find spots in an example image, say where the result is
 # make test   install and run all tests
 # make check  lint and types
+# make docs   build the documentation site into build/docs; a warning is an error
 # make sanitize   the extension's tests under address and undefined-behaviour sanitizers
 PYTHON ?= python3
 WERROR ?= OFF
 BIN := .venv/bin
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 
-.PHONY: demo test check sanitize wheel clean
+.PHONY: demo test check sanitize docs wheel clean
 
 demo: .venv/installed
 	$(BIN)/blinkcore predict examples/cells.tif -o demo --overlay demo
@@ -32,6 +33,11 @@ sanitize: .venv/dev
 	PYTHONPATH="build/sanitized:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 	$(BIN)/python -S -m pytest -p no:cacheprovider -m "not slow" \
 	  tests/test_grid.py tests/test_scores.py tests/test_refine.py
+
+docs: .venv/installed
+	$(BIN)/pip install -q --group docs
+	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
+	@echo "Site: build/docs/index.html"
 
 wheel: .venv/dev
 	$(BIN)/python -m build

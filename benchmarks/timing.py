@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
 import time
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def machine() -> None:
-    """Print where this was measured."""
+    """Print when, of which code and where this was measured."""
     cpu = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
@@ -46,4 +49,17 @@ def machine() -> None:
     except (OSError, IndexError):
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"
-    print(f"{cpu}, {cores} cores, Python {platform.python_version()}\n")
+    now = time.strftime("%Y-%m-%d")
+    print(
+        f"{now}, revision {_revision()}, {cpu}, {cores} cores, Python "
+        f"{platform.python_version()}, PyTorch {version('torch').partition('+')[0]}\n"
+    )
+
+
+def _revision() -> str:
+    folder = Path(__file__).parent
+    words = ["git", "describe", "--always", "--dirty"]
+    done = subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
