@@ -5,12 +5,12 @@ from blinkcore.network.calibration import (
     Calibration,
     calibrated,
     check_fdr,
-    class_of_brightness,
     fit_calibration,
     fit_interval_width,
     keep_for_fdr,
     real_count,
 )
+from blinkcore.network.population import class_of_brightness
 
 
 def test_fdr_keeps_as_many_sure_spots_as_it_can():

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from blinkcore import predict
-from blinkcore.detection.predict import choose_scale, scale_warning
-from blinkcore.detection.scale import estimate, factor_for, fits, resampled
+from blinkcore.detection.scale import (
+    choose_scale,
+    estimate_blob_width,
+    factor_to,
+    is_within,
+    resampled,
+    scale_warning,
+)
 from blinkcore.evaluation.scores import evaluate, match
 from blinkcore.image import Image
 from blinkcore.simulation.scenes import simulate
@@ -22,22 +28,22 @@ def spots_of(sigma, easy, seed=0):
 
 @pytest.mark.parametrize("sigma", [1.0, 1.5, 2.0, 3.0, 4.0])
 def test_the_width_of_spots_is_found(sigma, easy):
-    blobs = estimate(spots_of(sigma, easy).image)
+    blobs = estimate_blob_width(spots_of(sigma, easy).image)
     assert blobs.sigma == pytest.approx(sigma, rel=0.06)
     assert blobs.n > 20
 
 
 def test_noise_and_tiny_planes_have_no_blobs():
     rng = np.random.default_rng(0)
-    assert estimate(rng.poisson(100, (300, 300))) is None
-    assert estimate(np.zeros((300, 300), np.uint8)) is None
-    assert estimate(np.ones((8, 300))) is None
+    assert estimate_blob_width(rng.poisson(100, (300, 300))) is None
+    assert estimate_blob_width(np.zeros((300, 300), np.uint8)) is None
+    assert estimate_blob_width(np.ones((8, 300))) is None
 
 
 def test_a_fitting_width_needs_no_scale():
-    assert fits(1.3, TRAINED)
-    assert not fits(5.0, TRAINED)
-    assert 5.0 * factor_for(5.0, TRAINED) == pytest.approx(np.sqrt(2.0))
+    assert is_within(1.3, TRAINED)
+    assert not is_within(5.0, TRAINED)
+    assert 5.0 * factor_to(5.0, TRAINED) == pytest.approx(np.sqrt(2.0))
 
 
 @pytest.mark.parametrize("factor", [0.31, 0.5, 1.7, 3.0])

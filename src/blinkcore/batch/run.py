@@ -20,8 +20,9 @@ import pandas as pd
 from blinkcore import io
 from blinkcore.batch.inputs import Event, Input, find_inputs, identity, output_names
 from blinkcore.batch.results import Options, Result, sidecar
-from blinkcore.detection.predict import choose_scale, predict_image, scale_warning
+from blinkcore.detection.predict import predict_image
 from blinkcore.detection.quality import doubt_warning, image_warning
+from blinkcore.detection.scale import choose_scale, scale_warning
 from blinkcore.files import sentence, writable, write_json
 from blinkcore.io import tables, tiff
 from blinkcore.network.calibration import real_count

@@ -22,13 +22,7 @@ from blinkcore.detection.candidates import (
 from blinkcore.detection.measure import NAMES as MEASURED
 from blinkcore.detection.measure import measure
 from blinkcore.detection.options import PredictOptions
-from blinkcore.detection.scale import (
-    Blobs,
-    estimate,
-    factor_for,
-    fits,
-    resampled,
-)
+from blinkcore.detection.scale import choose_scale, resampled
 from blinkcore.detection.tiles import TILE
 from blinkcore.image import Image, PixelSize, Plane, in_order
 from blinkcore.network.calibration import (
@@ -77,7 +71,8 @@ def predict(
     scale : float or "auto"
         Resample planes by this factor before the model sees them, if spots are wider or
         narrower than those that it was trained on; positions are those of the image. With
-        "auto" the width of blobs decides, see `choose_scale`.
+        "auto" the width of blobs decides, see
+        `blinkcore.detection.scale.choose_scale`.
     dim : bool
         Keep dim specks that look like spots but belong to another class of brightness than
         the image's spots; by default the image's own population of brightness decides,
@@ -234,51 +229,6 @@ def _choose(
         for i in mine:
             kept[i] = spots[is_kept & (plane_of == i)]
     return kept, max(n_dim, 0)
-
-
-def choose_scale(image: Image, model: Model, channel: int | None = None) -> float:
-    """Choose the factor that brings an image's spots to what a model was trained on.
-
-    Parameters
-    ----------
-    image : Image
-        Its middle plane is looked at.
-    model : Model
-        Whose `spot_sigma` counts.
-    channel : int, optional
-        See `predict`.
-
-    Returns
-    -------
-    float
-        1 if the spots fit, or nothing is known about them or about the model.
-    """
-    misfit = _misfit(image, model, channel)
-    return 1.0 if misfit is None else factor_for(misfit[0].sigma, misfit[1])
-
-
-def scale_warning(image: Image, model: Model, channel: int | None = None) -> str | None:
-    """Say in a sentence if an image's spots are not of the width of the model's."""
-    misfit = _misfit(image, model, channel)
-    if misfit is None:
-        return None
-    blobs, trained = misfit
-    return (
-        f"bright spots are {blobs.sigma:.1f} px wide (sigma of {blobs.n}, SNR "
-        f"{blobs.snr:.0f}), the model {model.name} was trained on {trained[0]:g} to "
-        f"{trained[1]:g} px; if they are what you look for, try --scale auto"
-    )
-
-
-def _misfit(
-    image: Image, model: Model, channel: int | None
-) -> tuple[Blobs, tuple[float, float]] | None:
-    """Blobs of an image and the widths of a model, if they are known and differ."""
-    trained = model.metadata.spot_sigma
-    blobs = estimate(image.middle_plane(channel).data) if trained else None
-    if blobs is None or trained is None or fits(blobs.sigma, trained):
-        return None
-    return blobs, trained
 
 
 def _find_scaled(

@@ -18,13 +18,18 @@ from blinkcore.network.normalize import normalized, plane_scaling
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from blinkcore.image import Image
+    from blinkcore.network.model import Model
+
 _SIGMAS = np.geomspace(0.6, 12.0, 19)  # px
 _SIDE = 768  # px: of the middle of the plane that is looked at
 _SIGNIFICANCE = 12.0  # standard deviations of a response to noise alone
-_FEWEST = 10  # blobs that make an estimate
-_MOST = 300
-_SPREAD = 1.5  # largest ratio of the upper to the lower quartile of one kind of blobs
-LEAST, LARGEST = 0.1, 10.0  # factors that make sense
+_MIN_BLOBS = 10  # blobs that make an estimate
+_MAX_BLOBS = 300
+_MAX_SPREAD = (
+    1.5  # largest ratio of the upper to the lower quartile of one kind of blobs
+)
+MIN_FACTOR, MAX_FACTOR = 0.1, 10.0  # factors that make sense
 
 
 class Blobs(NamedTuple):
@@ -45,7 +50,7 @@ class Blobs(NamedTuple):
     n: int
 
 
-def estimate(plane: NDArray[Any]) -> Blobs | None:
+def estimate_blob_width(plane: NDArray[Any]) -> Blobs | None:
     """Estimate the width and SNR of a plane's bright blobs.
 
     Parameters
@@ -76,13 +81,13 @@ def estimate(plane: NDArray[Any]) -> Blobs | None:
     peaks = responses[1:-1] == ndimage.maximum_filter(responses, 3)[1:-1]
     peaks &= responses[1:-1] > _SIGNIFICANCE * noise[1:-1]
     scale, row, col = peaks.nonzero()
-    if len(scale) < _FEWEST:
+    if len(scale) < _MIN_BLOBS:
         return None
     strength = responses[1:-1][peaks]
-    best = np.argsort(-strength / noise[1:-1, 0, 0][scale])[:_MOST]
+    best = np.argsort(-strength / noise[1:-1, 0, 0][scale])[:_MAX_BLOBS]
     sigma = _between(responses, scale[best] + 1, row[best], col[best])
     low, high = np.quantile(sigma, (0.25, 0.75))
-    if high > _SPREAD * low:
+    if high > _MAX_SPREAD * low:
         return None
     # The normalized Laplacian of a Gaussian of height h is h / 2 at its own scale.
     snr = 2.0 * strength[best]
@@ -105,21 +110,68 @@ def _between(
     return sigma
 
 
-def fits(sigma: float, trained: tuple[float, float]) -> bool:
+def choose_scale(image: Image, model: Model, channel: int | None = None) -> float:
+    """Choose the factor that brings an image's spots to what a model was trained on.
+
+    Parameters
+    ----------
+    image : Image
+        Its middle plane is looked at.
+    model : Model
+        Whose `spot_sigma` counts.
+    channel : int, optional
+        See `predict`.
+
+    Returns
+    -------
+    float
+        1 if the spots fit, or nothing is known about them or about the model.
+    """
+    misfit = _misfit(image, model, channel)
+    return 1.0 if misfit is None else factor_to(misfit[0].sigma, misfit[1])
+
+
+def scale_warning(image: Image, model: Model, channel: int | None = None) -> str | None:
+    """Say in a sentence if an image's spots are not of the width of the model's."""
+    misfit = _misfit(image, model, channel)
+    if misfit is None:
+        return None
+    blobs, trained = misfit
+    return (
+        f"bright spots are {blobs.sigma:.1f} px wide (sigma of {blobs.n}, SNR "
+        f"{blobs.snr:.0f}), the model {model.name} was trained on {trained[0]:g} to "
+        f"{trained[1]:g} px; if they are what you look for, try --scale auto"
+    )
+
+
+def _misfit(
+    image: Image, model: Model, channel: int | None
+) -> tuple[Blobs, tuple[float, float]] | None:
+    """Blobs of an image and the widths of a model, if they are known and differ."""
+    trained = model.metadata.spot_sigma
+    blobs = estimate_blob_width(image.middle_plane(channel).data) if trained else None
+    if blobs is None or trained is None or is_within(blobs.sigma, trained):
+        return None
+    return blobs, trained
+
+
+def is_within(sigma: float, trained: tuple[float, float]) -> bool:
     """Whether a width is near enough to those that a model was trained on."""
     return trained[0] / 1.25 <= sigma <= trained[1] * 1.25
 
 
-def factor_for(sigma: float, trained: tuple[float, float]) -> float:
+def factor_to(sigma: float, trained: tuple[float, float]) -> float:
     """Scale that brings a width to the middle of what a model was trained on."""
     middle = float(np.sqrt(trained[0] * trained[1]))
-    return float(np.clip(middle / sigma, LEAST, LARGEST))
+    return float(np.clip(middle / sigma, MIN_FACTOR, MAX_FACTOR))
 
 
 def check_factor(factor: float) -> None:
     """Raise ValueError if a scale makes no sense."""
-    if not LEAST <= factor <= LARGEST:
-        raise ValueError(f"scale must be {LEAST:g} to {LARGEST:g}, got {factor:g}")
+    if not MIN_FACTOR <= factor <= MAX_FACTOR:
+        raise ValueError(
+            f"scale must be {MIN_FACTOR:g} to {MAX_FACTOR:g}, got {factor:g}"
+        )
 
 
 def resampled(plane: NDArray[Any], factor: float) -> NDArray[np.float32]:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 
-from blinkcore.image import Image, PixelSize, in_order
+from blinkcore.image import in_order
+from blinkcore.io.color import from_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from blinkcore.image import Image, PixelSize
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -43,28 +46,3 @@ def read(
     if axes not in (None, "YX"):
         raise ValueError(f"{path} is a picture with axes YX or YXC, got {axes!r}")
     return from_samples(path, pixels, pixel_size=pixel_size, rgb=rgb)
-
-
-def from_samples(
-    path: Path, pixels: NDArray[Any], *, pixel_size: PixelSize | None, rgb: bool
-) -> Image:
-    """Make an image of pixels (Y, X) or (Y, X, samples) where only grey is meant.
-
-    Grey saved as RGB and an alpha channel say nothing; colours are refused.
-    """
-    if pixels.ndim == 2:
-        return Image(pixels, "YX", pixel_size)
-    colors = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1]
-    if (colors == colors[..., :1]).all():
-        return Image(np.ascontiguousarray(colors[..., 0]), "YX", pixel_size)
-    if rgb:
-        return in_order(colors, "YXC", pixel_size)
-    raise ValueError(color_refusal(path))
-
-
-def color_refusal(path: Path) -> str:
-    """Say why a colour picture is not taken, and the ways out."""
-    return (
-        f"{path} is a colour (RGB) picture, and spots are found in one channel; use "
-        "--channel 0, 1 or 2 for red, green or blue, or save the channels as grey images"
-    )

@@ -24,7 +24,8 @@ from blinkcore.image import (
     check_axes,
     in_order,
 )
-from blinkcore.io.picture import color_refusal, from_samples
+from blinkcore.io.color import color_refusal, from_samples
+from blinkcore.io.tiff_pixel_size import MetadataError, pixel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,19 +37,6 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
 _MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_MICROMETERS = {
-    "pm": 1e-6,
-    "å": 1e-4,
-    "nm": 1e-3,
-    "µm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-}
 
 
 def recognizes(head: bytes) -> bool:
@@ -66,7 +54,7 @@ def read(
     try:
         with _readable(path):
             series = _own_series(path, file)
-            size = pixel_size or _pixel_size(file, series)
+            size = pixel_size or pixel_size_of(file, series)
         shape, letters = _layout(path, series, axes, rgb=rgb)
         image = _lazy(path, file, series, Layout(shape, letters, size, rgb))
         return image
@@ -117,7 +105,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (OSError, MemoryError):
         raise
-    except _NotDamaged as error:
+    except MetadataError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:
         reason = str(error) or type(error).__name__
@@ -140,10 +128,6 @@ class _Complaints(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-class _NotDamaged(ValueError):
-    """A file that is whole and still cannot be used."""
-
-
 def _files(series: tifffile.TiffPageSeries) -> set[str]:
     """Paths of the files that hold a series; tifffile may list a first page only."""
     return {p.parent.filehandle.path for p in series.pages if p is not None}
@@ -157,7 +141,7 @@ def _own_series(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     series = own[0]
     missing = sum(page is None for page in series.pages)
     if missing:
-        raise _NotDamaged(
+        raise MetadataError(
             f"{missing} of its {len(series.pages)} planes lie in files that are not "
             f"beside {path.name}"
         )
@@ -220,9 +204,6 @@ def _is_ramp(page: tifffile.TiffPage) -> bool:
         return True
     luminance = np.array([0.299, 0.587, 0.114]) @ colors.astype(float)
     return bool((np.diff(luminance) >= -1.0).all())
-
-
-_EXAMPLES = {1: ("TYX", "ZYX", "CYX"), 2: ("TCYX", "TZYX", "CZYX"), 3: ("TCZYX",)}
 
 
 def _ambiguous(path: Path, shape: tuple[int, ...], letters: str) -> str:
@@ -317,69 +298,3 @@ def _opened(handle: tifffile.FileHandle) -> Iterator[None]:
     finally:
         if was_closed:
             handle.close()
-
-
-# Pixel size.
-
-
-def _pixel_size(
-    file: tifffile.TiffFile, series: tifffile.TiffPageSeries
-) -> PixelSize | None:
-    if file.is_ome:
-        number = [s is series for s in file.series].index(True)
-        return _ome_pixel_size(file.ome_metadata or "", number)
-    if file.is_imagej:
-        return _imagej_pixel_size(file)
-    return None  # a plain TIFF's resolution is that of a printer
-
-
-def _imagej_pixel_size(file: tifffile.TiffFile) -> PixelSize | None:
-    metadata = file.imagej_metadata or {}
-    unit = str(metadata.get("unit", ""))
-    # The unit of x counts for y and z, too, unless they have their own.
-    in_x, in_y, in_z = (
-        _micrometers(str(metadata.get(name, unit)))
-        for name in ("unit", "yunit", "zunit")
-    )
-    tags = file.pages.first.tags
-    if (
-        in_x is None
-        or in_y is None
-        or not {"XResolution", "YResolution"} <= {t.name for t in tags}
-    ):
-        return None
-    sizes = []
-    for name, in_micrometers in (("YResolution", in_y), ("XResolution", in_x)):
-        pixels, units = tags[name].value  # pixels per unit, as a fraction
-        sizes.append(_positive(in_micrometers * units / pixels if pixels else 0.0))
-    z = _positive((in_z or 0.0) * float(metadata.get("spacing", 0.0)))
-    y, x = sizes
-    return None if y is None or x is None else PixelSize(z, y, x)
-
-
-def _ome_pixel_size(xml: str, number: int) -> PixelSize | None:
-    images = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
-    image = images[number] if isinstance(images, (list, tuple)) else images
-    pixels = image.get("Pixels", {})
-    sizes = []
-    for axis in "ZYX":
-        name = f"PhysicalSize{axis}"
-        unit = _micrometers(str(pixels.get(f"{name}Unit", "µm")))
-        try:
-            sizes.append(_positive((unit or 0.0) * float(pixels.get(name, 0))))
-        except (ValueError, TypeError) as error:
-            raise _NotDamaged(
-                f"{name} must be a number, got {pixels[name]!r}; give --pixel-size"
-            ) from error
-    z, y, x = sizes
-    return None if y is None or x is None else PixelSize(z, y, x)
-
-
-def _micrometers(unit: str) -> float | None:
-    """Give a unit's length in µm; None for pixels, inches and what is no length."""
-    name = unit.replace("\\u00B5", "µ").replace("μ", "µ").strip().lower()
-    return _MICROMETERS.get(name)
-
-
-def _positive(size: float) -> float | None:
-    return size if math.isfinite(size) and size > 0 else None

@@ -22,7 +22,8 @@ from napari.layers import Points
 from napari.qt.threading import thread_worker
 from napari.utils.notifications import show_warning
 
-from blinkcore.detection.predict import predict, scale_warning
+from blinkcore.detection.predict import predict
+from blinkcore.detection.scale import scale_warning
 from blinkcore.image import AXES, Image, Plane, axes_in_order, check_axes
 from blinkcore.io.tables import NAPARI_AXES
 from blinkcore.napari.layers import points_layer

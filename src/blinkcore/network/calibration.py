@@ -20,7 +20,13 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import ndimage, optimize, special
+from scipy import optimize, special
+
+from blinkcore.network.population import (
+    bins_of,
+    class_of_brightness,
+    mean_of_similar_height,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,16 +39,7 @@ COVERAGE = 0.95  # of the interval of a count
 # Errors within an image are correlated: part of the variance of a count grows with its
 # square.
 _SHARED_ERROR = 0.05
-# Heights are compared in their logarithm, in bins and by a Gaussian of these widths.
-_BIN, _WIDTH = 0.05, 0.3
-# Number of candidates of about one height whose mean counts half.
-_HALF_TRUST = 20.0
-_ITERATIONS = 4
-# Two classes of brightness: looked for among candidates above this probability, as decoded;
-# taken for real from about this difference of their mean probabilities on, if that of the dim
-# one is at most this; how softly.
-_CLASS_FLOOR, _CLASS_GAP, _CLASS_DOUBT, _CLASS_SOFTNESS = 0.2, 0.35, 0.5, 0.04
-_MIN_FOR_CLASSES = 10
+_ITERATIONS = 4  # of the term of the population, which changes the mean it is made of
 _MIN_TO_FIT = 200
 
 
@@ -102,89 +99,15 @@ def calibrated(
     if calibration == calibration.alone() or not len(p):
         return result
     h = np.asarray(heights, float)
-    bins, evidence = _bins(h), np.zeros(len(p))
+    bins, evidence = bins_of(h), np.zeros(len(p))
     for _ in range(_ITERATIONS):
-        mean, trust = _of_similar_height(result, bins)
+        mean, trust = mean_of_similar_height(result, bins)
         evidence = trust * special.logit(np.clip(mean, 0.001, 0.999))
         result = special.expit(alone + calibration.population * evidence)
     evidence = calibration.population * evidence
     evidence += calibration.classes * class_of_brightness(p, h)
     judged: NDArray[np.float64] = special.expit(alone + evidence)
     return judged
-
-
-def class_of_brightness(
-    probability: NDArray[np.float64], heights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Tell the bright class of an image's candidates from the dim one, if there are two.
-
-    Otsu's threshold (1979, doi:10.1109/TSMC.1979.4310076) on the square root of the heights
-    parts the candidates. It always finds two parts: they are two classes as far as the mean
-    probability of the dim part is lower than that of the bright one, and is doubtful.
-
-    Parameters
-    ----------
-    probability, heights : ndarray of float64, shape (n,)
-        See `calibrated`.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        From 0 where there are no two classes to 1 in the bright, -1 in the dim class.
-    """
-    none = np.zeros(len(heights))
-    looked_at = probability > _CLASS_FLOOR
-    if looked_at.sum() < _MIN_FOR_CLASSES:
-        return none
-    root = np.sqrt(np.maximum(heights, 0.0))
-    is_bright = root > _otsu_threshold(root[looked_at])
-    bright, dim = looked_at & is_bright, looked_at & ~is_bright
-    if not bright.any() or not dim.any():
-        return none
-    doubt = probability[dim].mean()
-    gap = probability[bright].mean() - doubt
-    certainty = special.expit((gap - _CLASS_GAP) / _CLASS_SOFTNESS)
-    certainty *= special.expit((_CLASS_DOUBT - doubt) / _CLASS_SOFTNESS)
-    classes: NDArray[np.float64] = np.where(is_bright, certainty, -certainty)
-    return classes
-
-
-def _otsu_threshold(values: NDArray[np.float64]) -> float:
-    """Part values in two classes with the largest variance between them."""
-    ordered = np.sort(values)
-    n = np.arange(1, len(ordered))
-    below = np.cumsum(ordered)[:-1]
-    above = ordered.sum() - below
-    between = n * n[::-1] * (above / n[::-1] - below / n) ** 2
-    return float(ordered[int(np.argmax(between))])
-
-
-def _bins(heights: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Put the logarithms of heights into bins, numbered from 0."""
-    positive = heights[heights > 0]
-    smallest = float(positive.min()) if len(positive) else 1.0
-    logarithm = np.log(np.maximum(heights, smallest))
-    bins: NDArray[np.intp] = ((logarithm - logarithm.min()) / _BIN).astype(np.intp)
-    return bins
-
-
-def _of_similar_height(
-    probability: NDArray[np.float64], bins: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean probability of the candidates of about each height, and the trust in it."""
-    reach = math.ceil(4 * _WIDTH / _BIN)
-    n = int(bins.max()) + 1 + 2 * reach
-    kernel_sum = _WIDTH / _BIN * math.sqrt(2 * math.pi)
-    count, total = (
-        kernel_sum
-        * ndimage.gaussian_filter1d(
-            np.bincount(bins + reach, weights, minlength=n).astype(float),
-            _WIDTH / _BIN,
-            mode="constant",
-        )[bins + reach]
-        for weights in (None, probability)
-    )
-    return total / count, count / (count + _HALF_TRUST)
 
 
 def fit_calibration(

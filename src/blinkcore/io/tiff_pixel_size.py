@@ -1,0 +1,109 @@
+"""Size of a pixel of a TIFF in µm, by the metadata of ImageJ or OME."""
+
+from __future__ import annotations
+
+import math
+
+import tifffile
+
+from blinkcore.image import PixelSize
+
+_MICROMETERS = {
+    "pm": 1e-6,
+    "å": 1e-4,
+    "nm": 1e-3,
+    "µm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "mm": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+}
+
+
+class MetadataError(ValueError):
+    """A file that is whole and still cannot be used."""
+
+
+def pixel_size_of(
+    file: tifffile.TiffFile, series: tifffile.TiffPageSeries
+) -> PixelSize | None:
+    """Read the size of a pixel, as ImageJ or OME wrote it.
+
+    Parameters
+    ----------
+    file : TiffFile
+        Open.
+    series : TiffPageSeries
+        The image of it that is meant.
+
+    Returns
+    -------
+    PixelSize or None
+        In µm; None where the file does not tell.
+
+    Raises
+    ------
+    MetadataError
+        If a size is no number.
+    """
+    if file.is_ome:
+        number = [s is series for s in file.series].index(True)
+        return _ome_pixel_size(file.ome_metadata or "", number)
+    if file.is_imagej:
+        return _imagej_pixel_size(file)
+    return None  # a plain TIFF's resolution is that of a printer
+
+
+def _imagej_pixel_size(file: tifffile.TiffFile) -> PixelSize | None:
+    metadata = file.imagej_metadata or {}
+    unit = str(metadata.get("unit", ""))
+    # The unit of x counts for y and z, too, unless they have their own.
+    in_x, in_y, in_z = (
+        _micrometers(str(metadata.get(name, unit)))
+        for name in ("unit", "yunit", "zunit")
+    )
+    tags = file.pages.first.tags
+    if (
+        in_x is None
+        or in_y is None
+        or not {"XResolution", "YResolution"} <= {t.name for t in tags}
+    ):
+        return None
+    sizes = []
+    for name, in_micrometers in (("YResolution", in_y), ("XResolution", in_x)):
+        pixels, units = tags[name].value  # pixels per unit, as a fraction
+        sizes.append(_positive(in_micrometers * units / pixels if pixels else 0.0))
+    z = _positive((in_z or 0.0) * float(metadata.get("spacing", 0.0)))
+    y, x = sizes
+    return None if y is None or x is None else PixelSize(z, y, x)
+
+
+def _ome_pixel_size(xml: str, number: int) -> PixelSize | None:
+    images = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
+    image = images[number] if isinstance(images, (list, tuple)) else images
+    pixels = image.get("Pixels", {})
+    sizes = []
+    for axis in "ZYX":
+        name = f"PhysicalSize{axis}"
+        unit = _micrometers(str(pixels.get(f"{name}Unit", "µm")))
+        try:
+            sizes.append(_positive((unit or 0.0) * float(pixels.get(name, 0))))
+        except (ValueError, TypeError) as error:
+            raise MetadataError(
+                f"{name} must be a number, got {pixels[name]!r}; give --pixel-size"
+            ) from error
+    z, y, x = sizes
+    return None if y is None or x is None else PixelSize(z, y, x)
+
+
+def _micrometers(unit: str) -> float | None:
+    """Give a unit's length in µm; None for pixels, inches and what is no length."""
+    name = unit.replace("\\u00B5", "µ").replace("μ", "µ").strip().lower()
+    return _MICROMETERS.get(name)
+
+
+def _positive(size: float) -> float | None:
+    return size if math.isfinite(size) and size > 0 else None
