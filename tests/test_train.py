@@ -380,3 +380,21 @@ def test_a_wrong_recipe_names_its_key(tmp_path):
         "./r.yaml", cwd=tmp_path
     )  # found among the words as it was written
     assert "not valid YAML" in done.stderr
+
+
+def test_weights_of_two_models_are_averaged(tmp_path):
+    from blinkcore.network.model import load_weights
+
+    models = []
+    for seed in (1, 2):
+        path = tmp_path / f"m{seed}.pt"
+        train(replace(TINY, seed=seed, steps=1, validate_every=1), path, workers=0)
+        models.append(path)
+    mean = tmp_path / "mean.pt"
+    recipe = replace(TINY, start=str(models[0]), average_with=str(models[1]), steps=0)
+    train(recipe, mean, workers=0)
+    first, second, got = (load_weights(path) for path in (*models, mean))
+    for name, weight in got.items():
+        if weight.is_floating_point():
+            expected = (first[name] + second[name]) / 2
+            np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-7)

@@ -38,6 +38,10 @@ def train(
     from_: Annotated[
         str | None, typer.Option("--from", help="Model to go on from (fine-tuning).")
     ] = None,
+    average_with: Annotated[
+        str | None,
+        typer.Option(help="Model whose weights are averaged with those of --from."),
+    ] = None,
     simulated: Annotated[
         float,
         typer.Option(help="Share of simulated scenes beside --data.", min=0, max=1),
@@ -245,6 +249,8 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
     if start:
         metadata = read_metadata(start)
         network, arguments = metadata.architecture, metadata.arguments
+    elif values["average_with"]:
+        raise ValueError("--average-with is beside a model to go on with: give --from")
     ranges = ranges_of(values["preset"])
     _check_recipe(values, NETWORKS[network](**arguments).stride)
     data, backgrounds = values["data"], values["backgrounds"]
@@ -274,6 +280,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         backgrounds_sha256=sha256_of_backgrounds(backgrounds) if backgrounds else "",
         implanted=share,
         start=start,
+        average_with=values["average_with"] or "",
         threshold=values["threshold"],
         patience=values["patience"],
         amp=values["amp"],

@@ -21,6 +21,25 @@ if TYPE_CHECKING:
     from blinkcore.training.recipe import TrainConfig
 
 
+def _weights_to_start(config: TrainConfig) -> dict[str, torch.Tensor]:
+    """Read the weights of the model to start from, averaged with another's if asked for."""
+    weights = load_weights(config.start)
+    if not config.average_with:
+        return weights
+    other = load_weights(config.average_with)
+    if {n: w.shape for n, w in weights.items()} != {
+        n: w.shape for n, w in other.items()
+    }:
+        raise ValueError(
+            f"{config.average_with} is not of the network of {config.start}: their weights "
+            "cannot be averaged"
+        )
+    return {
+        name: (weight + other[name]) / 2 if weight.is_floating_point() else weight
+        for name, weight in weights.items()
+    }
+
+
 @dataclass
 class State:
     """What a checkpoint holds."""
@@ -39,7 +58,7 @@ class State:
         """Make the state before the first step."""
         network = NETWORKS[config.network](**config.arguments).to(device)
         if config.start:
-            network.load_state_dict(load_weights(config.start))
+            network.load_state_dict(_weights_to_start(config))
         network.to(memory_format=torch.channels_last)  # a sixth faster on a CPU
         optimizer = torch.optim.AdamW(
             network.parameters(),

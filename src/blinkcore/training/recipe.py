@@ -52,6 +52,9 @@ class TrainConfig:
         Share of such samples in training, and in validation where there are no data.
     start : str
         Model whose weights to begin with (fine-tuning); empty: random ones.
+    average_with : str
+        Model of the same network whose weights are averaged with those of `start` before
+        the first step (Wortsman et al. 2022, arXiv:2203.05482); empty: none.
     threshold : float or None
         Default threshold of the model; None: the one of those in
         `blinkcore.training.validation` with the largest F1 integral.
@@ -81,6 +84,7 @@ class TrainConfig:
     backgrounds_sha256: str = ""
     implanted: float = 0.0
     start: str = ""
+    average_with: str = ""
     threshold: float | None = None
     patience: int = 0
     amp: bool = True
