@@ -105,7 +105,7 @@ def test_a_network_of_the_paper_is_packed_too(tmp_path, describe, scene):
 def test_the_packed_network_normalizes_as_blinkcore(scene, method, kind):
     import torch
 
-    from blinkcore.network.model import _Normalizing
+    from blinkcore.network.torchscript import _Normalizing
     from blinkcore.network.networks import Blink
 
     rng = np.random.default_rng(3)

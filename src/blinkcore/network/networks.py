@@ -237,8 +237,13 @@ class _ConvBlock(nn.Module):
 
 
 def _enlarged(x: Tensor) -> Tensor:
-    """Twice the resolution, by repetition."""
-    return functional.interpolate(x, scale_factor=2.0)
+    """Twice the resolution, by repetition.
+
+    `functional.interpolate` does the same, but takes all its branches into a TorchScript
+    file, among them operators that an older PyTorch than the one that wrote it has not.
+    """
+    larger: Tensor = torch.ops.aten.upsample_nearest2d(x, None, [2.0, 2.0])
+    return larger
 
 
 def _conv_norm(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
