@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 _BIN, _WIDTH = 0.05, 0.3
 # Number of candidates of about one height whose mean counts half.
 _HALF_TRUST = 20.0
-# Two classes of brightness: looked for among candidates above this probability, as decoded;
-# taken for real from about this difference of their mean probabilities on, if that of the dim
-# one is at most this; how softly.
-_CLASS_FLOOR, _CLASS_GAP, _CLASS_DOUBT, _CLASS_SOFTNESS = 0.2, 0.35, 0.5, 0.04
-_MIN_FOR_CLASSES = 10
+# Two classes of brightness are looked for among candidates above this probability, as
+# decoded, if there are at least so many.
+_CLASS_FLOOR, _MIN_FOR_CLASSES = 0.2, 10
+# They are taken for real, each condition by a logistic function of this softness: where the
+# mean probabilities differ by more than the gap, where that of the dim class is at most the
+# doubt, and where the classes hold more of the variance than two halves of a uniform
+# distribution, which has no classes, do (0.75; of a normal distribution they hold 0.64).
+_CLASS_GAP, _CLASS_DOUBT, _CLASS_SOFTNESS = 0.25, 0.6, 0.04
+_CLASS_VARIANCE, _VARIANCE_SOFTNESS = 0.75, 0.01
 
 
 def class_of_brightness(
@@ -28,8 +32,9 @@ def class_of_brightness(
     """Tell the bright class of an image's candidates from the dim one, if there are two.
 
     Otsu's threshold (1979, doi:10.1109/TSMC.1979.4310076) on the square root of the heights
-    parts the candidates. It always finds two parts: they are two classes as far as the mean
-    probability of the dim part is lower than that of the bright one, and is doubtful.
+    parts the candidates. It always finds two parts: they are two classes as far as they
+    explain more of the variance of the heights than parts of one class would, and as far as
+    the mean probability of the dim part is lower than that of the bright one, and doubtful.
 
     Parameters
     ----------
@@ -46,7 +51,8 @@ def class_of_brightness(
     if looked_at.sum() < _MIN_FOR_CLASSES:
         return none
     root = np.sqrt(np.maximum(heights, 0.0))
-    is_bright = root > _otsu_threshold(root[looked_at])
+    threshold, explained = _otsu_threshold(root[looked_at])
+    is_bright = root > threshold
     bright, dim = looked_at & is_bright, looked_at & ~is_bright
     if not bright.any() or not dim.any():
         return none
@@ -54,18 +60,25 @@ def class_of_brightness(
     gap = probability[bright].mean() - doubt
     certainty = special.expit((gap - _CLASS_GAP) / _CLASS_SOFTNESS)
     certainty *= special.expit((_CLASS_DOUBT - doubt) / _CLASS_SOFTNESS)
+    certainty *= special.expit((explained - _CLASS_VARIANCE) / _VARIANCE_SOFTNESS)
     classes: NDArray[np.float64] = np.where(is_bright, certainty, -certainty)
     return classes
 
 
-def _otsu_threshold(values: NDArray[np.float64]) -> float:
-    """Part values in two classes with the largest variance between them."""
+def _otsu_threshold(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Part values in two classes with the largest variance between them.
+
+    Returns the largest value of the lower class, and the share of the variance of all that
+    is between the classes (eta of Otsu's article; 0 where all values are equal).
+    """
     ordered = np.sort(values)
     n = np.arange(1, len(ordered))
     below = np.cumsum(ordered)[:-1]
     above = ordered.sum() - below
     between = n * n[::-1] * (above / n[::-1] - below / n) ** 2
-    return float(ordered[int(np.argmax(between))])
+    best = int(np.argmax(between))
+    variance = ordered.var() * len(ordered) ** 2
+    return float(ordered[best]), float(between[best] / variance) if variance else 0.0
 
 
 def bins_of(heights: NDArray[np.float64]) -> NDArray[np.intp]:
