@@ -152,6 +152,11 @@ def test_two_classes_of_brightness_are_told_apart_where_the_dim_one_is_doubtful(
     for sure in (0.9, 0.7):
         p = np.concatenate([bright, np.full(40, sure)])
         assert np.abs(class_of_brightness(p, heights)).max() < 0.05
+    # A continuum of heights, however doubtful its dim end, has no classes.
+    continuum = np.linspace(3.0, 10.0, 60) ** 2
+    p = np.concatenate([dim, bright])
+    assert np.abs(class_of_brightness(p, continuum)).max() < 0.5
+    assert np.abs(class_of_brightness(p, np.where(continuum > 42, 100, 9))).min() > 0.9
     # Candidates of one height, or too few, tell nothing.
     assert not class_of_brightness(np.full(60, 0.5), np.full(60, 7.0)).any()
     assert not class_of_brightness(bright[:5], heights[:5]).any()

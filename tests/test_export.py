@@ -105,8 +105,8 @@ def test_a_network_of_the_paper_is_packed_too(tmp_path, describe, scene):
 def test_the_packed_network_normalizes_as_blinkcore(scene, method, kind):
     import torch
 
-    from blinkcore.network.torchscript import _Normalizing
     from blinkcore.network.networks import Blink
+    from blinkcore.network.torchscript import _Normalizing
 
     rng = np.random.default_rng(3)
     plane = {

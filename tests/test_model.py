@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -41,6 +42,77 @@ def test_a_saved_model_computes_the_same(tmp_path, network, describe):
     assert model(x).shape[1] == (4 if network.predicts_error else 3)
     assert model.name == "m"
     assert model.metadata == replace(describe(network), spot_sigma=[0.8, 2.5])
+
+
+# Functions that PyTorch 2.3, the oldest supported, has; `interpolate` of a newer one brings
+# operators into a file that an older one does not know, and cannot read for that.
+OLD_FUNCTIONS = {
+    "abs",
+    "add",
+    "add_",
+    "append",
+    "avg_pool2d",
+    "batch_norm",
+    "cat",
+    "clamp",
+    "conv2d",
+    "dim",
+    "dropout",
+    "eq",
+    "exp",
+    "feature_dropout",
+    "feature_dropout_",
+    "format",
+    "gt",
+    "le",
+    "leaky_relu",
+    "leaky_relu_",
+    "len",
+    "linear",
+    "lt",
+    "max_pool2d",
+    "mean",
+    "mul",
+    "ne",
+    "nn",
+    "pixel_unshuffle",
+    "pop",
+    "relu",
+    "relu_",
+    "rsqrt",
+    "select",
+    "sigmoid",
+    "size",
+    "slice",
+    "softmax",
+    "sub",
+    "to",
+    "unsqueeze",
+    "upsample_nearest2d",
+    "warn",
+    "__contains__",
+    "__is__",
+    "__not__",
+}
+
+
+def functions_of(path):
+    archive = zipfile.ZipFile(path)
+    code = [archive.read(n).decode() for n in archive.namelist() if n.endswith(".py")]
+    assert code
+    return {name for text in code for name in re.findall(r"torch\.(\w+)", text)}
+
+
+@pytest.mark.parametrize("name", sorted(bundled_models()))
+def test_a_bundled_model_is_read_by_the_oldest_pytorch_supported(name):
+    assert functions_of(bundled_models()[name]) <= OLD_FUNCTIONS
+
+
+def test_a_saved_model_is_read_by_the_oldest_pytorch_supported(
+    tmp_path, network, describe
+):
+    save_model(network, describe(network), tmp_path / "m.pt")
+    assert functions_of(tmp_path / "m.pt") <= OLD_FUNCTIONS
 
 
 def test_half_precision_changes_little(tmp_path, network, describe):
