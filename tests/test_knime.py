@@ -1,7 +1,6 @@
 """What the KNIME nodes share: their runner, with the real program."""
 
-import importlib.util
-import sys
+import importlib
 import threading
 import time
 from pathlib import Path
@@ -20,13 +19,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="session")
 def cli():
-    spec = importlib.util.spec_from_file_location(
-        "blinkcore_cli", KNIME / "src" / "blinkcore_cli.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["blinkcore_cli"] = module
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(KNIME / "src"))
+        yield importlib.import_module("blinkcore_cli")
 
 
 def promised(cli, table, *, measured=False):
@@ -71,9 +66,9 @@ def test_a_broken_image_is_named_and_the_others_are_done(cli, images, tmp_path):
 
 
 def test_the_programs_sentence_is_the_error(cli, images):
-    with pytest.raises(cli.ProgramError, match="there is no model 'nosuch'"):
+    with pytest.raises(cli.program.ProgramError, match="there is no model 'nosuch'"):
         cli.predict(images, model="nosuch")
-    with pytest.raises(cli.ProgramError, match="there is no model 'nosuch'"):
+    with pytest.raises(cli.program.ProgramError, match="there is no model 'nosuch'"):
         cli.model_metadata("nosuch")
 
 
@@ -103,7 +98,7 @@ def test_a_file_that_is_given_often_is_searched_once(cli, images):
 
 def test_tables_without_a_common_image_are_a_sentence(cli):
     truth = pd.DataFrame({"image": ["/a/x.tif"], "y": [1.0], "x": [1.0]})
-    with pytest.raises(cli.ProgramError, match="no image is in both tables"):
+    with pytest.raises(cli.program.ProgramError, match="no image is in both tables"):
         cli.evaluate(truth, truth.assign(image="x.tif"), cutoff=3.0)
     nothing = truth.iloc[:0]
     assert cli.evaluate(nothing, nothing, cutoff=3.0)["n_truth"] == 0
@@ -121,7 +116,7 @@ def test_cancel_ends_the_program_within_a_second(cli, tmp_path):
             moment.append(time.monotonic())
         return canceled.is_set()
 
-    with pytest.raises(cli.Canceled):
+    with pytest.raises(cli.program.Canceled):
         cli.predict([str(big)], is_canceled=is_canceled)
     assert time.monotonic() - moment[0] < 1.5  # not a speed: a promise to the host
 
@@ -167,6 +162,6 @@ def test_a_late_failure_is_an_error(cli, images, monkeypatch):
         status.write_text(__import__("json").dumps(content))
         return ""
 
-    monkeypatch.setattr(cli, "run", full)
-    with pytest.raises(cli.ProgramError, match="disk full"):
+    monkeypatch.setattr(cli.program, "run", full)
+    with pytest.raises(cli.program.ProgramError, match="disk full"):
         cli.predict(images)

@@ -22,8 +22,15 @@ LAYERS = [
 TORCH = {"network", "training", "detection", "export", "convert"}
 # The only modules that may name TorchScript's own functions, which PyTorch may change.
 TORCHSCRIPT = {"network/model.py", "network/torchscript.py", "network/fusion.py"}
-PACKAGE = Path(__file__).parents[1] / "src" / "blinkcore"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "blinkcore"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+OTHERS = sorted(
+    p
+    for folder in ("benchmarks", "fiji", "knime")
+    for p in (ROOT / folder).rglob("*.py")
+)
+MAX_MODULE, MAX_FUNCTION = 350, 60  # lines
 
 
 def name_of(path):
@@ -87,3 +94,19 @@ def test_there_is_no_circle_of_modules():
         for module in leaves:
             del arrows[module]
     assert not arrows
+
+
+@pytest.mark.parametrize(
+    "path", [*SOURCES, *OTHERS], ids=lambda p: p.relative_to(ROOT).as_posix()
+)
+def test_modules_and_functions_are_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= MAX_MODULE
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    long = {
+        node.name: n_lines
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, functions)
+        and (n_lines := node.end_lineno - node.lineno + 1) > MAX_FUNCTION
+    }
+    assert not long

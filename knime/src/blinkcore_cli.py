@@ -1,4 +1,4 @@
-"""Runs the blinkcore program for a host: progress, cancel, one sentence when it fails.
+"""Detection, evaluation and models by the blinkcore program, as tables for a workflow.
 
 Knows nothing of KNIME. All detection happens in the program.
 """
@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import blinkcore_program as program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,15 +25,6 @@ COLUMNS = {
     "y_um": "float64", "x_um": "float64",
 }  # fmt: skip
 MEASURED = {"background": "float64", "intensity": "float64", "snr": "float64"}
-_POLL, _GRACE = 0.1, 0.7  # seconds between two looks, and to end by itself
-
-
-class ProgramError(RuntimeError):
-    """The program failed; the message is its sentence."""
-
-
-class Canceled(Exception):
-    """The host does not want the result any more."""
 
 
 class Found(NamedTuple):
@@ -81,14 +71,8 @@ def predict(
     ----------
     paths : sequence of str
         Files.
-    model : str
-        Bundled name or path of a `.pt` file.
-    threshold : float, optional
-        Probability above which a spot counts; the model's own if not given.
-    channel : int, optional
-        Only this channel, from 0.
-    radius : float, optional
-        Measure intensities in a disk of this radius in px.
+    model, threshold, channel, radius
+        Options of `blinkcore predict`, see there; those of its own if not given.
     n_pictures : int
         Draw the spots of so many images.
     progress : callable
@@ -102,52 +86,67 @@ def predict(
 
     Raises
     ------
-    ProgramError
-        If nothing could be done.
-    Canceled
-        If the host said so; the program has ended then.
+    ProgramError, Canceled
+        If nothing could be done, or if the host said so; the program has ended then.
     """
-    parts, failed, pictures = [], [], []
+    options = {
+        "--model": model, "--threshold": threshold, "--channel": channel, "--radius": radius,
+    }  # fmt: skip
+
+    def tell(event: dict[str, Any]) -> None:
+        if event["event"] == "progress":
+            progress(event["done"] / event["total"], str(event["item"]))
+
     paths = _different(paths)
+    found, failed, n_inputs, pictures = [], [], 0, []
     with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
-        folder = Path(name)
-        options = {
-            "--model": model, "--threshold": threshold, "--channel": channel,
-            "--radius": radius,
-        }  # fmt: skip
-
-        def tell(event: dict[str, Any]) -> None:
-            if event["event"] == "progress":
-                progress(event["done"] / event["total"], str(event["item"]))
-
-        def search(name: str, group: Sequence[str], overlay: Path | None) -> Path:
-            listed = folder / f"{name}.txt"
-            listed.write_text("\n".join(group) + "\n", encoding="utf-8")
-            status = folder / f"{name}.status.json"
-            places = {"--list": listed, "--output": folder / f"{name}.csv",
-                      "--status": status, "--overlay": overlay}  # fmt: skip
-            said = tell if overlay is None else None
-            run(["predict", *_words(places | options)], status, said, is_canceled)
-            return status
-
         # All in one run, so that the program knows what belongs together; then the first
         # ones again, for their pictures.
-        n_inputs = 0
-        drawn = folder / "pictures"
         if paths:
-            content = json.loads(search("all", paths, None).read_text("utf-8"))
-            if content["error"] and not content["failed"]:
-                raise ProgramError(content["error"])  # of no image: a full disk, say
-            failed = [_located(f["image"], f["message"]) for f in content["failed"]]
-            n_inputs = content["images"]["total"]
-            if (folder / "all.csv").exists():
-                parts.append(_read(folder / "all.csv"))
+            words, status = _search(Path(name) / "all", paths, options)
+            program.run(words, status, tell, is_canceled)
+            found, failed, n_inputs = _results(status)
         if paths[:n_pictures]:
-            search("first", paths[:n_pictures], drawn)
-        files = sorted(drawn.glob("**/*.overlay.png"))[:n_pictures]
-        pictures = [path.read_bytes() for path in files]
-    spots = _schema(parts, measured=radius is not None)
-    return Found(spots, failed, pictures, n_inputs)
+            pictures = _draw(Path(name), paths[:n_pictures], options, is_canceled)
+    return Found(
+        _schema(found, measured=radius is not None), failed, pictures, n_inputs
+    )
+
+
+def _results(status: Path) -> tuple[list[pd.DataFrame], list[str], int]:
+    """Read what a search wrote: its table if there is one, its failures, its files."""
+    content = json.loads(status.read_text("utf-8"))
+    if content["error"] and not content["failed"]:
+        raise program.ProgramError(content["error"])  # of no image: a full disk, say
+    failed = [_located(f["image"], f["message"]) for f in content["failed"]]
+    table = status.with_name("all.csv")
+    found = [_read(table)] if table.exists() else []
+    return found, failed, content["images"]["total"]
+
+
+def _draw(
+    folder: Path,
+    paths: Sequence[str],
+    options: dict[str, Any],
+    is_canceled: Callable[[], bool],
+) -> list[bytes]:
+    """Give PNG pictures of images with their spots circled."""
+    drawn = folder / "pictures"
+    words, status = _search(folder / "first", paths, options | {"--overlay": drawn})
+    program.run(words, status, None, is_canceled)
+    files = sorted(drawn.glob("**/*.overlay.png"))[: len(paths)]
+    return [path.read_bytes() for path in files]
+
+
+def _search(
+    place: Path, paths: Sequence[str], options: dict[str, Any]
+) -> tuple[list[str], Path]:
+    """Give the words of a search, whose files lie under a name, and its status file."""
+    listed, status = place.with_suffix(".txt"), place.with_suffix(".status.json")
+    listed.write_text("\n".join(paths) + "\n", encoding="utf-8")
+    table = place.with_suffix(".csv")
+    places = {"--list": listed, "--output": table, "--status": status}
+    return ["predict", *_words(places | options)], status
 
 
 def _different(paths: Sequence[str]) -> list[str]:
@@ -188,7 +187,7 @@ def evaluate(
         _write_images(truth, detected, folder)
         words = ["evaluate", str(folder / "truth"), str(folder / "detected")]
         options = {"--output": folder / "scores", "--cutoff": cutoff}
-        run([*words, *_words(options)], None, lambda event: None, is_canceled)
+        program.run([*words, *_words(options)], None, lambda event: None, is_canceled)
         summary = json.loads((folder / "scores" / "summary.json").read_text("utf-8"))
     (scores,) = summary["methods"].values()
     means = {
@@ -199,112 +198,14 @@ def evaluate(
 
 def models() -> dict[str, Any]:
     """Give what each bundled model says about itself."""
-    answer: dict[str, Any] = json.loads(run(["models", "--format", "json"]))
+    answer: dict[str, Any] = json.loads(program.run(["models", "--format", "json"]))
     return answer
 
 
 def model_metadata(model: str) -> dict[str, Any]:
     """Give what a model, bundled or a file, says about itself."""
-    answer: dict[str, Any] = json.loads(run(["models", "show", model]))
+    answer: dict[str, Any] = json.loads(program.run(["models", "show", model]))
     return answer
-
-
-def run(
-    words: Sequence[str],
-    status: Path | None = None,
-    tell: Callable[[dict[str, Any]], None] | None = None,
-    is_canceled: Callable[[], bool] = lambda: False,
-) -> str:
-    """Run the program and wait for it, or end it if the host cancels.
-
-    Parameters
-    ----------
-    words : sequence of str
-        Its arguments.
-    status : Path, optional
-        Status file among them: some images may fail then, which is no error here.
-    tell : callable, optional
-        Given each event of its progress.
-    is_canceled : callable
-        Asked ten times a second.
-
-    Returns
-    -------
-    str
-        Its standard output.
-    """
-    if status is not None:
-        words = [*words, "--progress", "json"]
-    # Of this Python, because PATH need not have it; KNIME's own PYTHONPATH is not for it.
-    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    program = subprocess.Popen(
-        [sys.executable, "-m", "blinkcore", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        env=env | {"PYTHONIOENCODING": "utf-8"},
-    )
-    output: list[str] = []
-    said: list[str] = []
-    with program:
-        readers = [
-            threading.Thread(target=_read_output, args=(program, output)),
-            threading.Thread(target=_read_events, args=(program, said, tell)),
-        ]
-        for reader in readers:
-            reader.start()
-        while program.poll() is None and not is_canceled():
-            readers[1].join(_POLL)
-        canceled = program.poll() is None
-        if canceled:
-            _end(program)
-        for reader in readers:
-            reader.join()
-    if canceled:
-        raise Canceled
-    some_failed = program.returncode == 1 and status is not None and status.exists()
-    if program.returncode and not some_failed:
-        raise ProgramError(
-            said[-1] if said else "blinkcore failed without an error message"
-        )
-    return "".join(output)
-
-
-def _end(program: subprocess.Popen[str]) -> None:
-    """Let it finish its files, but not for long."""
-    program.terminate()
-    try:
-        program.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        program.kill()
-        program.wait()
-
-
-def _read_output(program: subprocess.Popen[str], output: list[str]) -> None:
-    assert program.stdout is not None
-    output.extend(program.stdout)
-
-
-def _read_events(
-    program: subprocess.Popen[str],
-    said: list[str],
-    tell: Callable[[dict[str, Any]], None] | None,
-) -> None:
-    assert program.stderr is not None
-    for line in program.stderr:
-        try:
-            event = json.loads(line)
-            if not isinstance(event, dict):
-                raise ValueError("not an event")  # noqa: TRY004
-        except ValueError:
-            said.append(line.strip().removeprefix("Error: "))
-            continue
-        if event.get("event") == "error":
-            said.append(str(event["message"]))
-        if tell is not None:
-            tell(event)
 
 
 def _words(options: dict[str, Any]) -> list[str]:
@@ -346,7 +247,7 @@ def _write_images(truth: pd.DataFrame, detected: pd.DataFrame, folder: Path) -> 
     if by_image and len(truth) + len(detected):
         sets = [set(table["image"]) for table in (truth, detected)]
         if sets[0] and sets[1] and not sets[0] & sets[1]:
-            raise ProgramError(
+            raise program.ProgramError(
                 f"no image is in both tables: one has {min(sets[0])!r}, the other "
                 f"{min(sets[1])!r}; give them the same names"
             )

@@ -3,11 +3,11 @@
 Imported whenever KNIME lists its nodes: nothing heavy above the functions.
 """
 
-import base64
 import logging
-import math
 
 import blinkcore_cli as cli
+import blinkcore_program as program
+import blinkcore_tables as tables
 import knime.extension as knext
 
 LOGGER = logging.getLogger(__name__)
@@ -20,50 +20,6 @@ category = knext.category(
     description="Find fluorescent spots in microscopy images.",
     icon="icons/blinkcore.png",
 )
-
-
-def _is_path_column(column: knext.Column) -> bool:
-    """Whether a column can hold paths: String, or KNIME's Path."""
-    if column.ktype == knext.string():
-        return True
-    return "FSLocationValue" in str(column.ktype)
-
-
-def _local_path(value) -> str:
-    """Give the path of a cell; raise ValueError if it is not on this computer."""
-    category_ = getattr(value, "fs_category", None)
-    if category_ is None:
-        return str(value)
-    if str(category_).upper() != "LOCAL":
-        raise ValueError(
-            f"{value.path} is not on this computer ({category_}); transfer the files to a "
-            "local folder first, for example with Transfer Files"
-        )
-    return str(value.path)
-
-
-def _schema(measured: bool) -> knext.Schema:
-    kinds = {
-        "string": knext.string(),
-        "int64": knext.int64(),
-        "float64": knext.double(),
-    }
-    known = cli.columns(measured=measured)
-    return knext.Schema([kinds[kind] for kind in known.values()], list(known))
-
-
-def _paths(table: knext.Table, column: str) -> "tuple[list[str], int]":
-    """Paths of a column, and how many cells were missing."""
-    import pandas as pd
-
-    values = table[column].to_pandas()[column]
-    kept = [v for v in values if v is not None and v is not pd.NA and not _is_nan(v)]
-    local = [path for path in map(_local_path, kept) if path.strip()]
-    return local, len(values) - len(local)
-
-
-def _is_nan(value) -> bool:
-    return isinstance(value, float) and math.isnan(value)
 
 
 def _raise_for_user(error: Exception):
@@ -164,13 +120,13 @@ class SpotDetection:
     column = knext.ColumnParameter(
         "File column",
         "Column with the paths of the images, String or Path.",
-        column_filter=_is_path_column,
+        column_filter=tables.is_path_column,
     )
     spots = SpotSettings()
     images = ImageSettings()
 
     def configure(self, context, table_schema, model_schema=None):
-        candidates = [c.name for c in table_schema if _is_path_column(c)]
+        candidates = [c.name for c in table_schema if tables.is_path_column(c)]
         if not self.column:
             if not candidates:
                 raise knext.InvalidParametersError(
@@ -186,7 +142,7 @@ class SpotDetection:
             raise knext.InvalidParametersError(
                 "The second table is not one of a Spot Model Reader: no column 'model'."
             )
-        return _schema(self.images.measures)
+        return tables.schema(self.images.measures)
 
     def execute(self, context, table, model_table=None):
         model = self.spots.model.strip()
@@ -198,7 +154,7 @@ class SpotDetection:
                 )
             model = str(rows["model"].iloc[0])
         try:
-            paths, n_missing = _paths(table, self.column)
+            paths, n_missing = tables.paths(table, self.column)
             found = cli.predict(
                 paths,
                 model=model,
@@ -209,12 +165,12 @@ class SpotDetection:
                 progress=context.set_progress,
                 is_canceled=context.is_canceled,
             )
-        except cli.Canceled:
+        except program.Canceled:
             return None  # KNIME knows that it canceled
-        except (cli.ProgramError, ValueError) as error:
+        except (program.ProgramError, ValueError) as error:
             _raise_for_user(error)
         _warn(context, n_missing, found.failed, found.n_inputs)
-        return knext.Table.from_pandas(found.spots), knext.view_html(_page(found))
+        return knext.Table.from_pandas(found.spots), knext.view_html(tables.page(found))
 
 
 def _warn(context, n_missing, failed, n_paths):
@@ -228,21 +184,6 @@ def _warn(context, n_missing, failed, n_paths):
         raise knext.InvalidParametersError(failed[0])
     if said:
         context.set_warning(" ".join(said))
-
-
-def _page(found: cli.Found) -> str:
-    """A page with the pictures."""
-    style = (
-        "body{font-family:sans-serif;margin:8px}img{max-width:100%;margin-bottom:8px}"
-    )
-    pictures = "".join(
-        f'<img src="data:image/png;base64,{base64.b64encode(p).decode()}"/>'
-        for p in found.pictures
-    )
-    text = f"<p>{len(found.spots)} spots</p>" if found.pictures else "<p>No image.</p>"
-    return (
-        f"<html><head><style>{style}</style></head><body>{text}{pictures}</body></html>"
-    )
 
 
 @knext.node(
@@ -294,7 +235,7 @@ class SpotModelReader:
 
         try:
             about = cli.model_metadata(self.model.strip())
-        except cli.ProgramError as error:
+        except program.ProgramError as error:
             _raise_for_user(error)
         sigma = about["spot_sigma"] or [float("nan")] * 2
         row = {
@@ -369,8 +310,8 @@ class SpotEvaluation:
                 cutoff=self.cutoff,
                 is_canceled=context.is_canceled,
             )
-        except cli.Canceled:
+        except program.Canceled:
             return None  # KNIME knows that it canceled
-        except cli.ProgramError as error:
+        except program.ProgramError as error:
             _raise_for_user(error)
         return knext.Table.from_pandas(pd.DataFrame([{n: scores[n] for n in SCORES}]))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from blinkcore.network.metadata import Metadata
     from blinkcore.network.networks import Blink, DeepBlink
 
 _CHANNELS = ("probability", "y_offset", "x_offset")
@@ -53,8 +54,7 @@ def export_bioimageio(
     output : str or path
         Of the package (.zip).
     image : ndarray, shape (height, width)
-        Of the kind that the model is for; a part of it becomes the test image and, with
-        the spots that the model finds, the cover.
+        Of the kind that the model is for: the test image and, with its spots, the cover.
     authors : sequence of str
         Names.
     license_ : str
@@ -68,11 +68,9 @@ def export_bioimageio(
 
     Raises
     ------
-    ImportError
-        If bioimageio.core is not installed.
-    ValueError
-        If the image is too small, or bioimageio.core refuses the package; the message
-        says why.
+    ImportError, ValueError
+        If bioimageio.core is not installed, if the image is too small, or if
+        bioimageio.core refuses the package; the message says why.
     """
     try:
         from bioimageio.core import test_description
@@ -143,7 +141,33 @@ def _describe(
         raise ValueError(
             f"license must be an SPDX identifier, like MIT or CC-BY-4.0, got {license_!r}"
         ) from error
-    about = model.metadata
+    inputs, outputs = _tensors(model.metadata, parts)
+    return zoo.ModelDescr(
+        name=f"blinkcore {model.name}",
+        description="Finds fluorescent spots: probability and sub-pixel position.",
+        authors=[zoo.Author(name=name) for name in authors],
+        cite=[zoo.CiteEntry(text=_PAPER[0], doi=zoo.Doi(_PAPER[1]))],
+        license=license_id,
+        documentation=zoo.FileDescr(source=parts["README"]),
+        covers=[zoo.FileDescr(source=parts["cover"])],
+        tags=["spot-detection", "fluorescence", "single-molecule", "2d", "pytorch"],
+        inputs=[inputs],
+        outputs=[outputs],
+        weights=zoo.WeightsDescr(
+            torchscript=zoo.TorchscriptWeightsDescr(
+                source=parts["network"], pytorch_version=zoo.Version(_torch_version())
+            )
+        ),
+        config=zoo.Config.model_validate(
+            {"blinkcore": json.loads(model.metadata.to_json())}
+        ),
+    )
+
+
+def _tensors(about: Metadata, parts: dict[str, Path]) -> tuple[Any, Any]:
+    """Describe what the packed network takes and gives."""
+    from bioimageio.spec.model import v0_5 as zoo
+
     size = zoo.ParameterizedSize(min=_LEAST_SIDE, step=about.stride)
     sides = zoo.AxisId("y"), zoo.AxisId("x")
     inputs = zoo.InputTensorDescr(
@@ -178,24 +202,7 @@ def _describe(
         test_tensor=zoo.FileDescr(source=parts["output"]),
         data=zoo.IntervalOrRatioDataDescr(type="float32"),
     )
-    return zoo.ModelDescr(
-        name=f"blinkcore {model.name}",
-        description="Finds fluorescent spots: probability and sub-pixel position.",
-        authors=[zoo.Author(name=name) for name in authors],
-        cite=[zoo.CiteEntry(text=_PAPER[0], doi=zoo.Doi(_PAPER[1]))],
-        license=license_id,
-        documentation=zoo.FileDescr(source=parts["README"]),
-        covers=[zoo.FileDescr(source=parts["cover"])],
-        tags=["spot-detection", "fluorescence", "single-molecule", "2d", "pytorch"],
-        inputs=[inputs],
-        outputs=[outputs],
-        weights=zoo.WeightsDescr(
-            torchscript=zoo.TorchscriptWeightsDescr(
-                source=parts["network"], pytorch_version=zoo.Version(_torch_version())
-            )
-        ),
-        config=zoo.Config.model_validate({"blinkcore": json.loads(about.to_json())}),
-    )
+    return inputs, outputs
 
 
 def _torch_version() -> str:

@@ -19,41 +19,48 @@ if TYPE_CHECKING:
 _FEW_IMAGES = 5  # a bootstrap over so few is too sure of itself
 
 
+Truth = Annotated[
+    str, typer.Argument(help="Data set (.npz), or file or folder of labels.")
+]
+Methods = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="METHOD...",
+        help="Models, or files or folders of spots; any number.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Folder for scores.csv, groups.csv, summary.json and plots.png.",
+    ),
+]
+Part = Annotated[str, typer.Option(help="Of the data set: train, valid or test.")]
+Threshold = Annotated[
+    float | None, typer.Option(help="For models, instead of their own.")
+]
+Cutoff = Annotated[
+    list[float] | None,
+    typer.Option(
+        help="Largest distance of a pair, px (not of F1 integral); 3, or any number."
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Of the intervals' bootstrap.")]
+
+
 @app.command()
 def evaluate(
-    truth: Annotated[
-        str, typer.Argument(help="Data set (.npz), or file or folder of labels.")
-    ],
-    methods: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="METHOD...",
-            help="Models, or files or folders of spots; any number.",
-        ),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Folder for scores.csv, groups.csv, summary.json and plots.png.",
-        ),
-    ] = None,
-    part: Annotated[
-        str, typer.Option(help="Of the data set: train, valid or test.")
-    ] = "test",
-    threshold: Annotated[
-        float | None, typer.Option(help="For models, instead of their own.")
-    ] = None,
-    cutoff: Annotated[
-        list[float] | None,
-        typer.Option(
-            help="Largest distance of a pair, px (not of F1 integral); 3, or any number."
-        ),
-    ] = None,
+    truth: Truth,
+    methods: Methods,
+    output: Output = None,
+    part: Part = "test",
+    threshold: Threshold = None,
+    cutoff: Cutoff = None,
     unit: Unit = "auto",
     pixel_size: PixelSizes = None,
-    seed: Annotated[int, typer.Option(help="Of the intervals' bootstrap.")] = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     debug: Debug = False,
 ) -> None:

@@ -21,96 +21,110 @@ from blinkcore.cli.app import (
 from blinkcore.cli.console import Report, one_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from blinkcore.batch.run import Event, Options
+    from blinkcore.batch.run import Options
     from blinkcore.detection.options import PredictOptions
+
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT...", help="Images, folders or patterns like 'day1/*.tif'."
+    ),
+]
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Folder for one table an image; or one table of all, .csv or .parquet; "
+        "or - for standard output.",
+    ),
+]
+Threshold = Annotated[
+    float | None, typer.Option(help="Smallest probability of a spot, 0 to 1.")
+]
+Fdr = Annotated[
+    float | None,
+    typer.Option(help="Share of false spots to expect, instead of a threshold."),
+]
+Radius = Annotated[
+    float | None,
+    typer.Option(help="Measure intensity in a disk of this radius, px; 3 is usual."),
+]
+Scale = Annotated[
+    str,
+    typer.Option(
+        help="Resample by this factor for the model, or auto, if spots are wider or "
+        "narrower than its own."
+    ),
+]
+Dim = Annotated[
+    bool,
+    typer.Option(
+        "--dim",
+        help="Keep dim specks of another class of brightness than the image's spots.",
+    ),
+]
+Channel = Annotated[
+    int | None,
+    typer.Option(help="Only this channel, from 0; of an RGB image its colour."),
+]
+Amp = Annotated[
+    bool,
+    typer.Option(help="Half precision where the device is faster in it."),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="Of files in a folder, one or several: csv, parquet, roi, zip, xml "
+        "(TrackMate), isbi.xml, geojson (QuPath), napari.csv; as in csv,roi.",
+    ),
+]
+List = Annotated[
+    Path | None,
+    typer.Option("--list", help="File with more inputs, one path a line."),
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Look into folders of folders.")
+]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Leave finished images alone.")
+]
+Overlay = Annotated[
+    Path | None, typer.Option(help="Folder for pictures with the spots circled.")
+]
+Status = Annotated[
+    Path | None, typer.Option(help="File for a JSON summary at the end.")
+]
+Progress = Annotated[
+    str | None,
+    typer.Option(help="bar, json or none; if not given, bar on a terminal."),
+]
 
 
 @app.command()
 def predict(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT...", help="Images, folders or patterns like 'day1/*.tif'."
-        ),
-    ] = None,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Folder for one table an image; or one table of all, .csv or .parquet; "
-            "or - for standard output.",
-        ),
-    ] = "spots",
+    inputs: Inputs = None,
+    output: Output = "spots",
     model: ModelName = "general",
-    threshold: Annotated[
-        float | None, typer.Option(help="Smallest probability of a spot, 0 to 1.")
-    ] = None,
-    fdr: Annotated[
-        float | None,
-        typer.Option(help="Share of false spots to expect, instead of a threshold."),
-    ] = None,
-    radius: Annotated[
-        float | None,
-        typer.Option(
-            help="Measure intensity in a disk of this radius, px; 3 is usual."
-        ),
-    ] = None,
-    scale: Annotated[
-        str,
-        typer.Option(
-            help="Resample by this factor for the model, or auto, if spots are wider or "
-            "narrower than its own."
-        ),
-    ] = "1",
-    dim: Annotated[
-        bool,
-        typer.Option(
-            "--dim",
-            help="Keep dim specks of another class of brightness than the image's spots.",
-        ),
-    ] = False,
-    channel: Annotated[
-        int | None,
-        typer.Option(help="Only this channel, from 0; of an RGB image its colour."),
-    ] = None,
+    threshold: Threshold = None,
+    fdr: Fdr = None,
+    radius: Radius = None,
+    scale: Scale = "1",
+    dim: Dim = False,
+    channel: Channel = None,
     axes: Axes = None,
     pixel_size: PixelSizes = None,
     device: Device = "auto",
-    amp: Annotated[
-        bool,
-        typer.Option(help="Half precision where the device is faster in it."),
-    ] = True,
-    format_: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            help="Of files in a folder, one or several: csv, parquet, roi, zip, xml "
-            "(TrackMate), isbi.xml, geojson (QuPath), napari.csv; as in csv,roi.",
-        ),
-    ] = "csv",
-    list_: Annotated[
-        Path | None,
-        typer.Option("--list", help="File with more inputs, one path a line."),
-    ] = None,
-    recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Look into folders of folders.")
-    ] = False,
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave finished images alone.")
-    ] = False,
-    overlay: Annotated[
-        Path | None, typer.Option(help="Folder for pictures with the spots circled.")
-    ] = None,
-    status: Annotated[
-        Path | None, typer.Option(help="File for a JSON summary at the end.")
-    ] = None,
-    progress: Annotated[
-        str | None,
-        typer.Option(help="bar, json or none; if not given, bar on a terminal."),
-    ] = None,
+    amp: Amp = True,
+    format_: Format = "csv",
+    list_: List = None,
+    recursive: Recursive = False,
+    skip_existing: SkipExisting = False,
+    overlay: Overlay = None,
+    status: Status = None,
+    progress: Progress = None,
     debug: Debug = False,
 ) -> None:
     """Find spots in images and write them as tables."""
@@ -134,7 +148,7 @@ def predict(
             pixel_size=parse_pixel_size(pixel_size),
         )
 
-        from blinkcore.batch.run import Options, find_inputs
+        from blinkcore.batch.run import Options
         from blinkcore.network.model import load_model
 
         loaded = load_model(model, device=device, amp=amp)
@@ -147,22 +161,21 @@ def predict(
             skip_existing=skip_existing,
             **vars(how),
         )
-        found, errors = find_inputs(names, recursive=recursive)
-        report.start(len(found) + len(errors))
-        # Closed whatever happens, because closing writes what is done.
-        with closing(_events(found, errors, options)) as events:
-            for event in events:
-                report.add(event)
+        _run(names, recursive, options, report)
     report.finish()
 
 
-def _events(
-    found: list[Any], errors: list[Event], options: Options
-) -> Generator[Event]:
-    from blinkcore.batch.run import predict_files
+def _run(names: list[str], recursive: bool, options: Options, report: Report) -> None:
+    from blinkcore.batch.run import find_inputs, predict_files
 
-    yield from errors
-    yield from predict_files(found, options)
+    found, errors = find_inputs(names, recursive=recursive)
+    report.start(len(found) + len(errors))
+    for error in errors:
+        report.add(error)
+    # Closed whatever happens, because closing writes what is done.
+    with closing(predict_files(found, options)) as events:
+        for event in events:
+            report.add(event)
 
 
 def _listed(path: Path | None) -> list[str]:

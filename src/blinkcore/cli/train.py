@@ -21,124 +21,143 @@ _OWNERS = {"depth": "blink", "levels": "blink", "dropout": "deepblink"}
 _SIZES = ("filters", *_OWNERS)
 
 
+Config = Annotated[
+    Path | None,
+    typer.Argument(help="YAML with the options below, each under its long name."),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Model file (.pt).")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Data set (.npz); without it, simulated scenes."),
+]
+From = Annotated[
+    str | None, typer.Option("--from", help="Model to go on from (fine-tuning).")
+]
+AverageWith = Annotated[
+    str | None,
+    typer.Option(help="Model whose weights are averaged with those of --from."),
+]
+Simulated = Annotated[
+    float,
+    typer.Option(help="Share of simulated scenes beside --data.", min=0, max=1),
+]
+Backgrounds = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of real images without spots; simulated spots are implanted "
+        "into them."
+    ),
+]
+Implanted = Annotated[
+    float | None,
+    typer.Option(help="Share of such samples, with --backgrounds; 0.4.", min=0, max=1),
+]
+Preset = Annotated[
+    str, typer.Option(help="Kind of the simulated scenes, as in simulate.")
+]
+Network = Annotated[
+    str | None,
+    typer.Option(help="blink or deepblink; blink, or that of --from."),
+]
+Filters = Annotated[
+    int | None,
+    typer.Option(help="Channels of the first level; 16, or as in --from.", min=1),
+]
+Depth = Annotated[
+    int | None,
+    typer.Option(
+        help="Convolutions at a quarter of the resolution, for blink; 2, or as in "
+        "--from.",
+        min=1,
+    ),
+]
+Levels = Annotated[
+    int | None,
+    typer.Option(
+        help="Resolutions below a half, for blink; 3 (down to 1/16), or as in --from.",
+        min=1,
+        max=5,
+    ),
+]
+Dropout = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of channels left out in a step, for deepblink; 0.3, or as in "
+        "--from.",
+        min=0,
+        max=0.9,
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        help="Optimizer steps; 20,000, or 2,000 with --from; 0 calibrates it.",
+        min=0,
+    ),
+]
+BatchSize = Annotated[int, typer.Option(help="Crops a step.", min=1)]
+Crop = Annotated[int, typer.Option(help="Side of a crop in px.", min=16)]
+LearningRate = Annotated[
+    float | None, typer.Option(help="The largest; 0.002, or 0.0005 with --from.")
+]
+ValidateEvery = Annotated[
+    int | None, typer.Option(help="Steps; 500, or 100 with --from.", min=1)
+]
+ValidScenes = Annotated[
+    int | None,
+    typer.Option(help="Simulated scenes to validate on, without --data; 100.", min=1),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Default threshold of the model; if not given, validation chooses it."
+    ),
+]
+Patience = Annotated[
+    int,
+    typer.Option(help="Stop after so many validations without a better one.", min=0),
+]
+Seed = Annotated[int, typer.Option(help="Of weights and samples.", min=0)]
+Amp = Annotated[
+    bool,
+    typer.Option(help="Half precision where the device is faster in it."),
+]
+Resume = Annotated[bool, typer.Option(help="Go on from the checkpoint.")]
+Workers = Annotated[int, typer.Option(help="Processes that make samples.", min=0)]
+
+
 @app.command()
 def train(
     context: typer.Context,
-    config: Annotated[
-        Path | None,
-        typer.Argument(help="YAML with the options below, each under its long name."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Model file (.pt).")
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Data set (.npz); without it, simulated scenes."),
-    ] = None,
-    from_: Annotated[
-        str | None, typer.Option("--from", help="Model to go on from (fine-tuning).")
-    ] = None,
-    average_with: Annotated[
-        str | None,
-        typer.Option(help="Model whose weights are averaged with those of --from."),
-    ] = None,
-    simulated: Annotated[
-        float,
-        typer.Option(help="Share of simulated scenes beside --data.", min=0, max=1),
-    ] = 0.0,
-    backgrounds: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of real images without spots; simulated spots are implanted "
-            "into them."
-        ),
-    ] = None,
-    implanted: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of such samples, with --backgrounds; 0.4.", min=0, max=1
-        ),
-    ] = None,
-    preset: Annotated[
-        str, typer.Option(help="Kind of the simulated scenes, as in simulate.")
-    ] = "general",
-    network: Annotated[
-        str | None,
-        typer.Option(help="blink or deepblink; blink, or that of --from."),
-    ] = None,
-    filters: Annotated[
-        int | None,
-        typer.Option(help="Channels of the first level; 16, or as in --from.", min=1),
-    ] = None,
-    depth: Annotated[
-        int | None,
-        typer.Option(
-            help="Convolutions at a quarter of the resolution, for blink; 2, or as in "
-            "--from.",
-            min=1,
-        ),
-    ] = None,
-    levels: Annotated[
-        int | None,
-        typer.Option(
-            help="Resolutions below a half, for blink; 3 (down to 1/16), or as in "
-            "--from.",
-            min=1,
-            max=5,
-        ),
-    ] = None,
-    dropout: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of channels left out in a step, for deepblink; 0.3, or as in "
-            "--from.",
-            min=0,
-            max=0.9,
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            help="Optimizer steps; 20,000, or 2,000 with --from; 0 calibrates it.",
-            min=0,
-        ),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="Crops a step.", min=1)] = 8,
-    crop: Annotated[int, typer.Option(help="Side of a crop in px.", min=16)] = 192,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="The largest; 0.002, or 0.0005 with --from.")
-    ] = None,
-    validate_every: Annotated[
-        int | None, typer.Option(help="Steps; 500, or 100 with --from.", min=1)
-    ] = None,
-    valid_scenes: Annotated[
-        int | None,
-        typer.Option(
-            help="Simulated scenes to validate on, without --data; 100.", min=1
-        ),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            help="Default threshold of the model; if not given, validation chooses it."
-        ),
-    ] = None,
-    patience: Annotated[
-        int,
-        typer.Option(
-            help="Stop after so many validations without a better one.", min=0
-        ),
-    ] = 0,
-    seed: Annotated[int, typer.Option(help="Of weights and samples.", min=0)] = 0,
-    amp: Annotated[
-        bool,
-        typer.Option(help="Half precision where the device is faster in it."),
-    ] = True,
-    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint.")] = False,
+    config: Config = None,
+    output: Output = None,
+    data: Data = None,
+    from_: From = None,
+    average_with: AverageWith = None,
+    simulated: Simulated = 0.0,
+    backgrounds: Backgrounds = None,
+    implanted: Implanted = None,
+    preset: Preset = "general",
+    network: Network = None,
+    filters: Filters = None,
+    depth: Depth = None,
+    levels: Levels = None,
+    dropout: Dropout = None,
+    steps: Steps = None,
+    batch_size: BatchSize = 8,
+    crop: Crop = 192,
+    learning_rate: LearningRate = None,
+    validate_every: ValidateEvery = None,
+    valid_scenes: ValidScenes = None,
+    threshold: Threshold = None,
+    patience: Patience = 0,
+    seed: Seed = 0,
+    amp: Amp = True,
+    resume: Resume = False,
     device: Device = "cpu",
-    workers: Annotated[
-        int, typer.Option(help="Processes that make samples.", min=0)
-    ] = 1,
+    workers: Workers = 1,
     debug: Debug = False,
 ) -> None:
     """Train a network on own labels, on simulated scenes, or on both."""

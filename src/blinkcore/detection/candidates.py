@@ -93,12 +93,7 @@ def find_candidates(
     """
     reach, side = network.receptive_field, tile
     if reach is None:
-        if plane.size > _MAX_WHOLE:
-            raise ValueError(
-                f"this model takes planes of up to {_MAX_WHOLE} px (its "
-                "squeeze-and-excitation needs the plane in one piece), got "
-                f"{plane.shape[0]} x {plane.shape[1]}; use a blink model or crop the image"
-            )
+        _check_whole(plane.shape)
         reach, side = 0, max(plane.shape)
     # Four cells more, because candidates of neighbouring cells are merged.
     reach += 4 * network.cell_size
@@ -106,25 +101,46 @@ def find_candidates(
     found = [np.empty((0, len(COLUMNS)))]
     for core, window in tiles(plane.shape, side, network.stride, reach):
         pixels = normalized(plane[window], scaling)
-        cells = run(padded_to_multiple(pixels, network.stride)[None, None])[0]
-        spots = grid.decode(
-            cells,
-            cell_size=network.cell_size,
-            cell_map=network.cell_map,
-            threshold=floor,
-            merge_distance=network.merge_distance,
-        )
-        if spots.shape[1] <= UNCERTAINTY:
-            spots = np.column_stack([spots, np.full(len(spots), np.nan)])
-        elif refine:
-            spots = refined(pixels, spots)
-        heights = measure_heights(pixels, spots) * scaling.scale
-        spots = np.column_stack([spots, heights])
+        spots = _in_tile(pixels, run, network, floor=floor, refine=refine)
+        spots[:, HEIGHT] *= scaling.scale
         spots[:, [Y, X]] += [window[0].start, window[1].start]
         found.append(spots[in_core(spots, core, plane.shape)])
     candidates = np.concatenate(found)
     put_inside(candidates, plane.shape)
     return candidates
+
+
+def _check_whole(shape: tuple[int, ...]) -> None:
+    """Raise ValueError if a plane is too large to be run in one piece."""
+    if shape[0] * shape[1] > _MAX_WHOLE:
+        raise ValueError(
+            f"this model takes planes of up to {_MAX_WHOLE} px (its squeeze-and-excitation "
+            f"needs the plane in one piece), got {shape[0]} x {shape[1]}; use a blink model "
+            "or crop the image"
+        )
+
+
+def _in_tile(
+    pixels: NDArray[np.float32],
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    network: Network,
+    *,
+    floor: float,
+    refine: bool,
+) -> NDArray[np.float64]:
+    """Find the candidates of one normalized tile; heights are in its unit."""
+    spots = grid.decode(
+        run(padded_to_multiple(pixels, network.stride)[None, None])[0],
+        cell_size=network.cell_size,
+        cell_map=network.cell_map,
+        threshold=floor,
+        merge_distance=network.merge_distance,
+    )
+    if spots.shape[1] <= UNCERTAINTY:
+        spots = np.column_stack([spots, np.full(len(spots), np.nan)])
+    elif refine:
+        spots = refined(pixels, spots)
+    return np.column_stack([spots, measure_heights(pixels, spots)])
 
 
 def measure_heights(

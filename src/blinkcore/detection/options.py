@@ -30,12 +30,16 @@ class PredictOptions:
         Measure the light of each spot in a disk of this radius in px, above 0 and at most
         50, see `blinkcore.detection.measure`; None: do not measure.
     scale : float or "auto"
-        Resample planes by this factor before the model sees them; "auto": choose it by the
-        width of the image's blobs.
+        Resample planes by this factor before the model sees them, if spots are wider or
+        narrower than those that it was trained on; positions are those of the image.
+        "auto": the width of the image's blobs decides, see
+        `blinkcore.detection.scale.choose_scale`.
     dim : bool
-        Keep dim specks that belong to another class of brightness than the image's spots.
+        Keep dim specks that look like spots but belong to another class of brightness than
+        the image's spots; otherwise the image's own population of brightness decides, over
+        all planes of a channel, see `blinkcore.network.calibration`.
     channel : int or None
-        Only this channel, from 0; None: all.
+        Only this channel, from 0; of a colour picture red, green or blue; None: all.
     axes : str or None
         One letter a dimension out of `TCZYX`, in the file's order; None: as the file says.
     pixel_size : PixelSize or None

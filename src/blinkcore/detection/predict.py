@@ -60,35 +60,14 @@ def predict(
         A file, or an array of any real type with up to five dimensions.
     model : str, path or Model
         Name of a bundled model, path of a `.pt` file, or a loaded model.
-    threshold : float, optional
-        Probability above which a spot counts, in [0, 1); the model's own if not given.
-    fdr : float, optional
-        Expected share of false spots among those found, in (0, 1), instead of a
-        threshold: see `blinkcore.network.calibration`.
-    radius : float, optional
-        Measure the light of each spot in a disk of this radius in px, see
-        `blinkcore.detection.measure`: columns `background`, `intensity`, `snr`.
-    scale : float or "auto"
-        Resample planes by this factor before the model sees them, if spots are wider or
-        narrower than those that it was trained on; positions are those of the image. With
-        "auto" the width of blobs decides, see
-        `blinkcore.detection.scale.choose_scale`.
-    dim : bool
-        Keep dim specks that look like spots but belong to another class of brightness than
-        the image's spots; by default the image's own population of brightness decides,
-        over all planes of a channel, see `blinkcore.network.calibration`.
-    channel : int, optional
-        Only this channel, from 0; of a colour picture red, green or blue.
-    axes : str, optional
-        One letter a dimension out of `TCZYX`, in the array's or file's order. Needed for
-        an array of more than two dimensions and for a file that does not tell.
-    pixel_size : PixelSize, optional
-        In µm, instead of what the file says.
+    threshold, fdr, radius, scale, dim, channel, axes, pixel_size
+        How spots are found; each is described in
+        `blinkcore.detection.options.PredictOptions`. `axes` is needed for an array of more
+        than two dimensions, and for a file that does not tell.
     device : {"auto", "cpu", "cuda", "mps"}
         Where a model runs that is not loaded yet.
     tile : int
-        Side in px of the tiles that a plane is cut into. It bounds the memory and does
-        not change the spots.
+        Side in px of the tiles of a plane. Bounds the memory, does not change the spots.
 
     Returns
     -------
@@ -101,12 +80,9 @@ def predict(
 
     Raises
     ------
-    OSError
-        If a file cannot be read.
-    ValueError
-        If the image or an option is not usable; the message says why.
-    TypeError
-        If pixels are complex or no numbers.
+    OSError, ValueError, TypeError
+        If a file cannot be read, if the image or an option is not usable, or if pixels are
+        complex or no numbers; the message says why.
     """
     options = PredictOptions(
         threshold=threshold,
@@ -118,14 +94,7 @@ def predict(
         axes=axes,
         pixel_size=pixel_size,
     )
-    if isinstance(image, (str, os.PathLike)):
-        image = io.read_image(
-            image, axes=axes, pixel_size=pixel_size, rgb=channel is not None
-        )
-    elif not isinstance(image, Image):
-        image = _from_array(np.asarray(image), axes, pixel_size)
-    elif axes is not None or pixel_size is not None:
-        raise ValueError("axes and pixel_size are those of the Image; give an array")
+    image = _as_image(image, options)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     return predict_image(image, loaded, options, tile=tile)
 
@@ -169,6 +138,21 @@ def predict_image(
     result = with_micrometers(ordered(spots), image.pixel_size)
     result.attrs["dim_specks"] = n_dim
     return result
+
+
+def _as_image(
+    image: str | os.PathLike[str] | NDArray[Any] | Image, options: PredictOptions
+) -> Image:
+    """Read a file, or put an array's dimensions into order."""
+    axes, pixel_size = options.axes, options.pixel_size
+    if isinstance(image, (str, os.PathLike)):
+        is_colour = options.channel is not None
+        return io.read_image(image, axes=axes, pixel_size=pixel_size, rgb=is_colour)
+    if not isinstance(image, Image):
+        return _from_array(np.asarray(image), axes, pixel_size)
+    if axes is not None or pixel_size is not None:
+        raise ValueError("axes and pixel_size are those of the Image; give an array")
+    return image
 
 
 def _table(

@@ -254,8 +254,7 @@ def write_spots(
     if kind is None:
         known = ", ".join(WRITERS)
         raise ValueError(f"spots are written as {known}; got {path.name!r}")
-    held = WRITERS[kind]
-    if held is not None:
+    if WRITERS[kind] is not None:
         one_image(spots, path)
     if kind == ".napari.csv":
         tables.write_napari(spots, path)
@@ -274,6 +273,12 @@ def write_spots(
         imagej.write(spots, path, sizes)
     else:
         tables.write(spots, path)
+    return _lost(spots, kind)
+
+
+def _lost(spots: pd.DataFrame, kind: str) -> list[str]:
+    """List the columns that a format cannot hold and that say something."""
+    held = WRITERS[kind]
     extra = set() if held is None else set(spots.columns) - held - {"image"}
     # Positions in µm follow from those in px, and nothing tells the first place apart.
     lost = [n for n in spots.columns if n in extra and not n.endswith("_um")]

@@ -84,9 +84,7 @@ def implant(
     pixels = ground + light
     pixels += _shot_noise(ground, light, rng)
     if happens(rng, ranges.p_flat_tops) and seen.any():
-        typical = float(np.median(peak[seen]))
-        top = float(np.median(ground)) + typical * log_uniform(rng, ranges.flat_top)
-        np.minimum(pixels, np.maximum(top, ground), out=pixels)
+        _flatten_tops(pixels, ground, float(np.median(peak[seen])), rng, ranges)
     if happens(rng, ranges.p_processed):
         pixels = process(pixels, rng)
     image = _digitized(pixels, plane.dtype, rng)
@@ -94,6 +92,18 @@ def implant(
         seen &= contrast.stands_out(image, points, sigma, ranges.min_contrast / 2)
     unknown = np.full(int(seen.sum()), np.nan)
     return Scene(image, points[seen], sigma, unknown, unknown, unknown)
+
+
+def _flatten_tops(
+    pixels: Array,
+    ground: Array,
+    typical: float,
+    rng: np.random.Generator,
+    ranges: SceneRanges,
+) -> None:
+    """Cut bright spots at a share of their typical height, in place, as saturation does."""
+    top = float(np.median(ground)) + typical * log_uniform(rng, ranges.flat_top)
+    np.minimum(pixels, np.maximum(top, ground), out=pixels)
 
 
 def _piece(

@@ -25,7 +25,7 @@ from blinkcore.training.validation import validate
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -51,8 +51,7 @@ def train(
     Parameters
     ----------
     config : TrainConfig
-        The recipe. With 0 steps the model that it starts from is validated, calibrated
-        and written.
+        The recipe. With 0 steps the start is validated, calibrated and written.
     output : str or path
         Of the model (.pt). Beside it lie `<name>.csv`, one row a validation,
         `<name>.checkpoint` and, where TensorBoard is installed, `<name>.tensorboard`.
@@ -62,10 +61,9 @@ def train(
         For PyTorch.
     workers : int
         Processes that draw samples.
-    loss : callable
-        What is minimized, with the arguments of `blinkcore.network.losses.grid_loss`.
-    on_step : callable, optional
-        Called with the state after each step.
+    loss, on_step : callable
+        What is minimized, with the arguments of `blinkcore.network.losses.grid_loss`; what
+        is called with the state after each step.
 
     Returns
     -------
@@ -77,13 +75,11 @@ def train(
     ValueError
         If the checkpoint was written with another recipe, or the device is not there.
     """
-    output = Path(output)
+    output, device = Path(output), pick_device(device)
     output.parent.mkdir(parents=True, exist_ok=True)
-    device = pick_device(device)
     checkpoint = output.with_suffix(".checkpoint")
     torch.manual_seed(config.seed)
-    source = Source.of(config)
-    state = State.fresh(config, device)
+    source, state = Source.of(config), State.fresh(config, device)
     if resume and checkpoint.exists():
         state.load(checkpoint, config)
     log = Log(output, state.step)
@@ -92,20 +88,31 @@ def train(
         _validate(state, config, scenes, output, log, mean_loss=float("nan"))
     samples = iter(batches(source, state.step, workers, device))
     while state.step < config.steps:
-        losses: list[Tensor] = []
-        n_steps = config.validate_every - state.step % config.validate_every
-        for images, grids in islice(samples, n_steps):
-            losses.append(_step(state, images, grids, config, loss))
-            if on_step is not None:
-                on_step(state)
-        mean_loss = float(torch.stack(losses).mean())
+        mean_loss = _until_validation(state, samples, config, loss, on_step)
         _validate(state, config, scenes, output, log, mean_loss)
         state.save(checkpoint, config)
-        if config.patience and state.waited >= config.patience:
+        if 0 < config.patience <= state.waited:
             logger.info("no better validation for %d: stopped", state.waited)
             break
     log.close()
     return read_metadata(output)
+
+
+def _until_validation(
+    state: State,
+    samples: Iterator[tuple[Tensor, Tensor]],
+    config: TrainConfig,
+    loss: Callable[..., Tensor],
+    on_step: Callable[[State], None] | None,
+) -> float:
+    """Take the steps up to the next validation, and give their mean loss."""
+    losses: list[Tensor] = []
+    n_steps = config.validate_every - state.step % config.validate_every
+    for images, grids in islice(samples, n_steps):
+        losses.append(_step(state, images, grids, config, loss))
+        if on_step is not None:
+            on_step(state)
+    return float(torch.stack(losses).mean())
 
 
 def _validate(

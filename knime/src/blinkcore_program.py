@@ -1,0 +1,132 @@
+"""Runs the blinkcore program for a host: progress, cancel, one sentence when it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+_POLL, _GRACE = 0.1, 0.7  # seconds between two looks, and to end by itself
+
+
+class ProgramError(RuntimeError):
+    """The program failed; the message is its sentence."""
+
+
+class Canceled(Exception):
+    """The host does not want the result any more."""
+
+
+def run(
+    words: Sequence[str],
+    status: Path | None = None,
+    tell: Callable[[dict[str, Any]], None] | None = None,
+    is_canceled: Callable[[], bool] = lambda: False,
+) -> str:
+    """Run the program and wait for it, or end it if the host cancels.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Its arguments.
+    status : Path, optional
+        Status file among them: some images may fail then, which is no error here.
+    tell : callable, optional
+        Given each event of its progress.
+    is_canceled : callable
+        Asked ten times a second.
+
+    Returns
+    -------
+    str
+        Its standard output.
+    """
+    if status is not None:
+        words = [*words, "--progress", "json"]
+    # Of this Python, because PATH need not have it; KNIME's own PYTHONPATH is not for it.
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    program = subprocess.Popen(
+        [sys.executable, "-m", "blinkcore", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        env=env | {"PYTHONIOENCODING": "utf-8"},
+    )
+    output, said, canceled = _follow(program, tell, is_canceled)
+    if canceled:
+        raise Canceled
+    some_failed = program.returncode == 1 and status is not None and status.exists()
+    if program.returncode and not some_failed:
+        raise ProgramError(
+            said[-1] if said else "blinkcore failed without an error message"
+        )
+    return output
+
+
+def _follow(
+    program: subprocess.Popen[str],
+    tell: Callable[[dict[str, Any]], None] | None,
+    is_canceled: Callable[[], bool],
+) -> tuple[str, list[str], bool]:
+    """Read what it says until it ends: output, sentences, and whether it was ended."""
+    output: list[str] = []
+    said: list[str] = []
+    with program:
+        readers = [
+            threading.Thread(target=_read_output, args=(program, output)),
+            threading.Thread(target=_read_events, args=(program, said, tell)),
+        ]
+        for reader in readers:
+            reader.start()
+        while program.poll() is None and not is_canceled():
+            readers[1].join(_POLL)
+        canceled = program.poll() is None
+        if canceled:
+            _end(program)
+        for reader in readers:
+            reader.join()
+    return "".join(output), said, canceled
+
+
+def _end(program: subprocess.Popen[str]) -> None:
+    """Let it finish its files, but not for long."""
+    program.terminate()
+    try:
+        program.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        program.kill()
+        program.wait()
+
+
+def _read_output(program: subprocess.Popen[str], output: list[str]) -> None:
+    assert program.stdout is not None
+    output.extend(program.stdout)
+
+
+def _read_events(
+    program: subprocess.Popen[str],
+    said: list[str],
+    tell: Callable[[dict[str, Any]], None] | None,
+) -> None:
+    assert program.stderr is not None
+    for line in program.stderr:
+        try:
+            event = json.loads(line)
+            if not isinstance(event, dict):
+                raise ValueError("not an event")  # noqa: TRY004
+        except ValueError:
+            said.append(line.strip().removeprefix("Error: "))
+            continue
+        if event.get("event") == "error":
+            said.append(str(event["message"]))
+        if tell is not None:
+            tell(event)
