@@ -29,7 +29,7 @@ from blinkcore.network.calibration import real_count
 from blinkcore.spots import PLACES, ordered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from blinkcore.image import Image
 
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 _FAILURES = (OSError, ValueError, TypeError, RuntimeError, MemoryError, ImportError)
 
 
-def predict_files(inputs: list[Input], options: Options) -> Iterator[Event]:
+def predict_files(inputs: list[Input], options: Options) -> Generator[Event]:
     """Find spots in many files; yields what became of each as soon as it is known.
 
     Parameters
