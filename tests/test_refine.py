@@ -143,13 +143,13 @@ def test_the_surer_one_weighs_more():
     pixels = (picture(15.0, 16.1) + noise).astype(np.float32)
     y, x, error, _ = fit(pixels, [[15.1, 16.0]])[0]
     (found,) = refined(pixels, np.array([[15.1, 16.0, 0.9, 0.1]]))
-    share = 0.1**2 / (0.1**2 + (2 * error) ** 2)
+    share = 0.1**2 / (0.1**2 + (1.5 * error) ** 2)
     assert 0.5 < share < 1
     assert found[:2] == pytest.approx(
         [15.1 + share * (y - 15.1), 16 + share * (x - 16)]
     )
     assert found[2] == 0.9
-    assert found[3] == pytest.approx((0.1**-2 + (2 * error) ** -2) ** -0.5)
+    assert found[3] == pytest.approx((0.1**-2 + (1.5 * error) ** -2) ** -0.5)
 
 
 @pytest.mark.parametrize(

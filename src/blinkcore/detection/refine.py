@@ -22,8 +22,8 @@ _MOST_ERROR = 0.2  # px, of the network: of dimmer spots a fit knows no more
 _SURER = 0.8  # share of the network's error that the fit's must not exceed
 _AGREE = 2.0  # errors that the two may lie apart
 # The fit knows of noise, not of neighbours and of other shapes than its own: with its error
-# doubled two thirds of the spots lie within what is said.
-_DOUBT = 2.0
+# multiplied by this, what is said of bright lone spots is 0.83 to 0.97 of their true error.
+_DOUBT = 1.5
 
 
 def refined(
