@@ -229,6 +229,23 @@ def test_real_particles_on_a_grid_are_found(either, shared):
     assert 250 <= len(spots) <= 264
 
 
+def test_hot_pixels_are_no_spots_and_narrow_spots_are(either):
+    """One bright pixel is no light through a lens; a spot of sigma 0.8 px is."""
+    rng = np.random.default_rng(5)
+    places = rng.integers(8, 504, (75, 2))
+    hot = rng.poisson(100, (512, 512))
+    hot[tuple(places.T)] += 300
+    assert len(predict(hot, either)) <= 2
+    rows, cols = np.ogrid[:512, :512]
+    grid = np.stack(np.meshgrid(np.arange(24, 490, 40), np.arange(24, 490, 40)), -1)
+    points = grid.reshape(-1, 2) + rng.uniform(-0.5, 0.5, (144, 2))
+    light = np.full((512, 512), 100.0)
+    for y, x in points:
+        light += 300 * np.exp(-((rows - y) ** 2 + (cols - x) ** 2) / (2 * 0.8**2))
+    found = positions(predict(rng.poisson(light), either))
+    assert evaluate(points, found).recall > 0.97
+
+
 @pytest.mark.slow
 def test_no_place_in_a_cell_draws_spots_towards_it(either, easy):
     """Pixel locking: found less true, by where in its cell of 2 px a spot truly lies."""

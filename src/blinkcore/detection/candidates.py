@@ -31,6 +31,9 @@ _MAX_WHOLE = 4096 * 4096
 # Widths in px of the two Gaussians whose difference is the height of a spot, and how far they
 # are summed.
 _NARROW, _WIDE, _RADIUS = 1.0, 2.0, 6
+# A hot pixel: stands out by so many standard deviations of the noise around, and its four
+# neighbours by at most this share of it (a spot of sigma 0.8 px: 0.46 or more).
+_HOT_CONTRAST, _HOT_SHARE = 6.0, 0.1
 _CHUNK = 4096  # candidates whose pixels are gathered at a time
 
 
@@ -136,11 +139,41 @@ def _in_tile(
         threshold=floor,
         merge_distance=network.merge_distance,
     )
+    spots = spots[~_are_hot_pixels(pixels, spots)]
     if spots.shape[1] <= UNCERTAINTY:
         spots = np.column_stack([spots, np.full(len(spots), np.nan)])
     elif refine:
         spots = refined(pixels, spots)
     return np.column_stack([spots, measure_heights(pixels, spots)])
+
+
+def _are_hot_pixels(
+    pixels: NDArray[np.float32], spots: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Tell which candidates are one bright pixel, which no lens can make of a spot."""
+    height, width = pixels.shape
+    row, col = np.rint(spots[:, :2]).astype(np.intp).T
+    around = np.arange(-1, 2)
+    # The brightest of the 3 x 3 px at a candidate, and the 5 x 5 px around that one.
+    rows = np.clip(row[:, None] + around, 0, height - 1)
+    cols = np.clip(col[:, None] + around, 0, width - 1)
+    near = pixels[rows[:, :, None], cols[:, None, :]].reshape(len(spots), -1)
+    dy, dx = np.divmod(near.argmax(axis=1), 3)
+    index = np.arange(len(spots))
+    row, col = rows[index, dy], cols[index, dx]
+    rows = np.clip(row[:, None] + np.arange(-2, 3), 0, height - 1)
+    cols = np.clip(col[:, None] + np.arange(-2, 3), 0, width - 1)
+    square = pixels[rows[:, :, None], cols[:, None, :]]  # (n, 5, 5)
+    border = np.ones((5, 5), bool)
+    border[1:4, 1:4] = False
+    ring = square[:, border]  # (n, 16)
+    ground = np.median(ring, axis=1)
+    noise = 1.4826 * np.median(np.abs(ring - ground[:, None]), axis=1)
+    peak = square[:, 2, 2] - ground
+    neighbours = square[:, [1, 2, 2, 3], [2, 1, 3, 2]].mean(axis=1) - ground
+    hot: NDArray[np.bool_] = peak > _HOT_CONTRAST * noise
+    hot &= neighbours < _HOT_SHARE * peak
+    return hot
 
 
 def measure_heights(
