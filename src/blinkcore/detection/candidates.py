@@ -157,7 +157,7 @@ def _are_hot_pixels(
     # The brightest of the 3 x 3 px at a candidate, and the 5 x 5 px around that one.
     rows = np.clip(row[:, None] + around, 0, height - 1)
     cols = np.clip(col[:, None] + around, 0, width - 1)
-    near = pixels[rows[:, :, None], cols[:, None, :]].reshape(len(spots), -1)
+    near = pixels[rows[:, :, None], cols[:, None, :]].reshape(len(spots), 9)
     dy, dx = np.divmod(near.argmax(axis=1), 3)
     index = np.arange(len(spots))
     row, col = rows[index, dy], cols[index, dx]
