@@ -46,6 +46,7 @@ from timing import machine, table
 
 from blinkcore import load_model, predict
 from blinkcore.evaluation.scores import evaluate, match
+from blinkcore.network.population import otsu_threshold
 
 DRAWS = 2
 SEED = 20_261_127
@@ -79,20 +80,11 @@ def log_automatic(images):
     found = []
     for image in images:
         spots = log_maxima(image, 1.3)
-        found.append(spots[spots[:, 2] > otsu(np.sqrt(spots[:, 2])) ** 2])
+        if len(spots) > 1:
+            root, _ = otsu_threshold(np.sqrt(spots[:, 2]))
+            spots = spots[spots[:, 2] > root**2]
+        found.append(spots)
     return found
-
-
-def otsu(values):
-    """Threshold that parts values in two classes with the largest variance between them."""
-    if len(values) < 2:
-        return 0.0
-    ordered = np.sort(values)
-    n = np.arange(1, len(ordered))
-    sums = np.cumsum(ordered)[:-1]
-    below, above = sums / n, (ordered.sum() - sums) / (len(ordered) - n)
-    best = int(np.argmax(n * (len(ordered) - n) * (above - below) ** 2))
-    return float(ordered[best])
 
 
 def peer(python, method):

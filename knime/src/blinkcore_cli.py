@@ -98,7 +98,7 @@ def predict(
             progress(event["done"] / event["total"], str(event["item"]))
 
     paths = _different(paths)
-    found, failed, n_inputs, pictures = [], [], 0, []
+    found, failed, n_inputs, pictures = None, [], 0, []
     with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
         # All in one run, so that the program knows what belongs together; then the first
         # ones again, for their pictures.
@@ -113,14 +113,14 @@ def predict(
     )
 
 
-def _results(status: Path) -> tuple[list[pd.DataFrame], list[str], int]:
+def _results(status: Path) -> tuple[pd.DataFrame | None, list[str], int]:
     """Read what a search wrote: its table if there is one, its failures, its files."""
     content = json.loads(status.read_text("utf-8"))
     if content["error"] and not content["failed"]:
         raise program.ProgramError(content["error"])  # of no image: a full disk, say
     failed = [_located(f["image"], f["message"]) for f in content["failed"]]
     table = status.with_name("all.csv")
-    found = [_read(table)] if table.exists() else []
+    found = _read(table) if table.exists() else None
     return found, failed, content["images"]["total"]
 
 
@@ -218,17 +218,16 @@ def _read(table: Path) -> pd.DataFrame:
     return pd.read_csv(table, converters={"image": str})
 
 
-def _schema(parts: Sequence[pd.DataFrame], *, measured: bool) -> pd.DataFrame:
-    """Join tables and bring them to the promised columns; an axis without a place is 0."""
+def _schema(found: pd.DataFrame | None, *, measured: bool) -> pd.DataFrame:
+    """Bring a table, or none, to the promised columns; an axis without a place is 0."""
     import pandas as pd
 
     known = columns(measured=measured)
-    rows = [part for part in parts if len(part)]
-    joined = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
-    result = pd.DataFrame(index=joined.index)
+    table = pd.DataFrame() if found is None else found
+    result = pd.DataFrame(index=table.index)
     for name, kind in known.items():
         missing = 0 if name in ("frame", "channel", "z") else float("nan")
-        column = joined[name] if name in joined else pd.Series(missing, joined.index)
+        column = table[name] if name in table else pd.Series(missing, table.index)
         if name in ("frame", "channel", "z"):
             column = column.fillna(0)
         result[name] = column.astype(kind)

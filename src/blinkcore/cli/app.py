@@ -21,6 +21,9 @@ app = typer.Typer(
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Amp = Annotated[
+    bool, typer.Option(help="Half precision where the device is faster in it.")
+]
 ModelName = Annotated[
     str, typer.Option("--model", "-m", help="Bundled name or path of a .pt file.")
 ]

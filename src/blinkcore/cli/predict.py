@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blinkcore.cli.app import (
+    Amp,
     Axes,
     Debug,
     Device,
@@ -68,10 +69,6 @@ Dim = Annotated[
 Channel = Annotated[
     int | None,
     typer.Option(help="Only this channel, from 0; of an RGB image its colour."),
-]
-Amp = Annotated[
-    bool,
-    typer.Option(help="Half precision where the device is faster in it."),
 ]
 Format = Annotated[
     str,

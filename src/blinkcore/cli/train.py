@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blinkcore.cli.app import Debug, Device, app
+from blinkcore.cli.app import Amp, Debug, Device, app
 from blinkcore.cli.console import INTERRUPTED, one_sentence
 
 if TYPE_CHECKING:
@@ -120,10 +120,6 @@ Patience = Annotated[
     typer.Option(help="Stop after so many validations without a better one.", min=0),
 ]
 Seed = Annotated[int, typer.Option(help="Of weights and samples.", min=0)]
-Amp = Annotated[
-    bool,
-    typer.Option(help="Half precision where the device is faster in it."),
-]
 Resume = Annotated[bool, typer.Option(help="Go on from the checkpoint.")]
 Workers = Annotated[int, typer.Option(help="Processes that make samples.", min=0)]
 

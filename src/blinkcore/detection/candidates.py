@@ -151,19 +151,12 @@ def _are_hot_pixels(
     pixels: NDArray[np.float32], spots: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Tell which candidates are one bright pixel, which no lens can make of a spot."""
-    height, width = pixels.shape
-    row, col = np.rint(spots[:, :2]).astype(np.intp).T
-    around = np.arange(-1, 2)
+    nearest = np.rint(spots[:, :2]).astype(np.intp)
     # The brightest of the 3 x 3 px at a candidate, and the 5 x 5 px around that one.
-    rows = np.clip(row[:, None] + around, 0, height - 1)
-    cols = np.clip(col[:, None] + around, 0, width - 1)
-    near = pixels[rows[:, :, None], cols[:, None, :]].reshape(len(spots), 9)
-    dy, dx = np.divmod(near.argmax(axis=1), 3)
-    index = np.arange(len(spots))
-    row, col = rows[index, dy], cols[index, dx]
-    rows = np.clip(row[:, None] + np.arange(-2, 3), 0, height - 1)
-    cols = np.clip(col[:, None] + np.arange(-2, 3), 0, width - 1)
-    square = pixels[rows[:, :, None], cols[:, None, :]]  # (n, 5, 5)
+    near = _squares(pixels, nearest, 1).reshape(len(spots), 9)
+    brightest = nearest + np.stack(np.divmod(near.argmax(axis=1), 3), axis=1) - 1
+    inside = np.clip(brightest, 0, np.array(pixels.shape) - 1)
+    square = _squares(pixels, inside, 2)
     border = np.ones((5, 5), bool)
     border[1:4, 1:4] = False
     ring = square[:, border]  # (n, 16)
@@ -200,10 +193,7 @@ def measure_heights(
         nearest = np.rint(position).astype(np.intp)
         places = nearest[:, :, None] + offsets  # (n, 2, 13)
         apart = places - position[:, :, None]
-        rows, cols = (
-            np.clip(places[:, axis], 0, pixels.shape[axis] - 1) for axis in (0, 1)
-        )
-        light = pixels[rows[:, :, None], cols[:, None, :]]  # (n, 13, 13)
+        light = _squares(pixels, nearest, _RADIUS)
         height = np.zeros(len(position))
         for sigma, sign in ((_NARROW, 1.0), (_WIDE, -1.0)):
             weights = np.exp(-0.5 * (apart / sigma) ** 2)
@@ -212,6 +202,18 @@ def measure_heights(
             height += sign * np.einsum("ni,ni->n", weights[:, 0], across)
         heights[start : start + _CHUNK] = height
     return heights
+
+
+def _squares(
+    pixels: NDArray[np.float32], centres: NDArray[np.intp], reach: int
+) -> NDArray[np.float32]:
+    """Cut the square of 2 reach + 1 px around each centre (n, 2); the edge goes on outside."""
+    places = centres[:, :, None] + np.arange(-reach, reach + 1)
+    rows, cols = (
+        np.clip(places[:, axis], 0, pixels.shape[axis] - 1) for axis in (0, 1)
+    )
+    squares: NDArray[np.float32] = pixels[rows[:, :, None], cols[:, None, :]]
+    return squares
 
 
 def put_inside(spots: NDArray[np.float64], shape: tuple[int, ...]) -> None:

@@ -51,7 +51,7 @@ def class_of_brightness(
     if looked_at.sum() < _MIN_FOR_CLASSES:
         return none
     root = np.sqrt(np.maximum(heights, 0.0))
-    threshold, explained = _otsu_threshold(root[looked_at])
+    threshold, explained = otsu_threshold(root[looked_at])
     is_bright = root > threshold
     bright, dim = looked_at & is_bright, looked_at & ~is_bright
     if not bright.any() or not dim.any():
@@ -65,7 +65,7 @@ def class_of_brightness(
     return classes
 
 
-def _otsu_threshold(values: NDArray[np.float64]) -> tuple[float, float]:
+def otsu_threshold(values: NDArray[np.float64]) -> tuple[float, float]:
     """Part values in two classes with the largest variance between them.
 
     Returns the largest value of the lower class, and the share of the variance of all that
