@@ -15,8 +15,9 @@ demo: .venv/installed
 	@echo "Spots:   demo/cells.csv"
 	@echo "Picture: demo/cells.overlay.png"
 
+# One process a core, each with one thread of PyTorch.
 test: .venv/dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 check: .venv/dev
 	$(BIN)/ruff check .

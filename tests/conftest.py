@@ -6,6 +6,8 @@ PyTorch is imported only by what needs it: `make sanitize` runs without.
 import os
 import shutil
 import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 from blinkcore.simulation.ranges import SceneRanges
 from blinkcore.simulation.scenes import simulate
+from real_imagej import START_JVM
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -76,11 +79,66 @@ def images(tmp_path, examples):
 
 
 @pytest.fixture
+def folder(tmp_path, scene):
+    """Two good images of one name in two folders, an empty one and a broken one."""
+    from batches import write
+
+    write(tmp_path / "in" / "one" / "a.tif", scene.image)
+    write(tmp_path / "in" / "two" / "a.tif", scene.image[:100])
+    write(tmp_path / "in" / "flat.tif", np.full((40, 50), 7, np.uint16))
+    (tmp_path / "in" / "broken.tif").write_text("hello")
+    (tmp_path / "in" / "notes.txt").write_text("hello")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def labelled(tmp_path, easy):
+    """Path of a small data set of easy scenes with their true spots."""
+    from blinkcore.datasets import dataset
+
+    scenes = [
+        simulate((70, 90), np.random.default_rng(i), ranges=easy) for i in range(8)
+    ]
+    path = tmp_path / "d.npz"
+    dataset.of_scenes(scenes, (0.7, 0.3, 0), 0).save(path)
+    return str(path)
+
+
+@pytest.fixture
 def shared():
     """Folder of real files beside the project."""
     if not SHARED.is_dir():
         pytest.skip("the real images are not beside the project")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def java():
+    pytest.importorskip("scyjava", reason="needs scyjava, to bring ImageJ from Maven")
+    if shutil.which("java") is None:
+        pytest.skip("needs Java")
+    return shutil.which("java")
+
+
+@pytest.fixture(scope="session")
+def imagej(java):
+    """Path of ImageJ's jar, from Maven Central."""
+    code = START_JVM + textwrap.dedent(
+        """
+        start_jvm(["-Djava.awt.headless=true"])
+        print("PATH", jimport("java.lang.System").getProperty("java.class.path"))
+        sys.stdout.flush()
+        os._exit(0)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    for line in done.stdout.splitlines():
+        if line.startswith("PATH "):
+            jars = line[5:].split(os.pathsep)
+            return next(jar for jar in jars if Path(jar).name.startswith("ij-"))
+    pytest.skip(f"ImageJ cannot be had: {done.stderr[-300:]}")
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ PACKAGE = ROOT / "src" / "blinkcore"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 OTHERS = sorted(
     p
-    for folder in ("benchmarks", "fiji", "knime")
+    for folder in ("benchmarks", "fiji", "knime", "tests")
     for p in (ROOT / folder).rglob("*.py")
 )
 MAX_MODULE, MAX_FUNCTION = 350, 60  # lines

@@ -1,0 +1,66 @@
+"""Which files are read, and what their results are called."""
+
+from pathlib import Path
+
+import pytest
+
+from blinkcore.batch.run import Input, find_inputs, output_names
+
+
+def test_a_file_named_in_two_ways_is_read_once(folder):
+    other = folder / "two" / ".." / "one" / "a.tif"
+    inputs, _ = find_inputs([str(folder / "one" / "a.tif"), str(other)])
+    assert len(inputs) == 1
+    pair = [folder / "one" / "a.tif", folder / "one" / ".." / "two" / "a.tif"]
+    names = output_names(find_inputs(map(str, pair))[0])
+    assert {n.as_posix() for n in names.values()} == {"one/a.tif", "two/a.tif"}
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 300, "a\x00b"])
+def test_impossible_names_stop_nothing(folder, name):
+    inputs, errors = find_inputs([name, str(folder / "flat.tif")])
+    assert len(inputs) == len(errors) == 1
+
+
+def names_of(*paths):
+    inputs = [Input(Path(p), p, Path(Path(p).name)) for p in paths]
+    return [output_names(inputs)[Path(p)].as_posix() for p in paths]
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["/d/a.tif"], ["a"]),
+        (["/d/a.tif", "/d/b.tif"], ["a", "b"]),
+        (["/d/a.tif", "/d/a.png"], ["a.tif", "a.png"]),
+        (["/d/1/a.tif", "/d/2/a.tif"], ["1/a.tif", "2/a.tif"]),
+        (["/d/1/a.tif", "/d/2/a.tif", "/d/b.tif"], ["1/a.tif", "2/a.tif", "b"]),
+        (["/d/A.tif", "/d/a.tif"], ["A.tif", "a.tif"]),
+    ],
+)
+def test_two_files_of_one_name_never_collide(paths, expected):
+    assert names_of(*paths) == expected
+
+
+def test_globs_lists_of_files_and_repeats_give_each_file_once(folder):
+    names = [str(folder / "one" / "*.tif"), str(folder / "one" / "a.tif"), str(folder)]
+    inputs, errors = find_inputs(names, recursive=True)
+    assert not errors
+    assert [i.path.name for i in inputs] == ["a.tif", "broken.tif", "flat.tif", "a.tif"]
+
+
+def test_folders_are_not_searched_deeper_unless_asked(folder):
+    inputs, _ = find_inputs([str(folder)])
+    assert [i.path.name for i in inputs] == ["broken.tif", "flat.tif"]
+
+
+def test_names_that_mean_nothing_are_errors(tmp_path):
+    (tmp_path / "empty").mkdir()
+    names = [str(tmp_path / n) for n in ("none.tif", "*.tif", "empty")]
+    inputs, errors = find_inputs(names)
+    assert not inputs
+    assert [e.message.partition(" ")[2].partition(" ")[0] for e in errors] == [
+        "there",
+        "matches",
+        "has",
+    ]
