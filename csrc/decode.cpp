@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace blinkcore {
@@ -28,6 +30,9 @@ std::vector<Candidate> collect_candidates(const float* grid, bool has_error, std
         for (std::size_t col = 0; col < n_cols; ++col) {
             const std::size_t cell = row * n_cols + col;
             if (!(grid[cell] > bound)) continue;
+            if (grid[cell] > 1.0f)
+                throw std::invalid_argument("grid must hold probabilities in [0, 1], got " +
+                                            std::to_string(grid[cell]));
             const double y = (static_cast<double>(row) + static_cast<double>(grid[plane + cell])) *
                                  options.cell_size +
                              options.origin;

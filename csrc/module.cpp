@@ -19,6 +19,8 @@ using DoubleArray = py::array_t<double, py::array::c_style | py::array::forcecas
 
 namespace {
 
+constexpr double kFarthest = 1e100;  // px
+
 std::string shape_of(const py::array& array) { return py::str(array.attr("shape")); }
 
 /// Hand a vector of records of `n_fields` T each to NumPy without copying.
@@ -69,9 +71,12 @@ std::vector<blinkcore::Point> to_points(const DoubleArray& array, const char* na
     for (py::ssize_t i = 0; i < array.shape(0); ++i) {
         const blinkcore::Point point{has_z ? points(i, 0) : 0.0, points(i, has_z ? 1 : 0),
                                      points(i, has_z ? 2 : 1)};
-        if (!std::isfinite(point.z) || !std::isfinite(point.y) || !std::isfinite(point.x))
-            throw py::value_error(std::string(name) + " must be finite, got row " +
-                                  std::to_string(i) + " with NaN or infinity");
+        for (const double value : {point.z, point.y, point.x})
+            if (!(std::abs(value) <= kFarthest))
+                throw py::value_error(std::string(name) +
+                                      " must be finite and below 1e100, got row " +
+                                      std::to_string(i) + " with " +
+                                      std::string(py::str(py::float_(value))));
         result.push_back(point);
     }
     return result;
@@ -84,8 +89,10 @@ void check_same_width(const DoubleArray& truth, const DoubleArray& detected) {
 }
 
 void check_cutoff(double cutoff) {
-    if (!(cutoff >= 0.0) || !std::isfinite(cutoff))
-        throw py::value_error("cutoff must be a distance in px, got " + std::to_string(cutoff));
+    // Squares of smaller and larger distances are not exact.
+    if (cutoff != 0.0 && !(cutoff >= 1.0 / kFarthest && cutoff <= kFarthest))
+        throw py::value_error("cutoff must be a distance in px, 0 or 1e-100 to 1e100, got " +
+                              std::string(py::str(py::float_(cutoff))));
 }
 
 py::array match(const DoubleArray& truth, const DoubleArray& detected, double cutoff) {

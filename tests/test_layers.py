@@ -17,11 +17,13 @@ LAYERS = [
     {"network", "simulation"},
     {"io"},
     {"spots"},
-    {"image", "files", "_core", "__init__"},
+    {"image", "files", "limits", "plain_pickle", "_core", "__init__"},
 ]
 TORCH = {"network", "training", "detection", "export", "convert"}
 # The only modules that may name TorchScript's own functions, which PyTorch may change.
-TORCHSCRIPT = {"network/model.py", "network/torchscript.py", "network/fusion.py"}
+TORCHSCRIPT = {
+    f"network/{name}.py" for name in ("torchscript", "fusion", "archive", "probe")
+}
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "blinkcore"
 SOURCES = sorted(PACKAGE.rglob("*.py"))

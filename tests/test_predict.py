@@ -269,7 +269,7 @@ def test_no_place_in_a_cell_draws_spots_towards_it(either, easy):
 
 @pytest.mark.slow
 def test_the_precise_model_scores_higher_where_it_is_hard(general, precise, easy):
-    ranges = replace(easy, density=(6e-3, 6.1e-3), snr=(1.5, 3.0), p_cells=1.0)
+    ranges = replace(easy, density=(1.2e-2, 1.21e-2), snr=(4.0, 6.0))
     scores = []
     for seed in range(20):
         rng = np.random.default_rng([98, seed])

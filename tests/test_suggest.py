@@ -67,4 +67,4 @@ def test_crops_that_the_model_is_blind_to_come_first(tmp_path, general):
         io.write_image(image, tmp_path / f"{number}.tif")
     crops = suggest(sorted(tmp_path.iterdir()), general, count=3)
     assert crops[0].path.stem == "1"
-    assert crops[0].unseen > 3
+    assert crops[0].unseen > max(crop.unseen for crop in crops[1:])

@@ -69,13 +69,13 @@ def test_half_precision_gives_nearly_the_same_weights_in_single(tmp_path):
     half, single = (
         weights(tmp_path / f"{n}.checkpoint")[0] for n in ("half", "single")
     )
-    differences = []
     for name, value in half.items():
         assert value.dtype == single[name].dtype != torch.bfloat16, name
-        if value.dtype == torch.float32 and value.numel() > 1:
-            norm = (value - single[name]).norm() / (1e-3 + single[name].norm())
-            differences.append(float(norm))
-    assert 0 < max(differences) < 0.2
+    names = [n for n, value in half.items() if value.dtype == torch.float32]
+    one, other = (
+        torch.cat([values[n].flatten() for n in names]) for values in (half, single)
+    )
+    assert 0 < (one - other).norm() / other.norm() < 0.05
 
 
 def test_worker_processes_draw_the_same_scenes(tmp_path):

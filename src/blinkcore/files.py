@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and sentences about those that are not."""
+"""Atomic writes, checksums, and error messages of one line."""
 
 from __future__ import annotations
 

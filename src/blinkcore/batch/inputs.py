@@ -130,12 +130,20 @@ def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
     elif path.exists():
         yield Input(path, name, Path(path.name))
     elif glob.has_magic(name):
-        matches = glob.glob(name, recursive=True)  # noqa: PTH207 (also absolute ones)
-        for match in map(Path, sorted(matches)):
+        for match in sorted(_matches(name)):
             if match.is_dir():
                 yield from _expand(str(match), recursive=recursive)
             else:
                 yield Input(match, str(match), Path(match.name))
+
+
+def _matches(pattern: str) -> list[Path]:
+    """Find the files of a pattern; `**` does not follow links, which may form circles."""
+    if "**" not in pattern:
+        return [Path(name) for name in glob.glob(pattern)]  # noqa: PTH207 (absolute)
+    path = Path(pattern)
+    parts = path.parts[1:] if path.anchor else path.parts
+    return list(Path(path.anchor or ".").glob(str(Path(*parts))))
 
 
 def _in_folder(folder: Path, *, recursive: bool) -> list[Path]:

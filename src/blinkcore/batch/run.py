@@ -37,7 +37,11 @@ __all__ = ["Event", "Input", "Options", "find_inputs", "output_names", "predict_
 
 logger = logging.getLogger(__name__)
 
-_FAILURES = (OSError, ValueError, TypeError, RuntimeError, MemoryError, ImportError)
+# What files, memory and devices are known to cause; anything else is a mistake of ours.
+_FAILURES = (OSError, ValueError, RuntimeError, MemoryError, ImportError)
+_UNFORESEEN = (
+    "blinkcore did not expect this; please report it with this file, --debug shows more"
+)
 
 
 def predict_files(inputs: list[Input], options: Options) -> Generator[Event]:
@@ -106,9 +110,11 @@ def _one(
             _warn_lost_columns(result.write(spots, image, item.path, record), said)
         n_written = len(spots)
         result.write_pictures(image, spots)
-    except _FAILURES as error:
+    except Exception as error:
         logger.debug("%s", item.name, exc_info=True)
         message = sentence(error)
+        if not isinstance(error, _FAILURES):
+            message = f"{type(error).__name__}: {message} ({_UNFORESEEN})"
         if n_written is not None:
             message = (
                 f"its {n_written} spots are written, but not the picture: {message}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blinkcore import limits
 from blinkcore.cli.app import (
     Amp,
     Axes,
@@ -94,6 +96,12 @@ Overlay = Annotated[
 Status = Annotated[
     Path | None, typer.Option(help="File for a JSON summary at the end.")
 ]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        help="Memory for the pixels of an image, like 8G; if not given, what is free."
+    ),
+]
 Progress = Annotated[
     str | None,
     typer.Option(help="bar, json or none; if not given, bar on a terminal."),
@@ -120,6 +128,7 @@ def predict(
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
     overlay: Overlay = None,
+    max_memory: MaxMemory = None,
     status: Status = None,
     progress: Progress = None,
     debug: Debug = False,
@@ -130,6 +139,7 @@ def predict(
         names = [*(inputs or []), *_listed(list_)]
         if not names:
             raise ValueError("there is no input; give images, folders or --list FILE")
+        _limit_memory(max_memory)
         formats = tuple(f".{name.strip()}" for name in format_.split(","))
         _check_usage(progress, formats)
         target = None if output == "-" else Path(output)
@@ -178,12 +188,28 @@ def _run(names: list[str], recursive: bool, options: Options, report: Report) ->
 def _listed(path: Path | None) -> list[str]:
     if path is None:
         return []
+    if path.exists() and not path.is_file():  # a pipe may never end
+        raise ValueError(f"--list {path} is not a file")
     try:
+        limits.check(path.stat().st_size, limits.LIST, f"--list {path} has {{}} bytes")
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"--list {path} is not a UTF-8 text file") from error
     lines = [line.rstrip("\r") for line in text.split("\n")]
     return [line for line in lines if line.strip()]
+
+
+def _limit_memory(text: str | None) -> None:
+    """Set what --max-memory says, in bytes or with K, M, G or T behind it."""
+    if text is None:
+        return
+    found = re.fullmatch(
+        r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE
+    )
+    if found is None:
+        raise ValueError(f"--max-memory must be like 500M or 8G, got {text!r}")
+    unit = 1 << 10 * " KMGT".index(found[2].upper() or " ")
+    limits.set_max_memory(int(float(found[1]) * unit))
 
 
 def _options(**values: Any) -> PredictOptions:

@@ -1,18 +1,21 @@
 """Data sets as `.npz`: blinkcore's own, and those of deepBlink.
 
-deepBlink's hold its points as pickled objects. Reading them never runs pickled code: the
-unpickler knows arrays and nothing else.
+deepBlink's hold its points as pickled objects. Reading them runs no pickled code: the pickle
+is read as plain data, and arrays of numbers are made from that.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
+import math
+import tokenize
 import zipfile
+import zlib
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from blinkcore import plain_pickle
 from blinkcore.files import whole_file
 
 if TYPE_CHECKING:
@@ -23,6 +26,12 @@ if TYPE_CHECKING:
 PARTS = ("train", "valid", "test")
 _FORMAT = 1
 _INDEX = "blinkcore"  # the member that tells one of ours
+# What NumPy and zipfile raise for damaged files; a wrong kind of record is one of the first.
+_DAMAGED = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError,
+    RecursionError, NotImplementedError, SyntaxError, MemoryError, zipfile.BadZipFile,
+    zipfile.LargeZipFile, zlib.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 def write(samples: list[dict[str, Any]], path: Path) -> None:
@@ -65,7 +74,7 @@ def read(path: Path) -> list[dict[str, Any]]:
             names = set(content.files)
         if {f"{axis}_{part}" for axis in "xy" for part in PARTS} <= names:
             return _deepblink(path)
-    except (ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except _DAMAGED as error:
         raise ValueError(
             f"{path} is not a data set that can be read: {error}"
         ) from error
@@ -116,7 +125,7 @@ def _deepblink(path: Path) -> list[dict[str, Any]]:
 
 
 def _array(file: IO[bytes]) -> NDArray[Any]:
-    """Read one `.npy`, objects by a pickle reader that makes nothing but arrays."""
+    """Read one `.npy`; an array of objects must hold arrays of numbers only."""
     version = np.lib.format.read_magic(file)
     reader = (
         np.lib.format.read_array_header_1_0
@@ -124,32 +133,100 @@ def _array(file: IO[bytes]) -> NDArray[Any]:
         else np.lib.format.read_array_header_2_0
     )
     shape, is_fortran, dtype = reader(file)
+    content = file.read()
     if not dtype.hasobject:
-        order: Literal["F", "C"] = "F" if is_fortran else "C"
-        return np.frombuffer(file.read(), dtype).reshape(shape, order=order)
-    array: NDArray[Any] = np.asarray(_OnlyArrays(file).load(), object)
-    return array
+        return _numbers(dtype, shape, content, is_fortran)
+    return _unpickled(plain_pickle.parse(content))
 
 
-class _OnlyArrays(pickle.Unpickler):
-    """A pickle reader that refuses all but what NumPy arrays are made of."""
+def _numbers(
+    dtype: np.dtype[Any], shape: tuple[int, ...], content: bytes, is_fortran: bool
+) -> NDArray[Any]:
+    """Make an array of numbers from its bytes, of which there must be as many as it needs."""
+    if dtype.kind not in "biuf" or dtype.subdtype is not None:
+        raise ValueError(f"its numbers are of type {dtype}")
+    if min(shape, default=0) < 0 or len(content) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"it holds {len(content)} bytes for the shape {shape}")
+    order: Literal["F", "C"] = "F" if is_fortran else "C"
+    return np.frombuffer(content, dtype).reshape(shape, order=order)
 
-    _allowed = frozenset(
-        (f"{module}.{name}", attribute)
-        for module in ("numpy.core", "numpy._core")
-        for name, attribute in (
-            ("multiarray", "_reconstruct"),
-            ("multiarray", "scalar"),
-            ("numeric", "_frombuffer"),
-        )
-    ) | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._allowed:
-            raise pickle.UnpicklingError(f"it holds a {module}.{name}, not only arrays")
-        # NumPy 2 wrote numpy._core, which NumPy 1 calls numpy.core, and the other way.
-        if module.startswith(("numpy.core", "numpy._core")):
-            tail = module.partition("core")[2]
-            home = "numpy._core" if hasattr(np, "_core") else "numpy.core"
-            return super().find_class(home + tail, name)
-        return super().find_class(module, name)
+# Functions that NumPy's pickles name; NumPy 2 wrote numpy._core, which NumPy 1 calls numpy.core.
+_MULTIARRAY = frozenset({"numpy.core.multiarray", "numpy._core.multiarray"})
+_NUMERIC = frozenset({"numpy.core.numeric", "numpy._core.numeric"})
+
+
+def _unpickled(value: Any) -> Any:
+    """Make numbers and arrays from what `plain_pickle` has read.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else, by name.
+    """
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return np.array([_unpickled(v) for v in value])
+    if not isinstance(value, plain_pickle.Call):
+        raise ValueError(f"it holds a {type(value).__name__}, not only arrays")
+    function = _name(value.function)
+    if function.module in _MULTIARRAY and function.name == "_reconstruct":
+        return _from_state(value.state)
+    if function.module in _MULTIARRAY and function.name == "scalar":
+        dtype, content = value.arguments
+        return _numbers(_dtype(dtype), (), _bytes(content), False)[()]
+    if function.module in _NUMERIC and function.name == "_frombuffer":
+        content, dtype, shape, order = value.arguments
+        return _numbers(_dtype(dtype), _shape(shape), _bytes(content), order == "F")
+    raise ValueError(f"it holds a {function.module}.{function.name}, not only arrays")
+
+
+def _from_state(state: Any) -> NDArray[Any]:
+    """Make an array from the state in its pickle: version, shape, dtype, order, content."""
+    _, shape, dtype, is_fortran, content = state
+    if _type_name(dtype) == "O":
+        objects = np.empty(len(content), object)
+        for number, item in enumerate(content):
+            objects[number] = _unpickled(item)
+        return objects.reshape(_shape(shape), order="F" if is_fortran else "C")
+    return _numbers(_dtype(dtype), _shape(shape), _bytes(content), bool(is_fortran))
+
+
+def _name(value: Any) -> plain_pickle.Global:
+    if not isinstance(value, plain_pickle.Global):
+        raise ValueError("it calls what is no function")
+    return value
+
+
+def _type_name(value: Any) -> str:
+    """Type of numbers as NumPy's pickles name it, such as `f8`; `O` for objects."""
+    name = value.arguments[0]
+    if _name(value.function) != ("numpy", "dtype") or not isinstance(name, str):
+        raise ValueError("its numbers have no type")
+    return "O" if name.startswith("O") else name
+
+
+def _dtype(value: Any) -> np.dtype[Any]:
+    order = value.state[1] if value.state else "|"
+    return np.dtype(_type_name(value)).newbyteorder(order)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if not all(isinstance(n, int) for n in value):
+        raise ValueError(f"its shape is {value}")
+    return tuple(value)
+
+
+def _bytes(value: Any) -> bytes:
+    """Bytes as they are, or as pickles of protocol 2 spell them: text in Latin-1."""
+    if isinstance(value, plain_pickle.Call):
+        if _name(value.function) != ("_codecs", "encode"):
+            raise ValueError("it calls what is no encoding")
+        text, encoding = value.arguments
+        if encoding != "latin1":
+            raise ValueError(f"it holds bytes as {encoding}")
+        return bytes(text, "latin1")
+    if not isinstance(value, bytes | bytearray):
+        raise ValueError(f"it holds a {type(value).__name__} in the place of bytes")
+    return bytes(value)

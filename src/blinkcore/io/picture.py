@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numpy as np
+import PIL.Image
 
+from blinkcore import limits
 from blinkcore.image import in_order
 from blinkcore.io.color import from_samples
 
@@ -38,11 +42,30 @@ def read(
     if content.startswith(_JPEG) and content.rfind(_END) < content.rfind(_SCAN):
         raise ValueError(f"{path} is damaged: it is cut off")  # decoders fill it up
     try:
+        limits.check_memory(_decoded_size(content), str(path))
         pixels: NDArray[Any] = decode(content)
-    except (RuntimeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        if str(path) in str(error):
+            raise
         raise ValueError(f"{path} is damaged: {error}") from error
     if axes == "YXC":
         return in_order(np.atleast_3d(pixels), axes, pixel_size)
     if axes not in (None, "YX"):
         raise ValueError(f"{path} is a picture with axes YX or YXC, got {axes!r}")
     return from_samples(path, pixels, pixel_size=pixel_size, rgb=rgb)
+
+
+def _decoded_size(content: bytes) -> int:
+    """Bytes of the pixels, from the head of the file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        largest, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+        try:
+            with PIL.Image.open(io.BytesIO(content)) as picture:
+                width, height = picture.size
+                n_bytes = 2 if picture.mode.startswith("I") else 1
+                return width * height * n_bytes * len(picture.getbands())
+        finally:
+            PIL.Image.MAX_IMAGE_PIXELS = largest

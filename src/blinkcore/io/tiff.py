@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import tifffile
 
+from blinkcore import limits
 from blinkcore.files import whole_file
 from blinkcore.image import (
     AXES,
@@ -54,9 +55,11 @@ def read(
     try:
         with _readable(path):
             series = _own_series(path, file)
+            if series.dtype is None or series.dtype.kind not in "biuf":
+                raise MetadataError(f"its pixels are {series.dtype}, not real numbers")
             size = pixel_size or pixel_size_of(file, series)
-        shape, letters = _layout(path, series, axes, rgb=rgb)
-        image = _lazy(path, file, series, Layout(shape, letters, size, rgb))
+            shape, letters = _layout(path, series, axes, rgb=rgb)
+            image = _lazy(path, file, series, Layout(shape, letters, size, rgb))
         return image
     finally:
         if image is None or not isinstance(image.data, _Pages):
@@ -108,6 +111,8 @@ def _readable(path: Path) -> Iterator[None]:
     except MetadataError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise  # one of ours
         reason = str(error) or type(error).__name__
         raise ValueError(f"{path} is damaged or not a TIFF file: {reason}") from error
     finally:
@@ -247,7 +252,10 @@ def _lazy(
 
 def _whole(path: Path, series: tifffile.TiffPageSeries, layout: Layout) -> Image:
     """Read all pixels at once."""
+    limits.check_memory(series.nbytes, str(path))
     with _readable(path):
+        for page in series.pages:
+            _check_complete(page)
         pixels = series.asarray().reshape(layout.shape)
     if series.keyframe.photometric == _WHITE_IS_ZERO:
         pixels = pixels.max() - pixels if pixels.dtype.kind == "f" else ~pixels
@@ -257,6 +265,27 @@ def _whole(path: Path, series: tifffile.TiffPageSeries, layout: Layout) -> Image
     return from_samples(
         path, samples_last, pixel_size=layout.pixel_size, rgb=layout.rgb
     )
+
+
+_JPEG = frozenset({6, 7, 33007, 34892, 34896})  # numbers of TIFF's compressions
+_JPEG_END = b"\xff\xd9"
+
+
+def _check_complete(page: Any) -> None:
+    """Raise ValueError if a compressed part of a plane is cut off.
+
+    Decoders of JPEG fill what is missing with grey, without a word.
+    """
+    if page is None or page.compression == 1:
+        return
+    file, size = page.parent.filehandle, page.parent.filehandle.size
+    for offset, n in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if offset + n > size:
+            raise ValueError(f"it ends after {size} of {offset + n} bytes")
+        if page.compression in _JPEG and n:
+            file.seek(offset + max(0, n - 64))
+            if _JPEG_END not in file.read(min(n, 64)):
+                raise ValueError("a JPEG in it is cut off")
 
 
 class _Pages:
@@ -280,6 +309,8 @@ class _Pages:
         with _readable(self._path):
             page = self._pages[number]
             with _opened(page.parent.filehandle):
+                limits.check_memory(page.nbytes, str(self._path))
+                _check_complete(page)
                 return page.asarray().reshape(self.shape[-2:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

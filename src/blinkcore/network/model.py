@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from blinkcore.network import registry, torchscript
+from blinkcore.network import archive, registry, torchscript
 from blinkcore.network.device import half_precision, pick_device
 from blinkcore.network.metadata import METADATA_FILE, Metadata
+from blinkcore.network.probe import probe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,21 +181,17 @@ def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
 
 
 def _read(path: Path, content: bytes, device: str) -> tuple[Any, Metadata]:
-    extra = {METADATA_FILE: ""}
+    """Check, read and try a model file."""
     try:
-        network = torchscript.load(content, device, extra)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path} is not a TorchScript file, or it is damaged; blinkcore's models are "
-            "written by 'blinkcore train'"
-        ) from error
-    text: str | bytes = extra[METADATA_FILE]
-    if not text:
-        raise ValueError(
-            f"{path} is a TorchScript file but no model of blinkcore: it has no {METADATA_FILE}"
-        )
-    try:
-        text = text.decode() if isinstance(text, bytes) else text
-        return network, Metadata.from_json(text)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is no valid model of blinkcore: {error}") from error
+        script, text = archive.checked(content, METADATA_FILE)
+        if not text:
+            raise ValueError(
+                f"it is a TorchScript file but not a model of blinkcore: it has no "
+                f"{METADATA_FILE}"
+            )
+        metadata = Metadata.from_json(text.decode())
+        network = torchscript.load(script, device)
+        probe(network, metadata, device)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be used as a model: {error}") from error
+    return network, metadata

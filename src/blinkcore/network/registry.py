@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blinkcore import limits
 from blinkcore.files import sha256_of, whole_file
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def _open() -> pooch.Pooch:
         path, base = Path(where), ""
     source = pooch.create(path=cache, base_url=base)
     try:
+        limits.check(path.stat().st_size, limits.REGISTRY, f"{where} has {{}} bytes")
         source.load_registry(path)
     except (OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:

@@ -46,17 +46,15 @@ def save(
     _save(script, path, extra)
 
 
-def load(content: bytes, device: str, extra: dict[str, str]) -> Any:
+def load(content: bytes, device: str) -> Any:
     """Read a TorchScript module.
 
     Parameters
     ----------
     content : bytes
-        Of the file.
+        Of the file, as `blinkcore.network.archive.checked` gives it.
     device : str
         Where to, for PyTorch.
-    extra : dict
-        Files in it by name; their contents are put here, empty where there is none.
 
     Returns
     -------
@@ -64,13 +62,17 @@ def load(content: bytes, device: str, extra: dict[str, str]) -> Any:
 
     Raises
     ------
-    RuntimeError
-        If it is none.
+    ValueError
+        If PyTorch cannot read it.
     """
-    with SilencedDeprecation():
-        return torch.jit.load(  # type: ignore[no-untyped-call]
-            io.BytesIO(content), map_location=device, _extra_files=extra
-        )
+    try:
+        with SilencedDeprecation():
+            return torch.jit.load(  # type: ignore[no-untyped-call]
+                io.BytesIO(content), map_location=device
+            )
+    except (RuntimeError, torch.jit.Error) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"PyTorch cannot read its network: {reason}") from error
 
 
 def _save(

@@ -1,0 +1,90 @@
+"""How much a file may hold before it is refused: guards against files made to do harm.
+
+The limits are far above what real files need. The environment variable
+BLINKCORE_NO_LIMITS=1 lifts them all. BLINKCORE_MAX_MEMORY is the memory in bytes that the
+pixels of an image may take; if it is not set, what the machine has free.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+MODEL = GIB  # a model file, and all that is packed in it
+MODEL_MEMBERS = 20_000  # files in it
+MODEL_CODE = 16 * MIB  # text of its network
+MODEL_METADATA = 16 * MIB
+DATASET_RATIO = 1_000  # unpacked over packed bytes
+REGISTRY = 16 * MIB
+RECIPE = MIB
+LIST = 256 * MIB  # --list and @FILE
+TEXT = 4 * GIB  # tables, XML, JSON, GeoJSON
+ROI_MEMBERS = 1_000_000  # selections in a .zip
+ROI = 64 * MIB  # one of them, unpacked
+
+_MEMORY = "BLINKCORE_MAX_MEMORY"
+_SWITCH = "BLINKCORE_NO_LIMITS"
+
+
+def check(value: float, limit: int, what: str) -> None:
+    """Raise ValueError if a value exceeds its limit.
+
+    Parameters
+    ----------
+    value : float
+        Bytes, or a number of something.
+    limit : int
+        One of this module.
+    what : str
+        The value in words with its unit, for the message; `{}` stands for the number.
+    """
+    if value > limit and not _are_lifted():
+        raise ValueError(
+            f"{what.format(f'{value:,.0f}')}, more than the {limit:,} that are allowed; "
+            f"if you trust it, set the environment variable {_SWITCH}=1"
+        )
+
+
+def check_memory(n_bytes: int, name: str) -> None:
+    """Raise ValueError if pixels do not fit into the memory that they may take.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Of the pixels.
+    name : str
+        Of the file, for the message.
+    """
+    if n_bytes < 64 * MIB or _are_lifted():
+        return
+    allowed = int(os.environ.get(_MEMORY) or _free_memory())
+    if n_bytes > allowed:
+        raise ValueError(
+            f"{name} needs {n_bytes / GIB:.1f} GiB for its pixels, more than the "
+            f"{allowed / GIB:.1f} GiB that it may take (--max-memory)"
+        )
+
+
+def set_max_memory(n_bytes: int) -> None:
+    """Set the memory that pixels may take, for this process and those that it starts."""
+    os.environ[_MEMORY] = str(n_bytes)
+
+
+def _are_lifted() -> bool:
+    return os.environ.get(_SWITCH, "") not in ("", "0")
+
+
+def _free_memory() -> int:
+    """Bytes that are free, within the limit of a container on Linux."""
+    free: int = psutil.virtual_memory().available
+    try:
+        group = Path("/sys/fs/cgroup")
+        allowed = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # none, or "max"
+        return free
+    return min(free, max(0, allowed - used))

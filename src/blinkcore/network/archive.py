@@ -1,0 +1,191 @@
+"""What a TorchScript file may hold: checked before PyTorch sees it.
+
+Loading a TorchScript file can run code of the file, and TorchScript can write and read files.
+So sizes, names and code are checked first. The code is Python text; of it only what a
+convolutional network needs is allowed. PyTorch is then given a new archive with nothing but
+what was checked: zip files can be made so that two programs see different files in them.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+import zlib
+from typing import Any
+
+from blinkcore import limits, plain_pickle
+from blinkcore.network.script_code import check_code
+
+# Bytes of one number of each kind of storage.
+_ITEM_SIZES = {
+    "DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2,
+    "LongStorage": 8, "IntStorage": 4, "ShortStorage": 2, "CharStorage": 1,
+    "ByteStorage": 1, "BoolStorage": 1,
+}  # fmt: skip
+_FUNCTIONS = frozenset(
+    {
+        ("torch._utils", "_rebuild_tensor_v2"),
+        ("torch._utils", "_rebuild_parameter"),
+        ("collections", "OrderedDict"),
+        ("torch.jit._pickle", "build_intlist"),
+        ("torch.jit._pickle", "build_doublelist"),
+        ("torch.jit._pickle", "build_boollist"),
+        ("torch.jit._pickle", "build_tensorlist"),
+        ("torch.jit._pickle", "restore_type_tag"),
+    }
+)
+
+
+def checked(content: bytes, metadata: str) -> tuple[bytes, bytes]:
+    """Check a TorchScript file and write it anew with only what was checked.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file.
+    metadata : str
+        Name of the extra file in it that describes the model.
+
+    Returns
+    -------
+    (bytes, bytes)
+        A TorchScript file of the same network, without extra files, and the metadata, empty
+        where there are none.
+
+    Raises
+    ------
+    ValueError
+        If it is no TorchScript file, is damaged, exceeds a limit, or its code does what no
+        network needs; the message names it.
+    """
+    limits.check(len(content), limits.MODEL, "the file has {} bytes")
+    try:
+        members = _members(content)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, OSError,
+            NotImplementedError, RuntimeError) as error:  # fmt: skip
+        raise ValueError(
+            f"it is not a TorchScript file, or damaged: {error}"
+        ) from error
+    code = {n: c for n, c in members.items() if n.startswith("code/")}
+    if "data.pkl" not in members or "constants.pkl" not in members or not code:
+        raise ValueError("it is not a TorchScript file")
+    for name in ("data.pkl", "constants.pkl"):
+        _check_pickle(name.removesuffix(".pkl"), members)
+    limits.check(
+        sum(map(len, code.values())), limits.MODEL_CODE, "its code has {} bytes"
+    )
+    check_code({name: _text(text, name) for name, text in code.items()})
+    about = members.pop(f"extra/{metadata}", b"")
+    limits.check(len(about), limits.MODEL_METADATA, f"its {metadata} has {{}} bytes")
+    return _archive(members), about
+
+
+def _members(content: bytes) -> dict[str, bytes]:
+    """Read what the archive holds, by name without the archive's own folder."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        infos = archive.infolist()
+        limits.check(len(infos), limits.MODEL_MEMBERS, "it holds {} files")
+        limits.check(
+            sum(info.file_size for info in infos),
+            limits.MODEL,
+            "it unpacks to {} bytes",
+        )
+        members: dict[str, bytes] = {}
+        for info in infos:
+            name = info.filename.partition("/")[2]
+            if not _is_needed(name):
+                continue
+            if name.lower() in (known.lower() for known in members):
+                raise ValueError(f"it holds two files named {name}")
+            with archive.open(info) as file:
+                # A header may lie about the size.
+                members[name] = file.read(info.file_size + 1)
+    return members
+
+
+def _is_needed(name: str) -> bool:
+    """Whether a file of the archive is needed to run the network, or describes it."""
+    folder, _, rest = name.partition("/")
+    if folder in ("data", "constants", "extra"):
+        return bool(rest)
+    if folder == "code":
+        return name.endswith(".py")
+    return name in ("data.pkl", "constants.pkl", "version", "byteorder")
+
+
+def _text(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"its code {name} is damaged") from error
+
+
+def _check_pickle(name: str, members: dict[str, bytes]) -> None:
+    """Check what a pickle of the archive constructs, and that its tensors are there."""
+    parsed = plain_pickle.parse(members[f"{name}.pkl"])
+    todo: list[Any] = [parsed]
+    seen: set[int] = set()
+    while todo:
+        value = todo.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, plain_pickle.Global):
+            _check_name(value)
+        elif isinstance(value, plain_pickle.Persistent):
+            _check_storage(value.key, name, members)
+        elif isinstance(value, plain_pickle.Call):
+            if value.function == ("torch._utils", "_rebuild_tensor_v2"):
+                _check_tensor(value.arguments)
+            todo += [value.function, value.arguments, value.state]
+        else:
+            todo += plain_pickle.parts_of(value)
+
+
+def _check_name(value: plain_pickle.Global) -> None:
+    ours = value.module.split(".")[0] == "__torch__"
+    if ours and not f"{value.module}.{value.name}".startswith(
+        "__torch__.torch.classes"
+    ):
+        return
+    if value in _FUNCTIONS or (value.module == "torch" and value.name in _ITEM_SIZES):
+        return
+    raise ValueError(
+        f"it constructs {value.module}.{value.name}, which no network needs"
+    )
+
+
+def _check_storage(key: Any, name: str, members: dict[str, bytes]) -> None:
+    """Check that a tensor's numbers are in the archive: PyTorch believes what it is told."""
+    kind, storage, number, _, n = key
+    size = _ITEM_SIZES.get(getattr(storage, "name", ""))
+    content = members.get(f"{name}/{number}")
+    if kind != "storage" or size is None or content is None or not isinstance(n, int):
+        raise ValueError("it refers to a tensor that is not in it")
+    if n < 0 or n * size != len(content):
+        raise ValueError(
+            f"a tensor has {len(content)} bytes in the place of {n * size}"
+        )
+
+
+def _check_tensor(arguments: Any) -> None:
+    """Check that a tensor lies within its storage."""
+    storage, offset, shape, strides, *_ = arguments
+    numbers = [offset, *shape, *strides]
+    if not all(isinstance(n, int) and n >= 0 for n in numbers):
+        raise ValueError("a tensor has no valid shape")
+    if len(shape) != len(strides) or math.prod(shape) > limits.MODEL:
+        raise ValueError("a tensor has no valid shape")
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    if math.prod(shape) and last >= storage.key[4]:
+        raise ValueError("a tensor reaches beyond its numbers")
+
+
+def _archive(members: dict[str, bytes]) -> bytes:
+    result = io.BytesIO()
+    with zipfile.ZipFile(result, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members.items():
+            if not name.startswith("extra/"):
+                archive.writestr(f"archive/{name}", content)
+    return result.getvalue()

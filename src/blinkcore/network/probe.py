@@ -1,0 +1,94 @@
+"""Try a network on a small image before it is used: what it gives must be a grid of cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+if TYPE_CHECKING:
+    from blinkcore.network.metadata import Metadata
+
+_MAX_GROWTH = 4_000  # numbers in one tensor of the network for each pixel of the image
+_MAX_SIDE = 1_024  # px, of the image that it is tried on
+
+
+def probe(network: Any, metadata: Metadata, device: str) -> None:
+    """Run a network on an image of noise, as small as its stride allows.
+
+    Parameters
+    ----------
+    network : torch.jit.ScriptModule
+        As it was loaded.
+    metadata : Metadata
+        Tells the size of a cell and the stride.
+    device : str
+        Where the network lies.
+
+    Raises
+    ------
+    ValueError
+        If it fails, needs more memory than any network for images, or does not give
+        probabilities and offsets in [0, 1] and positive standard errors, one for each cell.
+    """
+    if not isinstance(getattr(network, "network", None), torch.jit.ScriptModule):
+        raise ValueError("it has no part called 'network'")
+    side = metadata.stride
+    while side < 2 * metadata.stride and side < 32:
+        side *= 2
+    if side > _MAX_SIDE:
+        raise ValueError(f"its stride of {metadata.stride} px is too large")
+    image = torch.randn(1, 1, side, side, generator=torch.Generator().manual_seed(0))
+    n = side // metadata.cell_size
+    network.eval()
+    methods = [("forward", 3)]
+    if hasattr(network, "with_error"):
+        methods.append(("with_error", 4))
+    for name, n_channels in methods:
+        try:
+            with torch.inference_mode(), _BoundedMemory(_MAX_GROWTH * image.numel()):
+                grid = getattr(network, name)(image.to(device))
+        except _TooLargeError as error:
+            raise ValueError(str(error)) from error
+        except (RuntimeError, torch.jit.Error) as error:  # of PyTorch, many lines
+            reason = str(error).strip().rpartition("\n")[2]
+            raise ValueError(f"its network fails: {reason}") from error
+        _check_grid(grid, (1, n_channels, n, n))
+
+
+def _check_grid(grid: Any, shape: tuple[int, ...]) -> None:
+    if not isinstance(grid, torch.Tensor) or tuple(grid.shape) != shape:
+        found = getattr(grid, "shape", type(grid).__name__)
+        found = tuple(found) if isinstance(found, torch.Size) else found
+        raise ValueError(f"its network gives {found} in the place of a grid {shape}")
+    if grid.is_sparse or not grid.is_floating_point():
+        raise ValueError(f"its network gives numbers of type {grid.dtype}")
+    in_range = (grid[:, :3] >= 0) & (grid[:, :3] <= 1)  # false for NaN
+    if not bool(in_range.all()):
+        raise ValueError("its network gives probabilities or offsets outside [0, 1]")
+    error = grid[:, 3:]
+    if not bool(((error > 0) & torch.isfinite(error)).all()):
+        raise ValueError("its network gives standard errors that are not positive")
+
+
+class _TooLargeError(RuntimeError):
+    """A tensor that no network for images needs."""
+
+
+class _BoundedMemory(TorchDispatchMode):
+    """Ends a run in which a single operator gives more numbers than allowed."""
+
+    def __init__(self, n_max: int) -> None:
+        super().__init__()
+        self.n_max = n_max
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        tensors = result if isinstance(result, tuple | list) else [result]
+        for tensor in tensors:
+            if isinstance(tensor, torch.Tensor) and tensor.numel() > self.n_max:
+                raise _TooLargeError("its network needs too much memory")
+        return result

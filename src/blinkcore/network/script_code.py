@@ -1,0 +1,191 @@
+"""Which TorchScript a model may hold: what convolutional networks need, and nothing else.
+
+TorchScript in a file is a part of Python's grammar, so Python's own parser reads it. Nothing
+of it is run here.
+"""
+
+from __future__ import annotations
+
+import ast
+from itertools import chain
+
+from blinkcore.network.script_work import assigned, check_work
+
+_MAX_TURNS = 64  # of a loop: over the dimensions of a tensor, not over pixels
+
+_ARITHMETIC = (
+    "add add_ sub sub_ mul mul_ div div_ neg abs pow square sqrt rsqrt exp log log1p expm1 "
+    "floor ceil round floordiv remainder clamp clamp_ clamp_min clamp_max maximum minimum "
+    "where mean sum amax amin var std matmul einsum"
+)
+_COMPARISON = (
+    "eq ne lt le gt ge __is__ __isnot__ __not__ __contains__ __and__ __or__ logical_and "
+    "logical_or logical_not"
+)
+_LAYERS = (
+    "conv1d conv2d conv3d conv_transpose2d linear addmm batch_norm instance_norm group_norm "
+    "layer_norm dropout dropout_ feature_dropout feature_dropout_ max_pool2d avg_pool2d "
+    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d pad "
+    "constant_pad_nd reflection_pad2d replication_pad2d"
+)
+_ACTIVATIONS = (
+    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu gelu silu silu_ mish prelu "
+    "hardtanh hardtanh_ hardswish hardswish_ hardsigmoid softplus sigmoid sigmoid_ tanh "
+    "tanh_ softmax log_softmax"
+)
+_RESAMPLING = (
+    "pixel_shuffle pixel_unshuffle upsample_nearest1d upsample_nearest2d upsample_nearest3d "
+    "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d "
+    "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d "
+    "_upsample_bilinear2d_aa _upsample_bicubic2d_aa _upsample_lanczos2d_aa"
+)
+_SHAPES = (
+    "size dim len numel cat stack chunk split slice select narrow squeeze unsqueeze view "
+    "reshape flatten permute transpose contiguous to type_as detach"
+)
+_MESSAGES = "format warn"
+_LISTS = "append pop"
+OPERATORS = frozenset(
+    " ".join(
+        (_ARITHMETIC, _COMPARISON, _LAYERS, _ACTIVATIONS, _RESAMPLING, _SHAPES, _MESSAGES,
+         _LISTS)
+    ).split()
+)  # fmt: skip
+_PRIMITIVES = frozenset(
+    {"dtype", "device", "RaiseException", "unchecked_unwrap_optional"}
+)
+_BUILTINS = frozenset(
+    {"annotate", "unchecked_cast", "uninitialized", "getattr", "int", "float", "bool"}
+)
+_STATEMENTS = (
+    ast.Module, ast.ClassDef, ast.FunctionDef, ast.arguments, ast.arg, ast.AnnAssign,
+    ast.Assign, ast.Return, ast.If, ast.For, ast.Pass, ast.Expr, ast.Call, ast.keyword,
+    ast.Attribute, ast.Name, ast.Subscript, ast.Tuple, ast.List, ast.Dict, ast.Constant,
+    ast.UnaryOp, ast.USub, ast.Load, ast.Store,
+)  # fmt: skip
+_SPECIAL = frozenset({"__len__", "__contains__"})
+# What the body of a loop may call: numbers and short lists, no tensors.
+_IN_LOOPS = frozenset(
+    [
+        "append",
+        "add",
+        "sub",
+        "mul",
+        "floordiv",
+        "size",
+        "floor",
+        "ceil",
+        "dim",
+        "len",
+        "eq",
+        "ne",
+        "lt",
+        "gt",
+    ]
+)
+
+
+def check_code(code: dict[str, str]) -> None:
+    """Check the code of a model.
+
+    Parameters
+    ----------
+    code : dict of str
+        Name of a file in the archive to its text.
+
+    Raises
+    ------
+    ValueError
+        Names what no convolutional network needs, and where.
+    """
+    trees = {}
+    for name, text in code.items():
+        where = name.removeprefix("code/")
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise ValueError(f"its code {where} is damaged") from error
+        for node in ast.walk(tree):
+            if not isinstance(node, _STATEMENTS):
+                raise ValueError(f"its code uses {_kind(node)} ({where})")
+            if isinstance(node, ast.FunctionDef):
+                _check_function(node, where)
+        trees[where.removesuffix(".py").replace("/", ".")] = tree
+    check_work(trees)
+
+
+def _check_function(function: ast.FunctionDef, where: str) -> None:
+    name = function.name
+    if name.startswith("__") and name.endswith("__") and name not in _SPECIAL:
+        raise ValueError(
+            f"its code has a method {name}, which runs by itself ({where})"
+        )
+    known = assigned(function)
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call):
+            _check_call(node, known, where)
+        elif isinstance(node, ast.For):
+            _check_loop(node, known, where)
+
+
+def _check_call(call: ast.Call, known: dict[str, list[ast.expr]], where: str) -> None:
+    name = ast.unparse(call.func)
+    module, _, last = name.rpartition(".")
+    if module == "torch":
+        is_allowed = last in OPERATORS
+    elif module == "ops.prim":
+        is_allowed = last in _PRIMITIVES
+    elif module.startswith("ops"):
+        is_allowed = False
+    elif module:  # a method of the network, or a function of the file
+        is_allowed = not module.startswith("__torch__.torch.classes")
+    else:
+        functions = known.get(name, [])
+        of_file = [ast.unparse(f).startswith("__torch__.") for f in functions]
+        is_allowed = name in (*_BUILTINS, "range") or bool(of_file and all(of_file))
+    if not is_allowed:
+        raise ValueError(f"its code calls {name}, which no network needs ({where})")
+
+
+def _check_loop(loop: ast.For, known: dict[str, list[ast.expr]], where: str) -> None:
+    """Allow loops over the dimensions of a tensor that compute sizes."""
+    inner = list(chain.from_iterable(map(ast.walk, loop.body)))
+    calls = {ast.unparse(n.func) for n in inner if isinstance(n, ast.Call)}
+    appends = "torch.append" in calls
+    is_range = (
+        isinstance(loop.iter, ast.Call)
+        and ast.unparse(loop.iter.func) == "range"
+        and len(loop.iter.args) == 1
+        and _is_short(loop.iter.args[0], known, appends)
+    )
+    allowed = {f"torch.{name}" for name in _IN_LOOPS} | {"int", "float"}
+    if not is_range or any(isinstance(n, ast.For) for n in inner) or calls - allowed:
+        raise ValueError(f"its code has a loop that may run for long ({where})")
+
+
+def _is_short(
+    turns: ast.expr, known: dict[str, list[ast.expr]], appends: bool, depth: int = 0
+) -> bool:
+    """Whether a number is the number of dimensions of something, or a small constant.
+
+    A loop that appends to a list may not run over a list's length.
+    """
+    if isinstance(turns, ast.Constant):
+        return isinstance(turns.value, int) and turns.value <= _MAX_TURNS
+    if isinstance(turns, ast.Name) and depth < 3:
+        values = known.get(turns.id, [])
+        return bool(values) and all(
+            _is_short(value, known, appends, depth + 1) for value in values
+        )
+    if not isinstance(turns, ast.Call):
+        return False
+    name = ast.unparse(turns.func)
+    if name == "torch.sub":
+        return _is_short(turns.args[0], known, appends, depth)
+    return name == "torch.dim" or (name == "torch.len" and not appends)
+
+
+def _kind(node: ast.AST) -> str:
+    words = {"While": "a loop without a bound", "Import": "an import"}
+    name = type(node).__name__
+    return words.get(name, f"a {name}")

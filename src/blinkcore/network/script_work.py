@@ -1,0 +1,172 @@
+"""How much work a model's TorchScript asks for: calls of one run, with all functions unrolled.
+
+Without loops and recursion a program of thirty short functions can still run for years, when
+each calls the next one twice. PyTorch would unroll it as soon as it is run.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+
+_MAX_CALLS = 50_000  # the largest bundled model has 700
+
+
+@dataclass
+class _Class:
+    """Types of a module's parts, and its methods."""
+
+    parts: dict[str, str] = field(default_factory=dict)
+    methods: dict[str, ast.FunctionDef] = field(default_factory=dict)
+
+
+def check_work(trees: dict[str, ast.Module]) -> None:
+    """Refuse code that calls itself, or makes more calls than any network needs.
+
+    Parameters
+    ----------
+    trees : dict of Module
+        Code by the name of its module, such as `__torch__.torch.nn.functional`.
+
+    Raises
+    ------
+    ValueError
+        Names the function.
+    """
+    work = _Work(trees)
+    for class_name, found in work.classes.items():
+        for method in found.methods:
+            work.calls(class_name, method)
+    for name in work.functions:
+        work.calls("", name)
+
+
+class _Work:
+    """Counts the calls of functions and methods."""
+
+    def __init__(self, trees: dict[str, ast.Module]) -> None:
+        self.classes: dict[str, _Class] = {}
+        self.functions: dict[str, ast.FunctionDef] = {}
+        self.known: dict[tuple[str, str], int] = {}
+        self.running: set[tuple[str, str]] = set()
+        for module, tree in trees.items():
+            for node in tree.body:
+                if isinstance(node, ast.ClassDef):
+                    self.classes[f"{module}.{node.name}"] = _read_class(node)
+                elif isinstance(node, ast.FunctionDef):
+                    self.functions[f"{module}.{node.name}"] = node
+
+    def calls(self, class_name: str, name: str) -> int:
+        """Count the calls of a method, or with an empty class of a function."""
+        key = class_name, name
+        if key in self.running:
+            raise ValueError(f"its code calls {name} from within {name}")
+        if key not in self.known:
+            if class_name:
+                function = self.classes[class_name].methods[name]
+            else:
+                function = self.functions[name]
+            self.running.add(key)
+            self.known[key] = self._sum(function, class_name)
+            self.running.remove(key)
+        if self.known[key] > _MAX_CALLS:
+            raise ValueError(f"its code would run for too long ({name})")
+        return self.known[key]
+
+    def _sum(self, function: ast.FunctionDef, class_name: str) -> int:
+        types = {
+            one.arg: ast.unparse(one.annotation)
+            for one in function.args.args
+            if one.annotation is not None
+        }
+        types.setdefault("self", class_name)
+        local = assigned(function)
+        nodes = (n for n in ast.walk(function) if isinstance(n, ast.Call))
+        return 1 + sum(self._of_call(node.func, types, local) for node in nodes)
+
+    def _of_call(
+        self, called: ast.expr, types: dict[str, str], local: dict[str, list[ast.expr]]
+    ) -> int:
+        if isinstance(called, ast.Name):  # of a function, or of what is set to one
+            names = [ast.unparse(v) for v in local.get(called.id, ())]
+        else:
+            names = [ast.unparse(called)]
+        if all(name in self.functions for name in names):
+            return max((self.calls("", name) for name in names), default=1)
+        if isinstance(called, ast.Attribute):
+            owner = self._type(called.value, types, local)
+            if owner is not None and called.attr in self.classes[owner].methods:
+                return self.calls(owner, called.attr)
+        return 1
+
+    def _type(
+        self,
+        value: ast.expr,
+        types: dict[str, str],
+        local: dict[str, list[ast.expr]],
+        depth: int = 0,
+    ) -> str | None:
+        """Class of an expression, None if it is not one of the file."""
+        found: str | None = None
+        if depth > 50:
+            raise ValueError("its code is nested too deep")
+        if isinstance(value, ast.Name):
+            found = types.get(value.id)
+            for one in local.get(value.id, ()):
+                found = self._type(one, types, local, depth + 1) or found
+        elif isinstance(value, ast.Attribute):
+            found = self._part(value.value, value.attr, types, local, depth)
+        elif (
+            isinstance(value, ast.Call)
+            and ast.unparse(value.func) == "getattr"
+            and len(value.args) == 2
+            and isinstance(value.args[1], ast.Constant)
+        ):
+            name = str(value.args[1].value)
+            found = self._part(value.args[0], name, types, local, depth)
+        return found if found in self.classes else None
+
+    def _part(
+        self,
+        owner: ast.expr,
+        name: str,
+        types: dict[str, str],
+        local: dict[str, list[ast.expr]],
+        depth: int,
+    ) -> str | None:
+        class_name = self._type(owner, types, local, depth + 1)
+        return None if class_name is None else self.classes[class_name].parts.get(name)
+
+
+def _read_class(node: ast.ClassDef) -> _Class:
+    found = _Class()
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef):
+            found.methods[item.name] = item
+        elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            found.parts[item.target.id] = ast.unparse(item.annotation)
+        elif isinstance(item, ast.Assign) and isinstance(
+            item.targets[0], ast.Subscript
+        ):
+            key = item.targets[0].slice
+            if isinstance(key, ast.Constant):
+                found.parts[str(key.value)] = ast.unparse(item.value)
+    return found
+
+
+def assigned(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
+    """Collect the expressions that each local name of a function is set to."""
+    known: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                names = target.elts if isinstance(target, ast.Tuple) else [target]
+                values = (
+                    node.value.elts
+                    if isinstance(node.value, ast.Tuple) and len(names) > 1
+                    else [node.value] * len(names)
+                )
+                for one, value in zip(names, values, strict=False):
+                    if isinstance(one, ast.Name):
+                        known.setdefault(one.id, []).append(value)
+    return known
