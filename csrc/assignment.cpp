@@ -208,8 +208,10 @@ std::vector<Pair> match(const std::vector<Point>& truth, const std::vector<Point
             hash.each_near(truth[i], [&](Index j, double) { components.join(i, n_truth + j); });
     }
     const Sizes sizes = component_sizes(components, truth.size(), detected.size());
+    // In units of the cutoff, so that it is exact for cutoffs of any size.
+    const double unit = cutoff > 0.0 ? cutoff : 1.0;
     const auto unmatched = [&](Index root) {
-        return cutoff * (1.0 + std::min(sizes.truth[root], sizes.detected[root])) + 1.0;
+        return unit * (2.0 + std::min(sizes.truth[root], sizes.detected[root]));
     };
     // The smaller side of a component are the rows: few stay without a partner then,
     // which is when a search must walk the whole component.

@@ -206,7 +206,7 @@ class _Machine:
     def _build(self) -> None:
         (state,) = self._pop(1)
         if not isinstance(self.stack[-1], Call):
-            raise ValueError("a state of nothing")
+            raise TypeError("a state of nothing")
         self.stack[-1].state = state
 
 

@@ -136,7 +136,7 @@ def _array(file: IO[bytes]) -> NDArray[Any]:
     content = file.read()
     if not dtype.hasobject:
         return _numbers(dtype, shape, content, is_fortran)
-    return _unpickled(plain_pickle.parse(content))
+    return np.asarray(_unpickled(plain_pickle.parse(content)))
 
 
 def _numbers(
@@ -169,7 +169,7 @@ def _unpickled(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return np.array([_unpickled(v) for v in value])
     if not isinstance(value, plain_pickle.Call):
-        raise ValueError(f"it holds a {type(value).__name__}, not only arrays")
+        raise TypeError(f"it holds a {type(value).__name__}, not only arrays")
     function = _name(value.function)
     if function.module in _MULTIARRAY and function.name == "_reconstruct":
         return _from_state(value.state)
@@ -195,7 +195,7 @@ def _from_state(state: Any) -> NDArray[Any]:
 
 def _name(value: Any) -> plain_pickle.Global:
     if not isinstance(value, plain_pickle.Global):
-        raise ValueError("it calls what is no function")
+        raise TypeError("it calls what is not a function")
     return value
 
 
@@ -209,7 +209,7 @@ def _type_name(value: Any) -> str:
 
 def _dtype(value: Any) -> np.dtype[Any]:
     order = value.state[1] if value.state else "|"
-    return np.dtype(_type_name(value)).newbyteorder(order)
+    return np.dtype(f"{order}{_type_name(value)}")
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -228,5 +228,5 @@ def _bytes(value: Any) -> bytes:
             raise ValueError(f"it holds bytes as {encoding}")
         return bytes(text, "latin1")
     if not isinstance(value, bytes | bytearray):
-        raise ValueError(f"it holds a {type(value).__name__} in the place of bytes")
+        raise TypeError(f"it holds a {type(value).__name__} in the place of bytes")
     return bytes(value)

@@ -66,6 +66,6 @@ def _decoded_size(content: bytes) -> int:
             with PIL.Image.open(io.BytesIO(content)) as picture:
                 width, height = picture.size
                 n_bytes = 2 if picture.mode.startswith("I") else 1
-                return width * height * n_bytes * len(picture.getbands())
+                return int(width * height * n_bytes * len(picture.getbands()))
         finally:
             PIL.Image.MAX_IMAGE_PIXELS = largest

@@ -55,7 +55,7 @@ def read(
     try:
         with _readable(path):
             series = _own_series(path, file)
-            if series.dtype is None or series.dtype.kind not in "biuf":
+            if series.dtype.kind not in "biuf":
                 raise MetadataError(f"its pixels are {series.dtype}, not real numbers")
             size = pixel_size or pixel_size_of(file, series)
             shape, letters = _layout(path, series, axes, rgb=rgb)

@@ -77,7 +77,10 @@ class Metadata:
         ValueError
             Names what is missing or out of range.
         """
-        values = json.loads(text)
+        try:
+            values = json.loads(text)
+        except RecursionError as error:
+            raise ValueError(f"{METADATA_FILE} is nested too deep") from error
         if not isinstance(values, dict) or "format_version" not in values:
             raise ValueError(f"{METADATA_FILE} has no format_version")
         if values["format_version"] > FORMAT_VERSION:

@@ -192,6 +192,6 @@ def _read(path: Path, content: bytes, device: str) -> tuple[Any, Metadata]:
         metadata = Metadata.from_json(text.decode())
         network = torchscript.load(script, device)
         probe(network, metadata, device)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
     return network, metadata

@@ -32,7 +32,8 @@ def probe(network: Any, metadata: Metadata, device: str) -> None:
         If it fails, needs more memory than any network for images, or does not give
         probabilities and offsets in [0, 1] and positive standard errors, one for each cell.
     """
-    if not isinstance(getattr(network, "network", None), torch.jit.ScriptModule):
+    has_network = isinstance(getattr(network, "network", None), torch.jit.ScriptModule)
+    if not has_network:
         raise ValueError("it has no part called 'network'")
     side = metadata.stride
     while side < 2 * metadata.stride and side < 32:
@@ -76,11 +77,11 @@ class _TooLargeError(RuntimeError):
     """A tensor that no network for images needs."""
 
 
-class _BoundedMemory(TorchDispatchMode):
+class _BoundedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Ends a run in which a single operator gives more numbers than allowed."""
 
     def __init__(self, n_max: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.n_max = n_max
 
     def __torch_dispatch__(

@@ -45,12 +45,10 @@ _SHAPES = (
 )
 _MESSAGES = "format warn"
 _LISTS = "append pop"
-OPERATORS = frozenset(
-    " ".join(
-        (_ARITHMETIC, _COMPARISON, _LAYERS, _ACTIVATIONS, _RESAMPLING, _SHAPES, _MESSAGES,
-         _LISTS)
-    ).split()
+_GROUPS = (
+    _ARITHMETIC, _COMPARISON, _LAYERS, _ACTIVATIONS, _RESAMPLING, _SHAPES, _MESSAGES, _LISTS,
 )  # fmt: skip
+OPERATORS = frozenset(name for group in _GROUPS for name in group.split())
 _PRIMITIVES = frozenset(
     {"dtype", "device", "RaiseException", "unchecked_unwrap_optional"}
 )
@@ -106,7 +104,8 @@ def check_code(code: dict[str, str]) -> None:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise ValueError(f"its code {where} is damaged") from error
         for node in ast.walk(tree):
-            if not isinstance(node, _STATEMENTS):
+            is_allowed = isinstance(node, _STATEMENTS)
+            if not is_allowed:
                 raise ValueError(f"its code uses {_kind(node)} ({where})")
             if isinstance(node, ast.FunctionDef):
                 _check_function(node, where)
