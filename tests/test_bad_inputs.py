@@ -98,7 +98,7 @@ CORPUS = [
     ("four_pages.tif", pages(*[GREY] * 4), "--axes TYX or --axes ZYX"),
     ("five_dimensions.tif", tif(np.zeros((2, 3, 4, 8, 8), np.uint8)), "--axes TCZYX"),
     ("seven_dimensions.tif", tif(np.zeros((2,) * 5 + (8, 8), np.uint8)), "out of TCZYX"),
-    ("complex.tif", tif(GREY.astype(np.complex64)), "must be real numbers"),
+    ("complex.tif", tif(GREY.astype(np.complex64)), "not real numbers"),
     ("part0.ome.tif", tif(GREY, description=OME_XML, metadata=None),
      "1 of its 2 planes lie in files that are not beside"),
     ("one_pixel.tif", tif(GREY[:1, :1]), None),

@@ -11,6 +11,7 @@ from batches import run, write
 from blinkcore.batch import run as batch
 from blinkcore.batch.run import Options, find_inputs, predict_files
 from blinkcore.io import tables
+from ome_set import ome_set
 
 
 def test_a_folder_gives_one_table_an_image_and_names_the_broken_one(
@@ -179,3 +180,29 @@ def test_a_picture_that_cannot_be_written_costs_no_table(general, folder, tmp_pa
     assert event.message.startswith("its 0 spots are written, but not the picture: ")
     assert "flat.overlay.png" in event.message
     assert (tmp_path / "out" / "flat.csv").exists()
+
+
+def test_the_files_of_one_set_are_one_image(general, tmp_path):
+    ome_set(tmp_path)
+    events = run([tmp_path], Options(general, tmp_path / "out"))
+    assert [e.kind for e in events] == ["result", "skipped"]
+
+
+def test_one_table_is_written_while_the_run_goes_on(general, folder, tmp_path):
+    collected = batch._Collected(Options(general, tmp_path / "all.csv"))
+    spots = pd.DataFrame({"image": ["a"], "y": [1.0], "x": [1.0], "probability": [1.0]})
+    collected.add(spots, {"image": "a"})
+    assert not (tmp_path / "all.csv").exists()
+    collected.written = -np.inf  # longer ago than half a minute
+    collected.add(spots, {"image": "a"})
+    assert len(tables.read(tmp_path / "all.csv")) == 2
+
+
+def test_a_mistake_of_ours_costs_one_file(general, folder, tmp_path, monkeypatch):
+    def broken(*arguments):
+        raise ZeroDivisionError("a mistake")
+
+    monkeypatch.setattr(batch, "image_warning", broken)
+    events = run([folder / "flat.tif", folder / "one"], Options(general, tmp_path))
+    assert [e.kind for e in events] == ["error", "error"]
+    assert "ZeroDivisionError: a mistake (blinkcore did not expect" in events[0].message

@@ -1,5 +1,6 @@
 """Which files are read, and what their results are called."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,18 @@ def test_names_that_mean_nothing_are_errors(tmp_path):
         "matches",
         "has",
     ]
+
+
+def test_hidden_files_are_no_images(folder):
+    (folder / "._flat.tif").write_bytes((folder / "flat.tif").read_bytes())
+    inputs, _ = find_inputs([str(folder)])
+    assert [i.path.name for i in inputs] == ["broken.tif", "flat.tif"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_links_in_a_circle_end(folder):
+    (folder / "one" / "loop").symlink_to(folder, target_is_directory=True)
+    (folder / "two" / "loop").symlink_to(folder, target_is_directory=True)
+    inputs, errors = find_inputs([str(folder / "**" / "*.tif")])
+    assert not errors
+    assert len(inputs) == 4

@@ -172,6 +172,42 @@ def test_a_name_that_looks_like_a_format_is_a_name(general, scene, tmp_path, nam
     assert event.output == str(output / f"{stem}.csv")
     written = {path.name for path in output.iterdir()}
     assert written == {f"{stem}.csv", f"{stem}.xml", f"{stem}.json"}
+    assert {"image", "probability"} <= set(pd.read_csv(output / f"{stem}.csv").columns)
+    assert "<TrackMate" in (output / f"{stem}.xml").read_text()
+
+
+def test_a_selection_beside_a_table_without_description_is_the_users(
+    general, scene, tmp_path
+):
+    image, output = tmp_path / "cells.tif", tmp_path / "s"
+    write(image, scene.image)
+    options = Options(general, output, (".csv", ".roi"))
+    run([image], options)
+    (output / "cells.json").unlink()
+    (output / "cells.roi").write_bytes(b"labels")
+    (event,) = run([image], options)
+    assert event.kind == "error"
+    assert (output / "cells.roi").read_bytes() == b"labels"
+
+
+def test_a_run_killed_while_formats_go_leaves_nothing_foreign(
+    general, scene, tmp_path, monkeypatch
+):
+    """Old files of other formats go before the description forgets them."""
+    image, output = tmp_path / "cells.tif", tmp_path / "s"
+    write(image, scene.image)
+    both = Options(general, output, (".csv", ".roi"))
+    run([image], both)
+
+    def killed(content, path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("blinkcore.batch.results.write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run([image], Options(general, output, (".csv",), threshold=0.9))
+    monkeypatch.undo()
+    (event,) = run([image], both)
+    assert event.kind == "result"
 
 
 @pytest.mark.parametrize("lost", [[".json"], [".json", ".csv"]])
@@ -182,8 +218,9 @@ def test_a_run_cut_between_table_and_description_goes_on(
     write(image, scene.image)
     options = Options(general, output, (".csv", ".roi"), skip_existing=True)
     run([image], options)
-    if lost == [".json"]:
+    if lost == [".json"]:  # only the table is surely ours then
         (output / "cells.json").unlink()
+        (output / "cells.roi").unlink()
     else:  # killed after the first file, before the second
         for path in output.iterdir():
             path.unlink()

@@ -168,3 +168,14 @@ def test_classes_of_brightness_move_the_logit_by_their_weight():
     moved = calibrated(p, heights, Calibration(classes=1.5))
     shift = np.log(moved / (1 - moved)) - np.log(p / (1 - p))
     np.testing.assert_allclose(shift, 1.5 * class_of_brightness(p, heights), atol=1e-9)
+
+
+def test_a_rate_that_is_just_reached_is_kept():
+    """A sure spot and one of a half: a quarter of the two is false, as was asked for."""
+    assert keep_for_fdr(np.array([1.0, 0.5]), 0.25).all()
+
+
+def test_few_candidates_give_no_calibration():
+    rng = np.random.default_rng(0)
+    p = [rng.random(100)]
+    assert fit_calibration(p, p, [rng.random(100) < 0.5]) == Calibration()

@@ -79,3 +79,10 @@ def test_the_summary_counts_what_is_wrong(scene):
     assert (row["outside"], row["twice"]) == (2, 3)
     assert row["shared"] >= 2  # a near one may lie beyond the border of a cell
     assert row["density"] == pytest.approx(1000 * len(points) / (2 * 256 * 320))
+
+
+def test_labels_in_one_cell_of_two_pixels_are_counted(scene):
+    far = Sample(scene.image, np.array([[0.0, 0.0], [0.0, 2.0]]), "train", "a", "a")
+    near = Sample(scene.image, np.array([[0.0, 0.0], [0.0, 1.0]]), "train", "a", "a")
+    assert check_sample(far).n_shared_cell == 0
+    assert check_sample(near).n_shared_cell == 1

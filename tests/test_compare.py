@@ -11,6 +11,7 @@ from blinkcore import io
 from blinkcore.datasets import dataset
 from blinkcore.datasets.dataset import of_scenes
 from blinkcore.evaluation import compare
+from blinkcore.evaluation.compare import _interval
 from blinkcore.evaluation.methods import Case, Method, load
 from blinkcore.simulation.presets import PRESETS
 from blinkcore.simulation.scenes import simulate
@@ -142,7 +143,10 @@ def test_wrong_use_is_one_sentence(labelled):
         (("truth", "general"), "labels only"),
         (("d.npz", "nosuch"), "no model 'nosuch'"),
         (("d.npz", "general", "--part", "valid"), "no part 'valid'"),
-        (("truth", "d.npz"), "d.npz is not a TorchScript"),
+        (
+            ("truth", "d.npz"),
+            "d.npz cannot be used as a model: it is not a TorchScript",
+        ),
         (("nothing", "other"), "nothing"),
         (("truth", "other", "--cutoff", "0"), "--cutoff"),
     ):
@@ -238,3 +242,12 @@ def test_errors_at_best_are_those_of_the_bound(tmp_path):
         np.sqrt(np.pi / 2) * scene.cramer_rao().mean(), abs=0.03
     )
     assert _expected_errors([cases[0], replace(cases[0], cramer_rao=None)]) is None
+
+
+def test_the_interval_leaves_a_fortieth_on_each_side():
+    """A 95 % interval: one resample an image, whose means are 0, 0.001 to 1."""
+    values = np.arange(1001) / 1000
+    mean, low, high = _interval(values, np.eye(1001, dtype=np.intp))
+    assert mean == pytest.approx(0.5)
+    assert low == pytest.approx(0.025)
+    assert high == pytest.approx(0.975)

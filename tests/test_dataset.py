@@ -13,6 +13,7 @@ import tifffile
 from blinkcore import io
 from blinkcore.datasets import dataset
 from blinkcore.datasets.dataset import Dataset, Sample
+from blinkcore.datasets.pairing import pair_by_name
 
 
 def sample(image, points, name="a"):
@@ -34,7 +35,7 @@ def folder(tmp_path, scene):
 
 
 def pairs_in(folder):
-    return dataset.pair_by_name(folder.glob("*.tif"), folder.glob("*.csv"))
+    return pair_by_name(folder.glob("*.tif"), folder.glob("*.csv"))
 
 
 def test_images_find_their_labels_by_name(folder):
@@ -59,7 +60,7 @@ def test_images_find_their_labels_by_name(folder):
     ],
 )
 def test_the_longest_name_wins(images, labels, expected):
-    pairs = dataset.pair_by_name(map(Path, images), map(Path, labels))
+    pairs = pair_by_name(map(Path, images), map(Path, labels))
     assert [label.name for _, label in pairs.pairs] == expected
 
 
@@ -76,7 +77,7 @@ def test_labels_of_no_channel_are_not_given_to_all(tmp_path):
 
 def test_two_labels_of_one_image_are_refused():
     with pytest.raises(ValueError, match="both fit"):
-        dataset.pair_by_name([Path("a.tif")], [Path("a.csv"), Path("a_2.csv")])
+        pair_by_name([Path("a.tif")], [Path("a.csv"), Path("a_2.csv")])
 
 
 def test_tiles_lose_nothing_and_stay_in_one_part(folder):

@@ -259,6 +259,7 @@ def test_a_folder_of_images(run_macro, tmp_path, examples):
 
 def test_exported_labels_make_a_data_set(run_macro, tmp_path, examples):
     from blinkcore.datasets import dataset
+    from blinkcore.datasets.pairing import pair_by_name
 
     out = run_macro(
         f"""
@@ -283,7 +284,7 @@ def test_exported_labels_make_a_data_set(run_macro, tmp_path, examples):
         tifffile.imread(examples / "cells.tif"),
     )
     np.testing.assert_array_equal(copied, original)
-    pairs = dataset.pair_by_name([files[1]], [files[0]])
+    pairs = pair_by_name([files[1]], [files[0]])
     (sample,) = dataset.create(pairs.pairs).samples
     np.testing.assert_allclose(sample.points, [(20.5, 10.25), (41, 30)])
 

@@ -43,3 +43,18 @@ def test_no_spots_and_tiny_planes():
 def test_a_radius_must_be_positive():
     with pytest.raises(ValueError, match="radius must be positive"):
         measure(np.ones((9, 9)), [(4, 4)], radius=0)
+
+
+def test_light_just_outside_the_disk_is_not_background():
+    """Within a pixel of the disk lies light of the spot; the ring begins behind it."""
+    plane = np.full((41, 41), 10.0)
+    y, x = np.indices(plane.shape) - 20
+    plane[np.abs(np.hypot(y, x) - 3.5) < 0.5] = 1000.0
+    background, *_ = measure(plane, [(20, 20)])[0]
+    assert background == 10.0
+
+
+def test_many_spots_are_measured_alike():
+    plane = np.random.default_rng(0).normal(100, 3, (64, 64))
+    rows = measure(plane, [(30, 30)] * 5000)
+    assert (rows == rows[0]).all()

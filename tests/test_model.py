@@ -195,7 +195,7 @@ def torchscript(path, extra=None):
 def test_foreign_torchscript_is_refused(tmp_path):
     torchscript(tmp_path / "m.pt")
     with pytest.raises(
-        ValueError, match=r"no model of blinkcore: it has no blinkcore.js"
+        ValueError, match=r"not a model of blinkcore: it has no blinkcore.js"
     ):
         load_model(tmp_path / "m.pt")
 

@@ -95,3 +95,10 @@ def test_a_fresh_deepblink_hears_its_input():
     with torch.inference_mode():
         raw = DeepBlink((16, 16, 16)).eval()(torch.randn(2, 1, 64, 64))
     assert (raw.std(dim=(0, 2, 3)) > 0.01).all()
+
+
+def test_predicted_errors_have_a_range():
+    network = Blink(filters=4, depth=1, levels=1)
+    raw = torch.full((1, 4, 2, 2), 99.0)
+    assert float(network.log_error(raw).max()) == pytest.approx(1.1)
+    assert float(network.log_error(-raw).min()) == pytest.approx(-4.6)

@@ -83,3 +83,26 @@ def test_large_integers_keep_their_differences():
 def test_unknown_method_is_named():
     with pytest.raises(ValueError, match="got 'fancy'"):
         plane_scaling(np.zeros((2, 2)), "fancy")
+
+
+def test_rows_that_are_missing_leave_the_noise_as_it_is():
+    """Of a large plane every fifth row is looked at: here the ones without a number."""
+    plane = np.random.default_rng(0).normal(100, 5, (600, 600)).astype(np.float32)
+    plane[::5] = np.nan
+    assert plane_scaling(plane, "noise").scale == pytest.approx(5.0, rel=0.05)
+
+
+def test_the_noise_of_a_coarse_image_is_a_mean():
+    """Half of the differences are 0, so that their median says nothing."""
+    plane = np.zeros((64, 64), np.uint8)
+    plane[:, ::10] = 1
+    mean = np.abs(np.diff(plane.astype(float))).mean()
+    scale = plane_scaling(plane, "noise").scale
+    assert scale == pytest.approx(mean * np.sqrt(np.pi) / 2, rel=0.1)
+
+
+def test_bright_spots_are_not_clipped():
+    plane = np.random.default_rng(0).normal(0, 1, (64, 64)).astype(np.float32)
+    plane[10, 10] = 500.0
+    pixels = normalized(plane, plane_scaling(plane, "noise"))
+    assert pixels[10, 10] > 450

@@ -95,3 +95,21 @@ def test_errors_hold_where_an_image_is_enlarged(easy, general):
         said.append(error)
     assert sum(map(len, said)) > 100
     assert np.sqrt((np.concatenate(off) ** 2).mean()) < 1.2
+
+
+def test_spots_of_two_widths_have_no_width(easy):
+    images = [
+        simulate(
+            (256, 128),
+            np.random.default_rng(i),
+            ranges=replace(easy, sigma=(sigma, sigma + 0.01)),
+        ).image
+        for i, sigma in enumerate((1.0, 4.0))
+    ]
+    assert estimate_blob_width(images[0]) is not None
+    assert estimate_blob_width(np.hstack(images)) is None
+
+
+def test_a_width_far_below_the_range_does_not_fit():
+    assert is_within(0.7, (0.8, 2.5))
+    assert not is_within(0.4, (0.8, 2.5))

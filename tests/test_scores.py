@@ -148,7 +148,9 @@ def test_extension_refuses_what_is_no_set_of_points(function):
             function(bad, good, **option)
     with pytest.raises(ValueError, match="as many coordinates"):
         function(np.zeros((1, 3)), good, **option)
-    with pytest.raises(ValueError, match="detected must be finite, got row 1"):
+    with pytest.raises(
+        ValueError, match="detected must be finite and below 1e100, got row 1"
+    ):
         function(good, [[0.0, 0.0], [0.0, math.nan]], **option)
 
 
@@ -202,3 +204,32 @@ def test_one_sided_sets_score_zero(truth, detected):
     scores = evaluate(truth, detected)
     assert (scores.f1_integral, scores.f1) == (0.0, 0.0)
     assert f1_curve(truth, detected).shape == CUTOFFS.shape
+
+
+def test_the_f1_integral_is_a_trapezoid():
+    """A pair at 2.9 px counts at the last two of 50 cutoffs only: one step and a half."""
+    scores = evaluate([[0.0, 0.0]], [[0.0, 2.95]])
+    assert scores.f1_integral == pytest.approx(0.5 / 49)
+    scores = evaluate([[0.0, 0.0]], [[0.0, 2.9]])
+    assert scores.f1_integral == pytest.approx(1.5 / 49)
+
+
+@pytest.mark.parametrize("scale", [1e-90, 1e-9, 1.0, 1e9, 1e90])
+def test_matching_does_not_depend_on_the_unit(scale):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        truth, found = (rng.integers(0, 3, (5, 2)).astype(float) for _ in range(2))
+        lengths = []
+        for unit in (1.0, scale):
+            pairs = match(truth * unit, found * unit, cutoff=1.5 * unit)
+            apart = np.hypot(*(truth[pairs[:, 0]] - found[pairs[:, 1]]).T)
+            lengths.append((len(pairs), apart.sum()))
+        assert lengths[0] == pytest.approx(lengths[1])
+
+
+@pytest.mark.parametrize("cutoff", [5e-324, 1e-101, 1e101, -0.1])
+def test_distances_without_exact_squares_are_refused(cutoff):
+    with pytest.raises(ValueError, match="1e-100 to 1e100"):
+        match([[0.0, 0.0]], [[0.0, 0.0]], cutoff=cutoff)
+    with pytest.raises(ValueError, match="below 1e100"):
+        match([[0.0, 2e100]], [[0.0, 0.0]], cutoff=1.0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from blinkcore import io
+from blinkcore.datasets.dataset import Sample
 from blinkcore.datasets.suggest import _unseen, suggest
 from blinkcore.simulation.ranges import GENERAL
 from blinkcore.simulation.scenes import simulate
@@ -68,3 +69,17 @@ def test_crops_that_the_model_is_blind_to_come_first(tmp_path, general):
     crops = suggest(sorted(tmp_path.iterdir()), general, count=3)
     assert crops[0].path.stem == "1"
     assert crops[0].unseen > max(crop.unseen for crop in crops[1:])
+
+
+def test_what_is_labelled_already_is_not_new(tmp_path, general):
+    rng = np.random.default_rng(0)
+    for number, light in enumerate((100, 4000)):
+        pixels = rng.poisson(light, (128, 128)).astype(np.uint16)
+        io.write_image(pixels, tmp_path / f"{number}.tif")
+    paths = sorted(tmp_path.iterdir())
+    first, second = suggest(paths, general, count=2)
+    labelled = Sample(first.pixels, np.empty((0, 2)), "train", "a", "a")
+    again = suggest(paths, general, count=2, known=[labelled])
+    novelty = {crop.name: crop.novelty for crop in again}
+    assert novelty[first.name] == pytest.approx(0.0, abs=1e-6)
+    assert novelty[second.name] > 0.01

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from blinkcore.datasets.dataset import Sample
 from blinkcore.network.device import half_precision
+from blinkcore.network.losses import grid_loss
 from blinkcore.network.model import load_model, read_metadata
+from blinkcore.training.checkpoint import State
 from blinkcore.training.recipe import TrainConfig, learning_rate
+from blinkcore.training.samples import _augmented_crop
 from blinkcore.training.train import train
 from blinkcore.training.validation import SCORES, THRESHOLDS, validate
 
@@ -259,3 +263,55 @@ def test_weights_of_two_models_are_averaged(tmp_path):
         if weight.is_floating_point():
             expected = (first[name] + second[name]) / 2
             np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_young_averages_forget_faster():
+    """Of the first step's weights a tenth is the start and nine tenths are the new ones."""
+    state = State.fresh(TINY, "cpu")
+    before = [value.clone() for value in state.averaged.parameters()]
+    with torch.no_grad():
+        for value in state.network.parameters():
+            value.add_(1.0)
+    state.step = 1
+    state.average(0.999)
+    for old, new in zip(before, state.averaged.parameters(), strict=True):
+        torch.testing.assert_close(new, old + 0.9)
+
+
+def test_gradients_are_clipped(tmp_path):
+    """A loss a million times as large moves the weights no further."""
+    norms = []
+
+    def huge(*arguments, **options):
+        return 1e6 * grid_loss(*arguments, **options)
+
+    def look(state):
+        squares = (p.grad.square().sum() for p in state.network.parameters())
+        norms.append(float(sum(squares)) ** 0.5)
+
+    train(TINY, tmp_path / "m.pt", workers=0, loss=huge, on_step=look)
+    assert max(norms) <= 1.001
+    assert min(norms) > 0.9
+
+
+def test_a_checkpoint_of_a_cpu_goes_on_with_a_scaler(tmp_path):
+    """On a CPU the gradient scaler has no state, on a GPU it wants one."""
+    state = State.fresh(TINY, "cpu")
+    state.save(tmp_path / "c", TINY)
+    state.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    state.load(tmp_path / "c", TINY)
+
+
+def test_a_checkpoint_that_lacks_its_parts_is_one_sentence(tmp_path):
+    torch.save({"config": {}}, tmp_path / "c")
+    with pytest.raises(ValueError, match="is not a checkpoint of a training"):
+        State.fresh(TINY, "cpu").load(tmp_path / "c", TINY)
+
+
+def test_a_part_of_the_crops_gets_more_noise():
+    sample = Sample(np.full((64, 64), 7.0), np.empty((0, 2)), "train", "a", "a")
+    noisy = [
+        _augmented_crop(sample, 32, "noise", np.random.default_rng(seed))[0].std() > 0
+        for seed in range(300)
+    ]
+    assert 0.2 < np.mean(noisy) < 0.4

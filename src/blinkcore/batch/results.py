@@ -46,7 +46,7 @@ class Options(PredictOptions):
         A folder for one table an input; a `.csv` or `.parquet` file for one of all;
         None: standard output.
     formats : tuple of str
-        Suffixes of the files for an input in a folder, see `blinkcore.io.WRITERS`; the
+        Suffixes of the files for an input in a folder, see `blinkcore.io.suffixes.WRITERS`; the
         first is its result, the others lie beside it. On standard output the first.
     overlay : Path or None
         Folder for pictures with the spots circled, `<name>.overlay.png`.
@@ -205,10 +205,10 @@ class Result:
             formats |= set(before.get("formats", ()))
             kept = {"overlay": before.get("overlay")}
         content = sidecar(self.options, [record]) | kept | {"formats": sorted(formats)}
-        write_json(content | {"complete": False}, self.sidecar)
-        if before is not None:
+        if before is not None:  # before the description forgets that they are ours
             for suffix in set(before.get("formats", ())) - formats:
                 self.file(suffix).unlink(missing_ok=True)
+        write_json(content | {"complete": False}, self.sidecar)
         lost = {
             suffix: io.write_spots(
                 spots,
@@ -216,6 +216,7 @@ class Result:
                 image=source,
                 sizes=image.sizes,
                 pixel_size=image.pixel_size,
+                suffix=suffix,
             )
             for suffix in self.options.formats
         }
@@ -264,7 +265,8 @@ class Result:
             own = {*before.get("formats", [".csv", ".parquet"])}
             doubtful = [self.file(s) for s in self.options.formats if s not in own]
         elif _is_table_of_spots(self.table):
-            return  # of a run that was cut before its description was written
+            # Of a run whose description was lost; the other formats may be the user's.
+            doubtful = [self.file(s) for s in self.options.formats[1:]]
         else:
             doubtful = [self.file(s) for s in (*self.options.formats, ".json")]
         for path in doubtful:

@@ -51,7 +51,7 @@ class Report:
             self._say(f"Error: {_located(event)}")
         elif event.kind == "result" and event.output != "-":
             self._say(
-                f"{one_line(event.image)}: {_count('spot', event.spots)}{_dim(event)}"
+                f"{one_line(event.image)}: {count_of(event.spots, 'spot')}{_dim(event)}"
             )
         if self.bar is not None:
             self.bar.update(1)
@@ -116,7 +116,7 @@ class Report:
         results = self._of("result")
         failed, skipped = len(self._of("error")), len(self._of("skipped"))
         spots = sum(e.spots for e in results)
-        text = f"{_count('spot', spots)} in {_count('image', len(results))}"
+        text = f"{count_of(spots, 'spot')} in {count_of(len(results), 'image')}"
         if skipped:
             text += f", {skipped} skipped"
         if failed:
@@ -246,5 +246,6 @@ def _dim(event: Event) -> str:
     return f" ({event.dim_specks} dim specks left out; --dim keeps them)"
 
 
-def _count(word: str, n: int) -> str:
+def count_of(n: int, word: str) -> str:
+    """Say a number of something, in the plural where it is not one."""
     return f"{n} {word}" if n == 1 else f"{n} {word}s"

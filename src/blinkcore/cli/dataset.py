@@ -96,13 +96,12 @@ def create(
 
 
 def _pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
-    from blinkcore.datasets import dataset
+    from blinkcore.datasets.pairing import pair_by_name
+    from blinkcore.io.suffixes import LABELS
 
     if images.is_file() and labels.is_file():
         return [(images, labels)]  # one and one need no common name
-    found = dataset.pair_by_name(
-        _image_files(images), _files(labels, dataset.LABEL_SUFFIXES)
-    )
+    found = pair_by_name(_image_files(images), _files(labels, LABELS))
     for path in found.images_alone:
         typer.echo(f"Warning: {path} has no labels and is left out", err=True)
     for path in found.labels_alone:

@@ -136,9 +136,7 @@ def predict(
     """Find spots in images and write them as tables."""
     report = Report(progress, status)
     with one_sentence(debug, report):
-        names = [*(inputs or []), *_listed(list_)]
-        if not names:
-            raise ValueError("there is no input; give images, folders or --list FILE")
+        names = _names(inputs, list_)
         _limit_memory(max_memory)
         formats = tuple(f".{name.strip()}" for name in format_.split(","))
         _check_usage(progress, formats)
@@ -185,6 +183,13 @@ def _run(names: list[str], recursive: bool, options: Options, report: Report) ->
             report.add(event)
 
 
+def _names(inputs: list[str] | None, list_: Path | None) -> list[str]:
+    names = [*(inputs or []), *_listed(list_)]
+    if not names:
+        raise ValueError("there is no input; give images, folders or --list FILE")
+    return names
+
+
 def _listed(path: Path | None) -> list[str]:
     if path is None:
         return []
@@ -226,7 +231,7 @@ def _check_usage(progress: str | None, formats: tuple[str, ...]) -> None:
     """Refuse before anything is read what no image could make right."""
     if progress not in (None, "bar", "json", "none"):
         raise ValueError(f"--progress must be bar, json or none, got {progress!r}")
-    from blinkcore.io import WRITERS
+    from blinkcore.io.suffixes import WRITERS
 
     for name in formats:
         # The description of a result is its .json.
@@ -268,7 +273,8 @@ def _check_format(
     target: Path | None, formats: tuple[str, ...], status: Path | None
 ) -> None:
     """Refuse a format that cannot be written, and a status in the place of a result."""
-    from blinkcore.io import WRITERS, tables
+    from blinkcore.io import tables
+    from blinkcore.io.suffixes import WRITERS
 
     one_table = target is not None and tables.is_table(target)
     if target and not one_table and target.suffix in WRITERS and not target.is_dir():

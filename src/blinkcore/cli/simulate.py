@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from blinkcore.cli.app import Debug, app, parse_split
-from blinkcore.cli.console import one_sentence
+from blinkcore.cli.console import count_of, one_sentence
 
 
 @app.command()
@@ -48,7 +48,7 @@ def simulate(
             of_scenes(scenes, parse_split(split), seed).save(output)
         else:
             _write_scenes(scenes, output)
-        typer.echo(f"Wrote {count} scenes to {output}", err=True)
+        typer.echo(f"Wrote {count_of(count, 'scene')} to {output}", err=True)
 
 
 def _write_scenes(scenes: list[Any], folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from blinkcore.spots import PLACES
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from blinkcore.simulation.scenes import Scene
 
 PARTS = npz.PARTS
-LABEL_SUFFIXES = (
-    ".csv", ".txt", ".tsv", ".parquet", ".json", ".geojson", ".xml", ".roi", ".zip",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,14 +80,6 @@ class Dataset:
         npz.write([vars(sample) for sample in self.samples], Path(path))
 
 
-class Pairs(NamedTuple):
-    """Images with their labels, and what has no partner."""
-
-    pairs: list[tuple[Path, Path]]
-    images_alone: list[Path]
-    labels_alone: list[Path]
-
-
 def inside(points: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Whether each point (y, x) lies in an image of a shape."""
     is_in = (points >= -0.5) & (points < np.array(shape) - 0.5)
@@ -115,70 +104,6 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
     return {n: values[n] for n in Sample.__dataclass_fields__ if n in values}
 
 
-def pair_by_name(images: Iterable[Path], labels: Iterable[Path]) -> Pairs:
-    """Find the labels of each image by their names.
-
-    The same name without suffix, or one that begins or ends with the image's name and a
-    mark beside it (`a.tif` with `a_points.csv` or `RoiSet_a.zip`, `a1.tif` not with
-    `a10.csv`); the longest such image name wins.
-
-    Parameters
-    ----------
-    images, labels : iterable of Path
-        Files.
-
-    Returns
-    -------
-    Pairs
-
-    Raises
-    ------
-    ValueError
-        If two labels, or two images, are meant by one name.
-    """
-    images, labels = sorted(images), sorted(labels)
-    by_stem: dict[str, Path] = {}
-    for image in images:
-        stem = _without_suffix(image, _IMAGE_SUFFIXES)
-        if stem in by_stem:
-            raise ValueError(
-                f"{by_stem[stem]} and {image} have one name; labels are found by name"
-            )
-        by_stem[stem] = image
-    found: dict[Path, Path] = {}
-    alone = []
-    for label in labels:
-        stem = _without_suffix(label, tuple(io.WRITERS))
-        fitting = [s for s in by_stem if _belongs(stem, s)]
-        if not fitting:
-            alone.append(label)
-            continue
-        image = by_stem[stem if stem in by_stem else max(fitting, key=len)]
-        if image in found:
-            raise ValueError(f"{found[image]} and {label} both fit the image {image}")
-        found[image] = label
-    pairs = [(image, found[image]) for image in images if image in found]
-    return Pairs(pairs, [i for i in images if i not in found], alone)
-
-
-_IMAGE_SUFFIXES = (".ome.tif", ".ome.tiff")
-
-
-def _without_suffix(path: Path, longer: tuple[str, ...]) -> str:
-    """Name of a file without its suffix, which may be one of two parts."""
-    for suffix in sorted(longer, key=len, reverse=True):
-        if path.name.lower().endswith(suffix):
-            return path.name[: -len(suffix)]
-    return path.stem
-
-
-def _belongs(label: str, image: str) -> bool:
-    """Whether a label's name is an image's, alone or with something marked off."""
-    if label.startswith(image) and not label[len(image) :][:1].isalnum():
-        return True
-    return label.endswith(image) and not label[: -len(image)][-1:].isalnum()
-
-
 def create(
     pairs: Sequence[tuple[Path, Path]],
     *,
@@ -195,7 +120,8 @@ def create(
     Parameters
     ----------
     pairs : sequence of (Path, Path)
-        Image and labels, see `pair_by_name`. Of a stack every plane is a sample.
+        Image and labels, see `blinkcore.datasets.pairing`. Of a stack every plane is a
+        sample.
     tile : int, optional
         Largest side of a sample in px; larger planes are cut evenly, nothing is lost.
     split : tuple of float

@@ -15,6 +15,8 @@ from blinkcore import io
 from blinkcore.datasets import dataset
 from blinkcore.detection.predict import find_spots
 from blinkcore.files import files_in
+from blinkcore.io import suffixes
+from blinkcore.io.suffixes import stem_of_spots
 from blinkcore.network.model import Model, bundled_models, load_model
 from blinkcore.spots import PLACES
 
@@ -194,7 +196,7 @@ def _is_table(name: str) -> bool:
             f"{name} is a bundled model and a folder here; write ./{name} for the folder, "
             "or go elsewhere for the model"
         )
-    return path.is_dir() or path.suffix.lower() in dataset.LABEL_SUFFIXES
+    return path.is_dir() or path.suffix.lower() in suffixes.LABELS
 
 
 def _tables(path: Path, unit: str, pixel_size: PixelSize | None) -> _Tables:
@@ -237,22 +239,17 @@ def _label_files(path: Path) -> dict[str, Path]:
     if not path.is_dir():
         with path.open("rb"):  # an OSError that names it
             pass
-        return {_stem(path): path}
+        return {stem_of_spots(path): path}
     files: dict[str, Path] = {}
-    for file in files_in(path, dataset.LABEL_SUFFIXES):
+    for file in files_in(path, suffixes.LABELS):
         if io.read_sidecar(file):
             continue
-        if _stem(file) in files:
-            raise ValueError(f"{files[_stem(file)]} and {file} have one name")
-        files[_stem(file)] = file
+        if stem_of_spots(file) in files:
+            raise ValueError(f"{files[stem_of_spots(file)]} and {file} have one name")
+        files[stem_of_spots(file)] = file
     if not files:
         raise ValueError(f"{path} has no files of labels in it")
     return files
-
-
-def _stem(path: Path) -> str:
-    known = [w for w in io.WRITERS if path.name.lower().endswith(w)]
-    return path.name[: -len(known[0])] if known else path.stem
 
 
 def _planes(spots: pd.DataFrame) -> dict[Place, NDArray[np.float64]]:

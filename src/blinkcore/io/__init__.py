@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blinkcore.io import geojson, imagej, isbi, picture, tables, tiff, trackmate
+from blinkcore.io.suffixes import PLACE, WRITERS, format_of
 from blinkcore.spots import check_spots
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     import pandas as pd
@@ -197,23 +198,6 @@ def _in_pixels(
     return scaled
 
 
-_PLACE = frozenset({"frame", "channel", "z", "y", "x"})
-_EVERYTHING = None
-# Suffixes that spots are written by, longest first, and the columns that each can hold.
-WRITERS: dict[str, frozenset[str] | None] = {
-    ".napari.csv": _PLACE | {"probability", "localization_uncertainty"},
-    ".isbi.xml": frozenset({"frame", "z", "y", "x", "track"}),
-    ".parquet": _EVERYTHING,
-    ".geojson": _PLACE
-    | {"probability", "localization_uncertainty", "intensity", "snr"},
-    ".json": _EVERYTHING,
-    ".csv": _EVERYTHING,
-    ".xml": frozenset({"frame", "z", "y", "x", "probability", "sigma"}),
-    ".roi": _PLACE,
-    ".zip": _PLACE,
-}
-
-
 def write_spots(
     spots: pd.DataFrame,
     path: str | os.PathLike[str],
@@ -221,6 +205,7 @@ def write_spots(
     image: str | os.PathLike[str] | None = None,
     sizes: Mapping[str, int] | None = None,
     pixel_size: PixelSize | None = None,
+    suffix: str | None = None,
 ) -> list[str]:
     """Write a spots table, whole or not at all.
 
@@ -236,6 +221,9 @@ def write_spots(
         Length of each axis of the image, for `.roi`, `.zip` and `.xml`.
     pixel_size : PixelSize, optional
         In µm, for `.xml`.
+    suffix : str, optional
+        Format to write, whatever the path ends in: the name of an image may itself end in
+        `.napari` or `.isbi`.
 
     Returns
     -------
@@ -250,21 +238,13 @@ def write_spots(
         If `.parquet` is asked for and pyarrow is not installed.
     """
     path = Path(path)
-    kind = next((w for w in WRITERS if path.name.lower().endswith(w)), None)
-    if kind is None:
+    kind = suffix or format_of(path)
+    if kind not in WRITERS:
         known = ", ".join(WRITERS)
         raise ValueError(f"spots are written as {known}; got {path.name!r}")
     if WRITERS[kind] is not None:
         one_image(spots, path)
-    if kind == ".napari.csv":
-        tables.write_napari(spots, path)
-    elif kind == ".isbi.xml":
-        isbi.write_xml(spots, path)
-    elif kind == ".json":
-        tables.write_json(spots, path)
-    elif kind == ".geojson":
-        geojson.write(spots, path)
-    elif kind == ".xml":
+    if kind == ".xml":
         linked = None if image is None else Path(image)
         trackmate.write_xml(
             spots, path, image=linked, sizes=sizes, pixel_size=pixel_size
@@ -272,8 +252,16 @@ def write_spots(
     elif kind in imagej.SUFFIXES:
         imagej.write(spots, path, sizes)
     else:
-        tables.write(spots, path)
+        _SIMPLE.get(kind, tables.write)(spots, path)
     return _lost(spots, kind)
+
+
+_SIMPLE: dict[str, Callable[[pd.DataFrame, Path], None]] = {
+    ".napari.csv": tables.write_napari,
+    ".isbi.xml": isbi.write_xml,
+    ".json": tables.write_json,
+    ".geojson": geojson.write,
+}
 
 
 def _lost(spots: pd.DataFrame, kind: str) -> list[str]:
@@ -285,7 +273,7 @@ def _lost(spots: pd.DataFrame, kind: str) -> list[str]:
     whole_planes = (*imagej.SUFFIXES, ".geojson")
     if kind in whole_planes and "z" in spots and (spots["z"] % 1 != 0).any():
         lost.append("z between planes")
-    return [n for n in lost if n not in _PLACE or (spots[n] != 0).any()]
+    return [n for n in lost if n not in PLACE or (spots[n] != 0).any()]
 
 
 def write_image(

@@ -7,6 +7,7 @@ out and taken off on the way in. Planes (`c`, `z`, `t`) count from 0; c = -1 mea
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -48,7 +49,7 @@ def write(spots: pd.DataFrame, path: Path) -> None:
     """Write each spot as a detection with its measurements."""
     features = []
     for row in spots.to_dict("records"):
-        place = {theirs: round(row.get(ours, 0)) for theirs, ours in _PLANE.items()}
+        place = {theirs: _whole(row.get(ours, 0)) for theirs, ours in _PLANE.items()}
         if "channel" not in row:
             place["c"] = -1
         measured = {
@@ -94,3 +95,8 @@ def _points(feature: Any) -> Iterator[list[Any]]:
     for x, y, *_ in [places] if kind == "Point" else places:
         values = [measured.get(name, float("nan")) for name in _MEASURED]
         yield [*at, y - _CORNER, x - _CORNER, *values]
+
+
+def _whole(value: float) -> int:
+    """Nearest plane; the first where it is not known."""
+    return 0 if math.isnan(value) else round(value)

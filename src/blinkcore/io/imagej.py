@@ -57,13 +57,11 @@ def read(path: Path, sizes: Mapping[str, int] | None = None) -> pd.DataFrame:
     if not rois:
         raise ValueError(f"{path} has no selection (.roi) of ImageJ in it")
     tables = [_points(roi, sizes) for roi in rois if _is_point(roi)]
-    if rois and not tables:
+    if not tables:
         kinds = ", ".join(sorted({r.roitype.name.lower() for r in rois}))
         raise ValueError(
             f"{path} holds no points but {kinds} selections; use ImageJ's multi-point tool"
         )
-    if not tables:
-        return ordered(pd.DataFrame({"y": [], "x": []}))
     return ordered(pd.concat(tables, ignore_index=True).fillna(0))
 
 
@@ -154,8 +152,8 @@ def _points(roi: roifile.ImagejRoi, sizes: Mapping[str, int] | None) -> pd.DataF
     if positions is not None and (np.asarray(positions) > 0).any():
         if sizes is None:
             logger.warning(
-                "places in the stack are taken for z; give the image too (--image) if it "
-                "has frames or channels"
+                "places in the stack are taken for z, because how many frames and channels "
+                "the image has is not known"
             )
         index = np.maximum(np.asarray(positions, np.int64) - 1, 0)
         for axis, name in _AXES.items() if sizes else [("Z", "z")]:

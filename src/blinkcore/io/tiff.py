@@ -217,9 +217,11 @@ def _ambiguous(path: Path, shape: tuple[int, ...], letters: str) -> str:
     if n_open > 3 or letters[-2:] != "YX":
         hint = "--axes takes one letter a dimension out of TCZYX; save it with fewer"
     else:
-        examples = {1: ("TYX", "ZYX", "CYX"), 2: ("TZYX", "CZYX"), 3: ("TCZYX",)}[
-            n_open
-        ]
+        examples = {
+            1: ("TYX", "ZYX", "CYX"),
+            2: ("TZYX", "TCYX", "CZYX"),
+            3: ("TCZYX",),
+        }[n_open]
         hint = "tell with " + " or ".join(f"--axes {e}" for e in examples)
     return f"{path} has shape {sizes} and does not say what each dimension is; {hint}"
 

@@ -47,12 +47,13 @@ def probe(network: Any, metadata: Metadata, device: str) -> None:
     if hasattr(network, "with_error"):
         methods.append(("with_error", 4))
     for name, n_channels in methods:
+        memory = _BoundedMemory(_MAX_GROWTH * image.numel())
         try:
-            with torch.inference_mode(), _BoundedMemory(_MAX_GROWTH * image.numel()):
+            with torch.inference_mode(), memory:
                 grid = getattr(network, name)(image.to(device))
-        except _TooLargeError as error:
-            raise ValueError(str(error)) from error
         except (RuntimeError, torch.jit.Error) as error:  # of PyTorch, many lines
+            if memory.is_exceeded:
+                raise ValueError("its network needs too much memory") from error
             reason = str(error).strip().rpartition("\n")[2]
             raise ValueError(f"its network fails: {reason}") from error
         _check_grid(grid, (1, n_channels, n, n))
@@ -73,16 +74,13 @@ def _check_grid(grid: Any, shape: tuple[int, ...]) -> None:
         raise ValueError("its network gives standard errors that are not positive")
 
 
-class _TooLargeError(RuntimeError):
-    """A tensor that no network for images needs."""
-
-
 class _BoundedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Ends a run in which a single operator gives more numbers than allowed."""
 
     def __init__(self, n_max: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.n_max = n_max
+        self.is_exceeded = False
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -91,5 +89,6 @@ class _BoundedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensors = result if isinstance(result, tuple | list) else [result]
         for tensor in tensors:
             if isinstance(tensor, torch.Tensor) and tensor.numel() > self.n_max:
-                raise _TooLargeError("its network needs too much memory")
+                self.is_exceeded = True
+                raise RuntimeError
         return result

@@ -23,25 +23,26 @@ _COMPARISON = (
     "logical_or logical_not"
 )
 _LAYERS = (
-    "conv1d conv2d conv3d conv_transpose2d linear addmm batch_norm instance_norm group_norm "
+    "conv1d conv2d conv3d conv_transpose2d _convolution _convolution_mode linear addmm batch_norm instance_norm group_norm "
     "layer_norm dropout dropout_ feature_dropout feature_dropout_ max_pool2d avg_pool2d "
     "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d pad "
     "constant_pad_nd reflection_pad2d replication_pad2d"
 )
 _ACTIVATIONS = (
-    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu gelu silu silu_ mish prelu "
+    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu gelu silu silu_ mish mish_ prelu "
     "hardtanh hardtanh_ hardswish hardswish_ hardsigmoid softplus sigmoid sigmoid_ tanh "
     "tanh_ softmax log_softmax"
 )
 _RESAMPLING = (
-    "pixel_shuffle pixel_unshuffle upsample_nearest1d upsample_nearest2d upsample_nearest3d "
+    "pixel_shuffle pixel_unshuffle im2col upsample_nearest1d upsample_nearest2d upsample_nearest3d "
     "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d "
     "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d "
     "_upsample_bilinear2d_aa _upsample_bicubic2d_aa _upsample_lanczos2d_aa"
 )
 _SHAPES = (
-    "size dim len numel cat stack chunk split slice select narrow squeeze unsqueeze view "
-    "reshape flatten permute transpose contiguous to type_as detach"
+    "list size dim len numel cat stack chunk split slice select narrow squeeze unsqueeze view "
+    "reshape flatten permute transpose contiguous to type_as detach expand expand_as __range_length "
+    "__derive_index"
 )
 _MESSAGES = "format warn"
 _LISTS = "append pop"
@@ -50,7 +51,7 @@ _GROUPS = (
 )  # fmt: skip
 OPERATORS = frozenset(name for group in _GROUPS for name in group.split())
 _PRIMITIVES = frozenset(
-    {"dtype", "device", "RaiseException", "unchecked_unwrap_optional"}
+    ["dtype", "device", "RaiseException", "unchecked_unwrap_optional", "NumToTensor"]
 )
 _BUILTINS = frozenset(
     {"annotate", "unchecked_cast", "uninitialized", "getattr", "int", "float", "bool"}
@@ -78,7 +79,14 @@ _IN_LOOPS = frozenset(
         "eq",
         "ne",
         "lt",
+        "le",
         "gt",
+        "ge",
+        "__is__",
+        "__isnot__",
+        "__derive_index",
+        "slice",
+        "format",
     ]
 )
 
@@ -100,31 +108,49 @@ def check_code(code: dict[str, str]) -> None:
     for name, text in code.items():
         where = name.removeprefix("code/")
         try:
-            tree = ast.parse(text)
+            trees[where] = ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise ValueError(f"its code {where} is damaged") from error
+    calls: dict[str, list[list[ast.expr]]] = {}
+    for where, tree in trees.items():
         for node in ast.walk(tree):
             is_allowed = isinstance(node, _STATEMENTS)
             if not is_allowed:
                 raise ValueError(f"its code uses {_kind(node)} ({where})")
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func).rpartition(".")[2]
+                calls.setdefault(name, []).append(node.args)
+    for where, tree in trees.items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
-                _check_function(node, where)
-        trees[where.removesuffix(".py").replace("/", ".")] = tree
-    check_work(trees)
+                _check_function(node, where, calls)
+    check_work(
+        {w.removesuffix(".py").replace("/", "."): tree for w, tree in trees.items()}
+    )
 
 
-def _check_function(function: ast.FunctionDef, where: str) -> None:
+def _check_function(
+    function: ast.FunctionDef, where: str, calls: dict[str, list[list[ast.expr]]]
+) -> None:
     name = function.name
     if name.startswith("__") and name.endswith("__") and name not in _SPECIAL:
         raise ValueError(
             f"its code has a method {name}, which runs by itself ({where})"
         )
     known = assigned(function)
+    # Parameters are set to what the function is called with.
+    given = dict(known)
+    parameters = [one.arg for one in function.args.args if one.arg != "self"]
+    for number, parameter in enumerate(parameters):
+        given[parameter] = known.get(parameter, []) + [
+            arguments[number] if number < len(arguments) else ast.Name("?")
+            for arguments in calls.get(name, [])
+        ]
     for node in ast.walk(function):
         if isinstance(node, ast.Call):
             _check_call(node, known, where)
         elif isinstance(node, ast.For):
-            _check_loop(node, known, where)
+            _check_loop(node, given, where)
 
 
 def _check_call(call: ast.Call, known: dict[str, list[ast.expr]], where: str) -> None:
@@ -157,7 +183,8 @@ def _check_loop(loop: ast.For, known: dict[str, list[ast.expr]], where: str) -> 
         and len(loop.iter.args) == 1
         and _is_short(loop.iter.args[0], known, appends)
     )
-    allowed = {f"torch.{name}" for name in _IN_LOOPS} | {"int", "float"}
+    allowed = {f"torch.{name}" for name in _IN_LOOPS}
+    allowed |= {"int", "float", "unchecked_cast", "ops.prim.RaiseException"}
     if not is_range or any(isinstance(n, ast.For) for n in inner) or calls - allowed:
         raise ValueError(f"its code has a loop that may run for long ({where})")
 
@@ -179,6 +206,8 @@ def _is_short(
     if not isinstance(turns, ast.Call):
         return False
     name = ast.unparse(turns.func)
+    if name == "torch.__range_length":
+        return _is_short(turns.args[1], known, appends, depth)
     if name == "torch.sub":
         return _is_short(turns.args[0], known, appends, depth)
     return name == "torch.dim" or (name == "torch.len" and not appends)

@@ -1,0 +1,47 @@
+"""Suffixes of files: which formats there are, and names without their suffix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLACE = frozenset({"frame", "channel", "z", "y", "x"})
+# Suffixes that spots are written by, longest first, and the columns that each can hold.
+WRITERS: dict[str, frozenset[str] | None] = {
+    ".napari.csv": PLACE | {"probability", "localization_uncertainty"},
+    ".isbi.xml": frozenset({"frame", "z", "y", "x", "track"}),
+    ".parquet": None,
+    ".geojson": PLACE | {"probability", "localization_uncertainty", "intensity", "snr"},
+    ".json": None,
+    ".csv": None,
+    ".xml": frozenset({"frame", "z", "y", "x", "probability", "sigma"}),
+    ".roi": PLACE,
+    ".zip": PLACE,
+}
+# Suffixes that labels are read by: those that are written, and tables of other programs.
+LABELS = (
+    ".csv", ".txt", ".tsv", ".parquet", ".json", ".geojson", ".xml", ".roi", ".zip",
+)  # fmt: skip
+_IMAGES = (".ome.tiff", ".ome.tif")  # of two parts
+
+
+def format_of(path: Path) -> str | None:
+    """Suffix of `WRITERS` that a file's name ends in, None if there is none."""
+    name = path.name.lower()
+    return next((suffix for suffix in WRITERS if name.endswith(suffix)), None)
+
+
+def stem_of_spots(path: Path) -> str:
+    """Name of a file of spots without its suffix, which may have two parts."""
+    suffix = format_of(path)
+    return path.stem if suffix is None else path.name[: -len(suffix)]
+
+
+def stem_of_image(path: Path) -> str:
+    """Name of an image without its suffix, which may have two parts."""
+    for suffix in _IMAGES:
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.stem
