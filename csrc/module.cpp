@@ -73,10 +73,9 @@ std::vector<blinkcore::Point> to_points(const DoubleArray& array, const char* na
                                      points(i, has_z ? 2 : 1)};
         for (const double value : {point.z, point.y, point.x})
             if (!(std::abs(value) <= kFarthest))
-                throw py::value_error(std::string(name) +
-                                      " must be finite and below 1e100, got row " +
-                                      std::to_string(i) + " with " +
-                                      std::string(py::str(py::float_(value))));
+                throw py::value_error(
+                    std::string(name) + " must be finite and below 1e100, got row " +
+                    std::to_string(i) + " with " + std::string(py::str(py::float_(value))));
         result.push_back(point);
     }
     return result;
