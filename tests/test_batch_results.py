@@ -1,7 +1,7 @@
 """What is kept, skipped and never overwritten in the folder of the results."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import tifffile
 from batches import run, write
 from blinkcore import io
 from blinkcore.batch.run import Options
+from blinkcore.detection.options import PredictOptions
 from blinkcore.image import PixelSize
 from blinkcore.io import tables
 
@@ -239,3 +240,15 @@ def test_a_run_cut_between_table_and_description_goes_on(
     assert event.kind == "result"
     (event,) = run([image], options)
     assert event.kind == "skipped"
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(PredictOptions)])
+def test_every_option_that_chooses_spots_is_in_the_description(general, field):
+    """Else --skip-existing would keep results that were made with another value."""
+    other = {
+        "threshold": 0.9, "fdr": 0.1, "radius": 2.0, "scale": 2.0, "dim": True,
+        "channel": 1, "axes": "TYX", "pixel_size": PixelSize(None, 0.1, 0.1),
+    }  # fmt: skip
+    options = Options(general, None)
+    changed = replace(options, **{field: other[field]})
+    assert changed.recorded() != options.recorded()

@@ -15,7 +15,6 @@ from blinkcore.cli.console import INTERRUPTED, one_sentence
 
 if TYPE_CHECKING:
     from blinkcore.training.recipe import TrainConfig
-
 # Options that are arguments of one network alone; --filters is of both.
 _OWNERS = {"depth": "blink", "levels": "blink", "dropout": "deepblink"}
 _SIZES = ("filters", *_OWNERS)
@@ -250,15 +249,17 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
     for name in ("network", *_SIZES):
         if start and values[name] is not None:
             raise ValueError(f"--{name} is that of --from {start}; leave it out")
-    network = values["network"] or "blink"
-    if network not in ("blink", "deepblink"):
-        raise ValueError(f"--network must be blink or deepblink, got {network!r}")
     from blinkcore.datasets.backgrounds import sha256_of_backgrounds
     from blinkcore.files import sha256_of
     from blinkcore.network.model import read_metadata
     from blinkcore.network.networks import NETWORKS
     from blinkcore.simulation.presets import ranges_of
     from blinkcore.training.recipe import TrainConfig
+
+    network = values["network"] or "blink"
+    if network not in NETWORKS:
+        known = " or ".join(NETWORKS)
+        raise ValueError(f"--network must be {known}, got {network!r}")
 
     arguments = _sizes(network, values)
     if start:
