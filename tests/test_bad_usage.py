@@ -34,7 +34,7 @@ def foreign_model(path):
         (None, "there is no model"),
         (lambda p: p.write_text("hello"), "not a TorchScript file"),
         (lambda p: p.write_bytes(b""), "not a TorchScript file"),
-        (foreign_model, "no model of blinkcore"),
+        (foreign_model, "not a model of blinkcore"),
     ],
     ids=["missing", "text", "empty", "foreign"],
 )

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import contextmanager
+import re
+import socket
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -32,7 +36,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         Where to write. It is removed if the block fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".blinkcore-{os.getpid()}-{next(_numbers)}.part")
+    if path.parent not in _cleared:
+        _cleared.add(path.parent)
+        _remove_stale(path.parent)
+    temporary = path.with_name(
+        f".blinkcore-{_HOST}-{os.getpid()}-{next(_numbers)}.part"
+    )
     try:
         yield temporary
         temporary.replace(path)
@@ -43,6 +52,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_HOST = re.sub(r"\W", "", socket.gethostname())
+_cleared: set[Path] = set()  # folders in which this process has looked
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove temporary files of processes of this computer that were killed."""
+    for path in folder.glob(f".blinkcore-{_HOST}-*.part"):
+        pid = path.name.split("-")[2]
+        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
+            with suppress(OSError):
+                path.unlink()
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:

@@ -52,6 +52,10 @@ class Options(PredictOptions):
         Folder for pictures with the spots circled, `<name>.overlay.png`.
     skip_existing : bool
         Leave inputs alone whose result, found with the same options, is there.
+    truncated : bool
+        Take what is there of files that were cut off.
+    timeout : float or None
+        Seconds after which an input is given up; None: no limit.
     """
 
     model: Model
@@ -59,6 +63,8 @@ class Options(PredictOptions):
     formats: tuple[str, ...] = (".csv",)
     overlay: Path | None = None
     skip_existing: bool = False
+    truncated: bool = False
+    timeout: float | None = None
 
     @property
     def one_table(self) -> bool:
@@ -90,6 +96,7 @@ class Options(PredictOptions):
                 "channel": self.channel,
                 "axes": self.axes,
                 "pixel_size_um": None if size is None else size._asdict(),
+                **({"truncated": True} if self.truncated else {}),
             },
         }
 

@@ -10,6 +10,7 @@ import logging
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,9 @@ import pandas as pd
 
 from blinkcore import io
 from blinkcore.batch.inputs import Event, Input, find_inputs, identity, output_names
+from blinkcore.batch.lock import locked
 from blinkcore.batch.results import Options, Result, sidecar
+from blinkcore.batch.timeout import time_limit
 from blinkcore.detection.predict import predict_image
 from blinkcore.detection.quality import doubt_warning, image_warning
 from blinkcore.detection.scale import choose_scale, scale_warning
@@ -67,24 +70,34 @@ def predict_files(inputs: list[Input], options: Options) -> Generator[Event]:
         If the one table of all cannot be written; the message names where it was saved
         instead.
     """
+    if not options.one_table:
+        yield from _each(inputs, options, None)
+        return
+    lock = nullcontext() if options.output is None else locked(options.output)
+    with lock:
+        collected = _Collected.start(options)
+        try:
+            yield from _each(inputs, options, collected)
+        finally:
+            collected.write(last=True)
+
+
+def _each(
+    inputs: list[Input], options: Options, collected: _Collected | None
+) -> Generator[Event]:
     names = output_names(inputs)
     check_scale = options.scale == 1.0
-    collected = _Collected.start(options) if options.one_table else None
     covered: set[str] = set()
     said: set[str] = set()
-    try:
-        for item in inputs:
-            if identity(item.path) in covered:
-                yield Event("skipped", item.name, message="part of an earlier image")
-                continue
-            covered.update(identity(path) for path in tiff.files_of_set(item.path))
-            event = _one(item, names[item.path], options, collected, check_scale, said)
-            # Once: it takes longer than a small image itself.
-            check_scale = check_scale and event.kind != "result"
-            yield event
-    finally:
-        if collected is not None:
-            collected.write(last=True)
+    for item in inputs:
+        if identity(item.path) in covered:
+            yield Event("skipped", item.name, message="part of an earlier image")
+            continue
+        covered.update(identity(path) for path in tiff.files_of_set(item.path))
+        event = _one(item, names[item.path], options, collected, check_scale, said)
+        # Once: it takes longer than a small image itself.
+        check_scale = check_scale and event.kind != "result"
+        yield event
 
 
 def _one(
@@ -103,13 +116,16 @@ def _one(
         done = result.is_done(item) if collected is None else collected.has(item)
         if done:
             return Event("skipped", item.name, output, message="its result is there")
-        image, spots, record = _predict(item, options, check_scale, said)
-        if collected is not None:
-            collected.add(spots, record)
-        else:
-            _warn_lost_columns(result.write(spots, image, item.path, record), said)
-        n_written = len(spots)
-        result.write_pictures(image, spots)
+        lock = locked(result.base) if collected is None else nullcontext()
+        with lock:
+            with time_limit(options.timeout):
+                image, spots, record = _predict(item, options, check_scale, said)
+            if collected is not None:
+                collected.add(spots, record)
+            else:
+                _warn_lost_columns(result.write(spots, image, item.path, record), said)
+            n_written = len(spots)
+            result.write_pictures(image, spots)
     except Exception as error:
         logger.debug("%s", item.name, exc_info=True)
         message = sentence(error)
@@ -142,6 +158,7 @@ def _predict(
         axes=options.axes,
         pixel_size=options.pixel_size,
         rgb=options.channel is not None,
+        truncated=options.truncated,
     )
     if check_scale:
         warning = scale_warning(image, options.model, options.channel)
@@ -154,11 +171,12 @@ def _predict(
     spots = predict_image(image, options.model, replace(options, scale=scale))
     if options.threshold is options.fdr is None:
         _warn(item, doubt_warning(spots), said)
-    names = [writable(item.name)] * len(spots)
+    name = _safe_name(item.name)
+    names = [name] * len(spots)
     spots.insert(0, "image", pd.Series(names, dtype=str))
     size = image.pixel_size
     record = {
-        "image": writable(item.name),
+        "image": name,
         "path": identity(item.path),
         "axes": image.axes,
         "shape": list(image.data.shape),
@@ -173,6 +191,12 @@ def _predict(
         count = real_count(probability, spread)._asdict()
         record["real_spots"] = {name: round(n, 1) for name, n in count.items()}
     return image, spots, record
+
+
+def _safe_name(name: str) -> str:
+    """Name of an image for a table: spreadsheets run a cell that begins like a formula."""
+    name = writable(name)
+    return f"./{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def _warn(item: Input, warning: str | None, said: set[str]) -> None:

@@ -6,7 +6,6 @@ torch and pandas take seconds to import, so commands import what they need thems
 from __future__ import annotations
 
 import io
-import signal
 import sys
 from contextlib import suppress
 from itertools import pairwise
@@ -26,6 +25,7 @@ from blinkcore.cli import (
 )
 from blinkcore.cli.app import app
 from blinkcore.cli.console import WRONG_USAGE, Report, is_status
+from blinkcore.cli.interrupt import end_politely
 from blinkcore.files import one_line
 
 __all__ = [
@@ -36,8 +36,7 @@ __all__ = [
 
 def main() -> None:
     """Run the command line."""
-    # A host that cancels sends SIGTERM; finished results are kept as with Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_politely()
     for stream in (sys.stdout, sys.stderr):  # consoles that cannot show µ
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from blinkcore.image import Image, PixelSize
 
+_IMAGE_FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[..., Image]], ...] = (
+    (tiff.recognizes, tiff.read),
+    (picture.recognizes, picture.read),
+)
 IMAGE_SUFFIXES = (*tiff.SUFFIXES, *picture.SUFFIXES)
 
 
@@ -28,6 +32,7 @@ def read_image(
     axes: str | None = None,
     pixel_size: PixelSize | None = None,
     rgb: bool = False,
+    truncated: bool = False,
 ) -> Image:
     """Read a TIFF (plain, ImageJ, OME), PNG or JPEG file, whatever it is called.
 
@@ -42,6 +47,9 @@ def read_image(
         In µm, instead of what the metadata say.
     rgb : bool
         Take red, green and blue as channels instead of refusing a colour picture.
+    truncated : bool
+        Take what is there of a TIFF or JPEG file that was cut off, the rest 0 or grey,
+        instead of refusing it.
 
     Returns
     -------
@@ -62,10 +70,11 @@ def read_image(
         head = file.read(16)
     if not head:
         raise ValueError(f"{path} is empty")
-    if tiff.recognizes(head):
-        return tiff.read(path, axes=axes, pixel_size=pixel_size, rgb=rgb)
-    if picture.recognizes(head):
-        return picture.read(path, axes=axes, pixel_size=pixel_size, rgb=rgb)
+    for recognizes, read in _IMAGE_FORMATS:
+        if recognizes(head):
+            return read(
+                path, axes=axes, pixel_size=pixel_size, rgb=rgb, truncated=truncated
+            )
     raise ValueError(f"{path} is not a TIFF, PNG or JPEG file, whatever its name says")
 
 

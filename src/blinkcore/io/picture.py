@@ -32,15 +32,24 @@ def recognizes(head: bytes) -> bool:
 
 
 def read(
-    path: Path, *, axes: str | None, pixel_size: PixelSize | None, rgb: bool
+    path: Path,
+    *,
+    axes: str | None,
+    pixel_size: PixelSize | None,
+    rgb: bool,
+    truncated: bool = False,
 ) -> Image:
     """Read a picture; see `blinkcore.io.read_image`."""
     content = path.read_bytes()
     decode = (
         imagecodecs.png_decode if content.startswith(_PNG) else imagecodecs.jpeg8_decode
     )
-    if content.startswith(_JPEG) and content.rfind(_END) < content.rfind(_SCAN):
-        raise ValueError(f"{path} is damaged: it is cut off")  # decoders fill it up
+    # Decoders fill up what is missing with grey.
+    is_cut = content.startswith(_JPEG) and content.rfind(_END) < content.rfind(_SCAN)
+    if is_cut and not truncated:
+        raise ValueError(
+            f"{path} is damaged: it is cut off (--allow-truncated takes what is there)"
+        )
     try:
         limits.check_memory(_decoded_size(content), str(path))
         pixels: NDArray[Any] = decode(content)

@@ -26,6 +26,7 @@ from blinkcore.image import (
     in_order,
 )
 from blinkcore.io.color import color_refusal, from_samples
+from blinkcore.io.tiff_cut_off import CUT, check_complete, filled
 from blinkcore.io.tiff_pixel_size import MetadataError, pixel_size_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,12 @@ def recognizes(head: bytes) -> bool:
 
 
 def read(
-    path: Path, *, axes: str | None, pixel_size: PixelSize | None, rgb: bool
+    path: Path,
+    *,
+    axes: str | None,
+    pixel_size: PixelSize | None,
+    rgb: bool,
+    truncated: bool = False,
 ) -> Image:
     """Read a TIFF; see `blinkcore.io.read_image`."""
     with _readable(path):
@@ -59,7 +65,8 @@ def read(
                 raise MetadataError(f"its pixels are {series.dtype}, not real numbers")
             size = pixel_size or pixel_size_of(file, series)
             shape, letters = _layout(path, series, axes, rgb=rgb)
-            image = _lazy(path, file, series, Layout(shape, letters, size, rgb))
+            layout = Layout(shape, letters, size, rgb, truncated)
+            image = _lazy(path, file, series, layout)
         return image
     finally:
         if image is None or not isinstance(image.data, _Pages):
@@ -90,12 +97,16 @@ def files_of_set(path: Path) -> list[str]:
 
 
 class Layout(NamedTuple):
-    """How to read a series: shape and axes in the file's order, size in µm, colours."""
+    """How to read a series: shape and axes in the file's order, size in µm, colours.
+
+    `truncated`: take what is there of a file that was cut off.
+    """
 
     shape: tuple[int, ...]
     axes: str
     pixel_size: PixelSize | None
     rgb: bool
+    truncated: bool
 
 
 @contextmanager
@@ -233,15 +244,20 @@ def _lazy(
     layout: Layout,
 ) -> Image:
     """Map the pixels if they lie in one piece, else decode planes when asked for."""
-    shape, axes, pixel_size, _ = layout
+    shape, axes, pixel_size, *_ = layout
     if "S" in axes or series.keyframe.photometric == _WHITE_IS_ZERO:
         return _whole(path, series, layout)
     if series.dataoffset is not None and _files(series) == {file.filehandle.path}:
         dtype = np.dtype(file.byteorder + series.dtype.char)
         with _readable(path):
             need = series.dataoffset + series.nbytes
-            if path.stat().st_size < need:
-                raise ValueError(f"it ends after {path.stat().st_size} of {need} bytes")
+            size = path.stat().st_size
+            if size < need and layout.truncated:
+                return in_order(
+                    filled(path, series.dataoffset, dtype, shape), axes, pixel_size
+                )
+            if size < need:
+                raise ValueError(f"it ends after {size} of {need} bytes {CUT}")
             mapped = np.memmap(path, dtype, "r", series.dataoffset, shape)
         return in_order(mapped, axes, pixel_size)
     n_planes = math.prod(shape) // (shape[axes.index("Y")] * shape[axes.index("X")])
@@ -256,8 +272,8 @@ def _whole(path: Path, series: tifffile.TiffPageSeries, layout: Layout) -> Image
     """Read all pixels at once."""
     limits.check_memory(series.nbytes, str(path))
     with _readable(path):
-        for page in series.pages:
-            _check_complete(page)
+        for page in series.pages if not layout.truncated else ():
+            check_complete(page)
         pixels = series.asarray().reshape(layout.shape)
     if series.keyframe.photometric == _WHITE_IS_ZERO:
         pixels = pixels.max() - pixels if pixels.dtype.kind == "f" else ~pixels
@@ -267,27 +283,6 @@ def _whole(path: Path, series: tifffile.TiffPageSeries, layout: Layout) -> Image
     return from_samples(
         path, samples_last, pixel_size=layout.pixel_size, rgb=layout.rgb
     )
-
-
-_JPEG = frozenset({6, 7, 33007, 34892, 34896})  # numbers of TIFF's compressions
-_JPEG_END = b"\xff\xd9"
-
-
-def _check_complete(page: Any) -> None:
-    """Raise ValueError if a compressed part of a plane is cut off.
-
-    Decoders of JPEG fill what is missing with grey, without a word.
-    """
-    if page is None or page.compression == 1:
-        return
-    file, size = page.parent.filehandle, page.parent.filehandle.size
-    for offset, n in zip(page.dataoffsets, page.databytecounts, strict=True):
-        if offset + n > size:
-            raise ValueError(f"it ends after {size} of {offset + n} bytes")
-        if page.compression in _JPEG and n:
-            file.seek(offset + max(0, n - 64))
-            if _JPEG_END not in file.read(min(n, 64)):
-                raise ValueError("a JPEG in it is cut off")
 
 
 class _Pages:
@@ -300,7 +295,7 @@ class _Pages:
         self.axes = axes = axes_in_order(file_axes)
         self.shape = tuple(shape[file_axes.index(a)] for a in axes)
         self.dtype = np.dtype(series.dtype)
-        self._path = path
+        self._path, self._is_truncated = path, layout.truncated
         self._pages = [page for page in series.pages if page is not None]
         self._leading = [axes.index(a) for a in file_axes[:-2]]
         self._file_shape = shape[:-2]
@@ -312,7 +307,8 @@ class _Pages:
             page = self._pages[number]
             with _opened(page.parent.filehandle):
                 limits.check_memory(page.nbytes, str(self._path))
-                _check_complete(page)
+                if not self._is_truncated:
+                    check_complete(page)
                 return page.asarray().reshape(self.shape[-2:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

@@ -1,0 +1,197 @@
+"""Runs that are killed, stopped, or meet another run: nothing is lost, nothing stays."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from batches import run, write
+from blinkcore import files
+from blinkcore.batch.lock import locked
+from blinkcore.batch.run import Options
+from blinkcore.io import tables
+from programs import BLINKCORE, run_blinkcore
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX")
+
+
+def test_a_second_run_into_one_result_is_told_who_writes_it(tmp_path):
+    path = tmp_path / "all.csv"
+    with (
+        locked(path),
+        pytest.raises(ValueError, match=f"process {os.getpid()}"),
+        locked(path),
+    ):
+        pass
+    with locked(path):  # free again
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    owner = {
+        "host": socket.gethostname(),
+        "pid": process.pid,
+        "user": "a",
+        "since": "b",
+    }
+    (tmp_path / ".all.csv.lock").write_text(json.dumps(owner))
+    with locked(tmp_path / "all.csv"):
+        pass
+
+
+@pytest.mark.parametrize("content", ['{"host": "elsewhere", "pid": 1}', "", "[]"])
+def test_locks_of_other_computers_are_kept(tmp_path, content):
+    (tmp_path / ".all.csv.lock").write_text(content)
+    with pytest.raises(ValueError, match="another run"), locked(tmp_path / "all.csv"):
+        pass
+
+
+def test_one_table_is_locked_for_the_whole_run(general, folder, tmp_path):
+    path = tmp_path / "all.csv"
+    with locked(path), pytest.raises(ValueError, match="another run is writing"):
+        run([folder], Options(general, path))
+    assert not path.exists()
+
+
+def test_temporary_files_of_the_dead_are_removed(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    dead = tmp_path / f".blinkcore-{files._HOST}-{process.pid}-0.part"
+    alive = tmp_path / f".blinkcore-{files._HOST}-{os.getpid()}-99.part"
+    foreign = tmp_path / f".blinkcore-elsewhere-{process.pid}-0.part"
+    for path in (dead, alive, foreign):
+        path.write_text("x")
+    files.write_json({}, tmp_path / "a.json")
+    assert not dead.exists()
+    assert alive.exists()
+    assert foreign.exists()
+
+
+@posix
+def test_an_image_that_takes_too_long_is_given_up(general, folder, tmp_path):
+    options = Options(general, tmp_path / "out", timeout=1e-4)
+    events = run([folder / "one", folder / "broken.tif"], options)
+    assert [e.kind for e in events] == ["error", "error"]
+    assert "longer than 0.0001 s (--timeout)" in events[0].message
+    (event,) = run([folder / "one"], Options(general, tmp_path / "out", timeout=100.0))
+    assert event.kind == "result"
+
+
+STUCK = """
+import sys, torch, warnings
+warnings.simplefilter("ignore")
+from blinkcore.cli import interrupt
+interrupt.GRACE = 1.0
+interrupt.end_politely()
+@torch.jit.script
+def forever(x: torch.Tensor) -> torch.Tensor:
+    while bool((x == x).all()):
+        x = x + 1
+    return x
+print("ready", flush=True)
+forever(torch.zeros(3))
+"""
+
+
+@posix
+@pytest.mark.slow
+def test_a_library_that_does_not_come_back_cannot_keep_the_program(tmp_path):
+    (tmp_path / "stuck.py").write_text(STUCK)  # TorchScript reads its source
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "stuck.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said == "Error: interrupted while a library did not answer\n"
+
+
+@posix
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_any_moment_ends_as_if_it_were_not(tmp_path, scene):
+    """Killed ten times at random moments, then resumed: the same tables, nothing else."""
+    pictures = tmp_path / "in"
+    for i in range(12):
+        write(pictures / f"{i:02d}.tif", np.roll(scene.image, i, axis=1))
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run_blinkcore("predict", pictures, "-o", whole).returncode == 0
+    rng = np.random.default_rng(int(time.time()))
+    command = [BLINKCORE, "predict", pictures, "-o", cut, "--skip-existing"]
+    for _ in range(10):
+        process = subprocess.Popen(
+            [*map(str, command), "--progress", "json"],
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        n_events = int(rng.integers(1, 5))
+        for line in process.stderr:
+            n_events -= '"result"' in line
+            if n_events <= 0:
+                break
+        time.sleep(float(rng.uniform(0.0, 0.05)))
+        process.kill()
+        process.communicate()
+    done = run_blinkcore(*command[1:])
+    assert done.returncode == 0, done.stderr
+    names = sorted(p.name for p in whole.iterdir())
+    assert sorted(p.name for p in cut.iterdir()) == names
+    for path in whole.glob("*.csv"):
+        assert path.read_bytes() == (cut / path.name).read_bytes()
+
+
+@posix
+@pytest.mark.slow
+def test_one_table_that_is_killed_can_be_resumed(tmp_path, scene):
+    pictures = tmp_path / "in"
+    for i in range(4):
+        write(pictures / f"{i}.tif", np.roll(scene.image, i, axis=1))
+    table = tmp_path / "all.csv"
+    process = subprocess.Popen(
+        [str(BLINKCORE), "predict", str(pictures), "-o", str(table), "--progress", "json"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stderr:
+        if '"result"' in line:
+            break
+    process.kill()
+    process.communicate()
+    done = run_blinkcore("predict", pictures, "-o", table, "--skip-existing")
+    assert done.returncode == 0, done.stderr
+    assert tables.read(table)["image"].nunique() == 4
+    assert {p.name for p in tmp_path.iterdir()} == {"in", "all.csv", "all.json"}
+
+
+def test_a_truncated_plane_is_read_when_asked(general, tmp_path, scene):
+    path = write(tmp_path / "s.tif", scene.image)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * 0.6)])
+    (event,) = run([path], Options(general, tmp_path / "a"))
+    assert event.kind == "error"
+    assert "--allow-truncated" in event.message
+    (event,) = run([path], Options(general, tmp_path / "b", truncated=True))
+    assert event.kind == "result"
+    assert event.spots > 20
+    about = json.loads((tmp_path / "b" / "s.json").read_text("utf-8"))
+    assert about["options"]["truncated"] is True
+
+
+def test_names_that_spreadsheets_would_run_are_paths(
+    general, tmp_path, scene, monkeypatch
+):
+    write(tmp_path / "=1+1.tif", scene.image)
+    write(tmp_path / "+a.tif", scene.image)
+    monkeypatch.chdir(tmp_path)
+    run(["=1+1.tif", "+a.tif"], Options(general, tmp_path / "all.csv"))
+    found = set(tables.read(tmp_path / "all.csv")["image"])
+    assert found == {"./=1+1.tif", "./+a.tif"}
