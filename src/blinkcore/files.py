@@ -35,21 +35,32 @@ def whole_file(path: Path) -> Iterator[Path]:
     Path
         Where to write. It is removed if the block fails.
     """
+    with temporary_beside(path) as temporary:
+        try:
+            yield temporary
+            temporary.replace(path)
+        except OSError as error:
+            if error.errno is None:  # some libraries give a message only
+                raise
+            # The user knows the file by its own name.
+            raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Give the name of a temporary file in the folder of a file, and remove it at the end.
+
+    The folder is made if need be. What other processes of this computer have left there,
+    because they were killed, is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.parent not in _cleared:
         _cleared.add(path.parent)
         _remove_stale(path.parent)
-    temporary = path.with_name(
-        f".blinkcore-{_HOST}-{os.getpid()}-{next(_numbers)}.part"
-    )
+    name = f".blinkcore-{_HOST}-{os.getpid()}-{next(_numbers)}.part"
+    temporary = path.with_name(name)
     try:
         yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno is None:  # some libraries give a message only
-            raise
-        # The user knows the file by its own name.
-        raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from blinkcore.files import temporary_beside
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -33,13 +35,14 @@ def locked(path: Path) -> Iterator[None]:
         this computer, is taken over.
     """
     lock = path.with_name(f".{path.name}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    _take(lock, path)
     try:
+        _take(lock, path)
         yield
-    finally:
-        with suppress(OSError):
-            lock.unlink()
+    finally:  # also if the program was interrupted while it took the lock
+        owner = _read(lock)
+        if (owner.get("host"), owner.get("pid")) == (socket.gethostname(), os.getpid()):
+            with suppress(OSError):
+                lock.unlink()
 
 
 def _take(lock: Path, path: Path) -> None:
@@ -57,12 +60,20 @@ def _take(lock: Path, path: Path) -> None:
 
 
 def _create(lock: Path) -> bool:
-    """Whether the lock was free, and is ours now."""
-    try:
-        with lock.open("x", encoding="utf-8") as file:
-            json.dump(_owner(), file)
-    except FileExistsError:
-        return False
+    """Whether the lock was free, and is ours now: it appears with its content or not at all."""
+    content = json.dumps(_owner())
+    with temporary_beside(lock) as temporary:
+        temporary.write_text(content, "utf-8")
+        try:
+            os.link(temporary, lock)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            try:
+                with lock.open("x", encoding="utf-8") as file:
+                    file.write(content)
+            except FileExistsError:
+                return False
     return True
 
 
