@@ -82,9 +82,16 @@ def _owner() -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "started": psutil.Process().create_time(),
-        "user": getpass.getuser(),
+        "user": _user(),
         "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run without a name
+        return "someone"
 
 
 def _read(lock: Path) -> dict[str, Any]:

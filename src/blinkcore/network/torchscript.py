@@ -70,7 +70,7 @@ def load(content: bytes, device: str) -> Any:
             return torch.jit.load(  # type: ignore[no-untyped-call]
                 io.BytesIO(content), map_location=device
             )
-    except (RuntimeError, torch.jit.Error) as error:
+    except Exception as error:  # damaged files raise anything
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"PyTorch cannot read its network: {reason}") from error
 

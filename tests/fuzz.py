@@ -1,0 +1,347 @@
+"""Damaged files through every reader, and odd arrays through every C++ function.
+
+    python tests/fuzz.py --seconds 60 [TARGET ...]
+
+Each input is a sound file with some bytes changed. A reader may read it or raise ValueError or
+OSError; anything else, a signal or more than 20 s is a finding, and the input is kept in
+build/fuzz. Children do the work, so that one that dies costs nothing but itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+FOUND = Path(__file__).parents[1] / "build" / "fuzz"
+LIMIT = 20  # s, for one input
+NASTY = [b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff",
+         b"\x80\x00\x00\x00", b"-1", b"NaN", b"1e999", b"\"", b"<", b"{", b"[" * 50]  # fmt: skip
+
+
+def mutated(data, rng):
+    """Change, insert, remove, repeat or cut a few pieces."""
+    data = bytearray(data)
+    for _ in range(int(rng.integers(1, 6))):
+        at = int(rng.integers(len(data) + 1))
+        if rng.random() < 0.4:
+            at = min(at, int(rng.integers(1, 512)))  # heads decide most
+        kind = rng.integers(6)
+        length = int(rng.integers(1, 9))
+        if kind == 0 and at < len(data):
+            data[at] = int(rng.integers(256))
+        elif kind == 1 and at < len(data):
+            data[at] ^= 1 << int(rng.integers(8))
+        elif kind == 2:
+            piece = NASTY[int(rng.integers(len(NASTY)))]
+            data[at : at + len(piece)] = piece
+        elif kind == 3:
+            del data[at : at + length]
+        elif kind == 4:
+            data[at:at] = data[at : at + length]
+        elif rng.random() < 0.3:
+            del data[at:]
+    return bytes(data)
+
+
+# Sound files.
+
+
+def _written(name, write):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        write(path)
+        return name, path.read_bytes()
+
+
+def images():
+    import imagecodecs
+    import tifffile
+
+    pixels = np.random.default_rng(0).poisson(100, (3, 24, 32)).astype(np.uint16)
+    small = pixels.astype(np.uint8)
+    found = [("a.png", imagecodecs.png_encode(pixels[0]))]
+    found.append(("a.jpg", imagecodecs.jpeg8_encode(small[0])))
+    kinds = [
+        {"imagej": True, "metadata": {"axes": "ZYX", "unit": "um"}},
+        {"ome": True, "metadata": {"axes": "CYX"}},
+        {"photometric": "minisblack"},
+        {"photometric": "minisblack", "bigtiff": True},
+        {"photometric": "minisblack", "tile": (16, 16)},
+        *({"photometric": "minisblack", "compression": c}
+          for c in ("zlib", "lzw", "zstd", "packbits", "lzma")),
+    ]  # fmt: skip
+    for options in kinds:
+        file = io.BytesIO()
+        tifffile.imwrite(file, pixels, **options)
+        found.append(("a.tif", file.getvalue()))
+    file = io.BytesIO()
+    tifffile.imwrite(file, small, photometric="minisblack", compression="jpeg")
+    return [*found, ("a.tif", file.getvalue())]
+
+
+def labels():
+    import pandas as pd
+
+    from blinkcore import io as files
+    from blinkcore.image import PixelSize
+
+    spots = pd.DataFrame(
+        {"image": "a", "frame": [0, 1, 2], "y": [1.0, 2, 3], "x": [4.0, 5, 6],
+         "probability": 0.5}
+    )  # fmt: skip
+    about = {"image": "a.tif", "pixel_size": PixelSize(None, 0.1, 0.1)}
+    found = [
+        _written(f"a{suffix}", lambda path: files.write_spots(spots, path, **about))
+        for suffix in (".csv", ".parquet", ".json", ".geojson", ".xml", ".roi", ".zip",
+                       ".napari.csv", ".isbi.xml")
+    ]  # fmt: skip
+    return [*found, ("a.csv", b",X,Y\n1,2.5,3.5\n2,4,5\n"), ("a.txt", b"1 2\n3 4\n")]
+
+
+def datasets():
+    from blinkcore.datasets.dataset import Dataset, Sample
+
+    image = np.arange(64.0).reshape(8, 8)
+    sample = Sample(image, np.array([[1.0, 2.0]]), "train", "a", "a")
+    own = _written("d.npz", Dataset((sample,)).save)
+    points = np.empty(2, object)
+    points[:] = [np.array([[1.0, 2.0]]), np.empty((0, 2))]
+    parts = {}
+    for part in ("train", "valid", "test"):
+        parts |= {f"x_{part}": np.zeros((2, 8, 8)), f"y_{part}": points}
+    plain, packed = io.BytesIO(), io.BytesIO()
+    np.savez(plain, **parts)
+    np.savez_compressed(packed, **parts)
+    return [own, ("d.npz", plain.getvalue()), ("d.npz", packed.getvalue())]
+
+
+def models():
+    from blinkcore.network.model import bundled_models
+
+    return [("m.pt", bundled_models()["general"].read_bytes())]
+
+
+def _in_archive(data, rng):
+    """Damage one file in an archive, which then is sound as an archive."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(target, "w") as new:
+        infos = old.infolist()
+        names = [i for i in infos if i.filename.endswith((".py", ".pkl", ".json"))]
+        chosen = names[int(rng.integers(len(names)))].filename
+        for info in infos:
+            content = old.read(info)
+            if info.filename == chosen:
+                content = mutated(content, rng)
+            new.writestr(info.filename, content)
+    return target.getvalue()
+
+
+# Targets: sound files, and what reads them.
+
+
+def read_images(path):
+    from blinkcore.io import read_image
+
+    for plane in read_image(path).planes():
+        np.asarray(plane.data).sum()
+
+
+def read_labels(path):
+    from blinkcore.io import read_labels as read
+
+    read(path)
+
+
+def read_dataset(path):
+    from blinkcore.datasets.dataset import load_dataset
+
+    load_dataset(path)
+
+
+def read_model(path):
+    from blinkcore.network.model import load_model
+
+    load_model(path, device="cpu")
+
+
+def read_pickle(path):
+    from blinkcore.plain_pickle import parse
+
+    parse(path.read_bytes())
+
+
+def read_recipe(path):
+    from blinkcore.cli.train import _words_of
+
+    _words_of(path)
+
+
+PICKLES = [("a.pkl", pickle.dumps({"a": [1, 2.5, "x", np.zeros(3)]}, p)) for p in (2, 4)]
+TARGETS = {
+    "images": (images, read_images),
+    "labels": (labels, read_labels),
+    "datasets": (datasets, read_dataset),
+    "models": (models, read_model),
+    "pickles": (lambda: PICKLES, read_pickle),
+}
+
+
+def numbers(rng):
+    """Call the C++ functions with arrays of any shape, with infinity and NaN in them."""
+    from blinkcore import _core
+
+    def array(*shape):
+        scale = 10.0 ** rng.integers(-320, 308, shape)
+        values = rng.normal(size=shape) * scale
+        if rng.random() < 0.5:
+            values = rng.integers(-3, 9, shape).astype(float)
+        special = rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0], shape)
+        return np.where(rng.random(shape) < 0.05, special, values)
+
+    n, m, width = (int(v) for v in rng.integers(0, 8, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        grid = np.abs(array(int(rng.choice([2, 3, 4, 4])), n, m)).astype(np.float32)
+    if rng.random() < 0.7:
+        grid = rng.random(grid.shape, dtype=np.float32)
+    cutoff = float(abs(array(1)[0]))
+    calls = [
+        lambda: _core.decode(
+            grid, cell_size=float(rng.choice([1, 2, 4])), origin=-0.5,
+            threshold=float(rng.random()), merge_distance=float(abs(array(1)[0])),
+        ),
+        lambda: _core.match(array(n, 2), array(m, 2), cutoff=cutoff),
+        lambda: _core.match(array(n, 3), array(m, 3), cutoff=cutoff),
+        lambda: _core.count_matches(
+            array(n, 2), array(m, 2), cutoffs=np.sort(np.abs(array(width)))
+        ),
+        lambda: _core.refine(
+            array(n, m).astype(np.float32), array(width, 2),
+            radius=int(rng.integers(0, 9)), sigma=float(abs(array(1)[0])),
+        ),
+    ]  # fmt: skip
+    calls[int(rng.integers(len(calls)))]()
+
+
+def once(name, seeds, rng, folder):
+    """Run one damaged input; gives the finding, or nothing."""
+    if name == "numbers":
+        with np.errstate(all="ignore"):
+            return _outcome(lambda: numbers(rng)), None
+    file, data = seeds[int(rng.integers(len(seeds)))]
+    inside = file.endswith((".pt", ".npz")) and rng.random() < 0.7
+    try:
+        damaged = _in_archive(data, rng) if inside and file == "m.pt" else mutated(data, rng)
+    except (zipfile.BadZipFile, OSError):
+        damaged = mutated(data, rng)
+    path = folder / file
+    path.write_bytes(damaged)
+    return _outcome(lambda: TARGETS[name][1](path)), path
+
+
+def _outcome(call):
+    try:
+        call()
+    except (ValueError, OSError):
+        return None
+    except MemoryError:
+        return None
+    except BaseException:  # noqa: BLE001
+        return traceback.format_exc()
+    return None
+
+
+def child(name, seed, seconds, count, folder):
+    """Work for some seconds; the input at work lies in the folder when this dies."""
+    import logging
+
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    seeds = [] if name == "numbers" else TARGETS[name][0]()
+    end, n, findings = time.monotonic() + seconds, 0, []
+    while time.monotonic() < end and (count is None or n < count):
+        rng = np.random.default_rng([seed, n])
+        (folder / "at").write_text(f"{seed} {n}")
+        if hasattr(signal, "alarm"):
+            signal.alarm(LIMIT)
+        problem, path = once(name, seeds, rng, folder)
+        if hasattr(signal, "alarm"):
+            signal.alarm(0)
+        n += 1
+        if problem is not None:
+            FOUND.mkdir(parents=True, exist_ok=True)
+            kept = FOUND / f"{name}-{seed}-{n}{path.suffix if path else '.txt'}"
+            kept.write_bytes(path.read_bytes() if path else str([seed, n]).encode())
+            findings.append({"file": str(kept), "problem": problem[-600:]})
+    (folder / "result.json").write_text(json.dumps({"n": n, "findings": findings}))
+
+
+def run(name, *, seed=0, seconds=60.0, count=None):
+    """Fuzz a target; gives the number of inputs and the findings."""
+    total, findings = 0, []
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and (count is None or total < count):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, __file__, "--child", name, str(seed), str(left),
+                       str(count or -1), folder]  # fmt: skip
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            result = Path(folder) / "result.json"
+            if result.exists():
+                content = json.loads(result.read_text())
+                total += content["n"]
+                findings += content["findings"]
+                break
+            place = Path(folder) / "at"
+            at = place.read_text().split() if place.exists() else [str(seed), "0"]
+            total += int(at[1])
+            FOUND.mkdir(parents=True, exist_ok=True)
+            for path in Path(folder).iterdir():
+                if path.name != "at":
+                    kept = FOUND / f"{name}-{'-'.join(at)}-died{path.suffix}"
+                    kept.write_bytes(path.read_bytes())
+            findings.append(
+                {"file": f"{name} {at}", "problem": f"exit {done.returncode}: "
+                 f"{done.stderr[-300:]}"}
+            )  # fmt: skip
+            seed += 1
+    return total, findings
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("targets", nargs="*", help="images, labels, datasets, ...")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each target")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    chosen = parser.parse_args()
+    failed = False
+    print(f"seed {chosen.seed}\n\n| target | inputs | findings |\n|---|---|---|")
+    for name in chosen.targets or [*TARGETS, "numbers"]:
+        total, findings = run(name, seed=chosen.seed, seconds=chosen.seconds)
+        print(f"| {name} | {total:,} | {len(findings)} |", flush=True)
+        for finding in findings[:5]:
+            print(f"\n{finding['file']}\n{finding['problem']}\n", file=sys.stderr)
+        failed = failed or bool(findings)
+    raise SystemExit(int(failed))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        name, seed, left, count, folder = sys.argv[2:]
+        child(name, int(seed), float(left), None if count == "-1" else int(count), Path(folder))
+        sys.stdout.flush()
+        os._exit(0)
+    main()
