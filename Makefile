@@ -1,6 +1,7 @@
 # make demo   install, find spots in an example image, say where the result is
 # make test   install and run all tests
 # make check  lint and types
+# make fuzz    damaged files through every reader, a minute each; SECONDS=600 for longer
 # make docs   build the documentation site into build/docs; a warning is an error
 # make sanitize   the extension's tests under address and undefined-behaviour sanitizers
 PYTHON ?= python3
@@ -8,7 +9,7 @@ WERROR ?= OFF
 BIN := .venv/bin
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 
-.PHONY: demo test check sanitize docs wheel clean
+.PHONY: demo test check fuzz sanitize docs wheel clean
 
 demo: .venv/installed
 	$(BIN)/blinkcore predict examples/cells.tif -o demo --overlay demo
@@ -24,6 +25,10 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror csrc/*.cpp csrc/*.hpp
 	$(BIN)/mypy
+
+SECONDS ?= 60
+fuzz: .venv/dev
+	$(BIN)/python tests/fuzz.py --seconds $(SECONDS)
 
 # Without -S the editable install would be found before the sanitized one.
 sanitize: .venv/dev

@@ -184,13 +184,9 @@ def read_pickle(path):
     parse(path.read_bytes())
 
 
-def read_recipe(path):
-    from blinkcore.cli.train import _words_of
-
-    _words_of(path)
-
-
-PICKLES = [("a.pkl", pickle.dumps({"a": [1, 2.5, "x", np.zeros(3)]}, p)) for p in (2, 4)]
+PICKLES = [
+    ("a.pkl", pickle.dumps({"a": [1, 2.5, "x", np.zeros(3)]}, p)) for p in (2, 4)
+]
 TARGETS = {
     "images": (images, read_images),
     "labels": (labels, read_labels),
@@ -245,7 +241,9 @@ def once(name, seeds, rng, folder):
     file, data = seeds[int(rng.integers(len(seeds)))]
     inside = file.endswith((".pt", ".npz")) and rng.random() < 0.7
     try:
-        damaged = _in_archive(data, rng) if inside and file == "m.pt" else mutated(data, rng)
+        damaged = (
+            _in_archive(data, rng) if inside and file == "m.pt" else mutated(data, rng)
+        )
     except (zipfile.BadZipFile, OSError):
         damaged = mutated(data, rng)
     path = folder / file
@@ -269,7 +267,8 @@ def child(name, seed, seconds, count, folder):
     """Work for some seconds; the input at work lies in the folder when this dies."""
     import logging
 
-    logging.disable(logging.CRITICAL)
+    logging.getLogger("tifffile").propagate = False  # its complaints are our sentences
+    logging.getLogger("blinkcore").propagate = False
     warnings.simplefilter("ignore")
     seeds = [] if name == "numbers" else TARGETS[name][0]()
     end, n, findings = time.monotonic() + seconds, 0, []
@@ -325,12 +324,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("targets", nargs="*", help="images, labels, datasets, ...")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each target")
+    parser.add_argument("--count", type=int, help="inputs of each target, at most")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     chosen = parser.parse_args()
     failed = False
     print(f"seed {chosen.seed}\n\n| target | inputs | findings |\n|---|---|---|")
     for name in chosen.targets or [*TARGETS, "numbers"]:
-        total, findings = run(name, seed=chosen.seed, seconds=chosen.seconds)
+        total, findings = run(
+            name, seed=chosen.seed, seconds=chosen.seconds, count=chosen.count
+        )
         print(f"| {name} | {total:,} | {len(findings)} |", flush=True)
         for finding in findings[:5]:
             print(f"\n{finding['file']}\n{finding['problem']}\n", file=sys.stderr)
@@ -341,7 +343,13 @@ def main():
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
         name, seed, left, count, folder = sys.argv[2:]
-        child(name, int(seed), float(left), None if count == "-1" else int(count), Path(folder))
+        child(
+            name,
+            int(seed),
+            float(left),
+            None if count == "-1" else int(count),
+            Path(folder),
+        )
         sys.stdout.flush()
         os._exit(0)
     main()
