@@ -26,6 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fuzz_files import datasets, images, labels, models
+
 FOUND = Path(__file__).parents[1] / "build" / "fuzz"
 LIMIT = 20  # s, for one input
 NASTY = [b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff",
@@ -55,84 +57,6 @@ def mutated(data, rng):
         elif rng.random() < 0.3:
             del data[at:]
     return bytes(data)
-
-
-# Sound files.
-
-
-def _written(name, write):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        write(path)
-        return name, path.read_bytes()
-
-
-def images():
-    import imagecodecs
-    import tifffile
-
-    pixels = np.random.default_rng(0).poisson(100, (3, 24, 32)).astype(np.uint16)
-    small = pixels.astype(np.uint8)
-    found = [("a.png", imagecodecs.png_encode(pixels[0]))]
-    found.append(("a.jpg", imagecodecs.jpeg8_encode(small[0])))
-    kinds = [
-        {"imagej": True, "metadata": {"axes": "ZYX", "unit": "um"}},
-        {"ome": True, "metadata": {"axes": "CYX"}},
-        {"photometric": "minisblack"},
-        {"photometric": "minisblack", "bigtiff": True},
-        {"photometric": "minisblack", "tile": (16, 16)},
-        *({"photometric": "minisblack", "compression": c}
-          for c in ("zlib", "lzw", "zstd", "packbits", "lzma")),
-    ]  # fmt: skip
-    for options in kinds:
-        file = io.BytesIO()
-        tifffile.imwrite(file, pixels, **options)
-        found.append(("a.tif", file.getvalue()))
-    file = io.BytesIO()
-    tifffile.imwrite(file, small, photometric="minisblack", compression="jpeg")
-    return [*found, ("a.tif", file.getvalue())]
-
-
-def labels():
-    import pandas as pd
-
-    from blinkcore import io as files
-    from blinkcore.image import PixelSize
-
-    spots = pd.DataFrame(
-        {"image": "a", "frame": [0, 1, 2], "y": [1.0, 2, 3], "x": [4.0, 5, 6],
-         "probability": 0.5}
-    )  # fmt: skip
-    about = {"image": "a.tif", "pixel_size": PixelSize(None, 0.1, 0.1)}
-    found = [
-        _written(f"a{suffix}", lambda path: files.write_spots(spots, path, **about))
-        for suffix in (".csv", ".parquet", ".json", ".geojson", ".xml", ".roi", ".zip",
-                       ".napari.csv", ".isbi.xml")
-    ]  # fmt: skip
-    return [*found, ("a.csv", b",X,Y\n1,2.5,3.5\n2,4,5\n"), ("a.txt", b"1 2\n3 4\n")]
-
-
-def datasets():
-    from blinkcore.datasets.dataset import Dataset, Sample
-
-    image = np.arange(64.0).reshape(8, 8)
-    sample = Sample(image, np.array([[1.0, 2.0]]), "train", "a", "a")
-    own = _written("d.npz", Dataset((sample,)).save)
-    points = np.empty(2, object)
-    points[:] = [np.array([[1.0, 2.0]]), np.empty((0, 2))]
-    parts = {}
-    for part in ("train", "valid", "test"):
-        parts |= {f"x_{part}": np.zeros((2, 8, 8)), f"y_{part}": points}
-    plain, packed = io.BytesIO(), io.BytesIO()
-    np.savez(plain, **parts)
-    np.savez_compressed(packed, **parts)
-    return [own, ("d.npz", plain.getvalue()), ("d.npz", packed.getvalue())]
-
-
-def models():
-    from blinkcore.network.model import bundled_models
-
-    return [("m.pt", bundled_models()["general"].read_bytes())]
 
 
 def _in_archive(data, rng):

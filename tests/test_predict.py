@@ -143,7 +143,8 @@ def test_zero_spots_have_the_columns_of_many(general, scene):
 def test_every_plane_is_searched_alone(general, scene):
     empty = np.full_like(scene.image, 55)
     image = np.stack([empty, scene.image, empty, scene.image])
-    spots = predict(image.reshape(2, 2, *scene.image.shape), general, axes="TZYX")
+    stack = image.reshape(2, 2, *scene.image.shape)
+    spots = predict(stack, general, axes="TZYX", z="planes")
     assert list(spots.columns) == [
         "frame", "z", "y", "x", "probability", "localization_uncertainty",
     ]  # fmt: skip

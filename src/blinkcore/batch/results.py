@@ -93,6 +93,7 @@ class Options(PredictOptions):
                 "radius": self.radius,
                 "scale": self.scale,
                 "dim": self.dim,
+                "z": self.z,
                 "channel": self.channel,
                 "axes": self.axes,
                 "pixel_size_um": None if size is None else size._asdict(),
@@ -241,7 +242,7 @@ class Result:
             chosen = spots
             for column, value in at.items():
                 if column in chosen.columns:
-                    chosen = chosen[chosen[column] == value]
+                    chosen = chosen[chosen[column].round() == value]
             place = "_".join(
                 f"{column}{value:04d}"
                 for column, value in at.items()

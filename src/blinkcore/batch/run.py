@@ -24,7 +24,11 @@ from blinkcore.batch.lock import locked
 from blinkcore.batch.results import Options, Result, sidecar
 from blinkcore.batch.timeout import time_limit
 from blinkcore.detection.predict import predict_image
-from blinkcore.detection.quality import doubt_warning, image_warning
+from blinkcore.detection.quality import (
+    doubt_warning,
+    image_warning,
+    series_warning,
+)
 from blinkcore.detection.scale import choose_scale, scale_warning
 from blinkcore.files import sentence, writable, write_json
 from blinkcore.io import tables, tiff
@@ -171,6 +175,7 @@ def _predict(
     spots = predict_image(image, options.model, replace(options, scale=scale))
     if options.threshold is options.fdr is None:
         _warn(item, doubt_warning(spots), said)
+    _warn(item, series_warning(spots, image.size("Z")), said)
     name = _safe_name(item.name)
     names = [name] * len(spots)
     spots.insert(0, "image", pd.Series(names, dtype=str))

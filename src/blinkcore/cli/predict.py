@@ -28,6 +28,7 @@ from blinkcore.cli.predict_options import (
     Status,
     Threshold,
     Timeout,
+    Z,
     input_names,
 )
 
@@ -42,6 +43,7 @@ def predict(
     radius: Radius = None,
     scale: Scale = "1",
     dim: Dim = False,
+    z: Z = "objects",
     channel: Channel = None,
     axes: Axes = None,
     pixel_size: PixelSizes = None,

@@ -56,6 +56,13 @@ Dim = Annotated[
         help="Keep dim specks of another class of brightness than the image's spots.",
     ),
 ]
+Z = Annotated[
+    str,
+    typer.Option(
+        help="Of a stack: objects (one row a spot), planes (one row for each plane in "
+        "which it is seen) or max (the maximum projection)."
+    ),
+]
 Channel = Annotated[
     int | None,
     typer.Option(help="Only this channel, from 0; of an RGB image its colour."),
@@ -163,6 +170,7 @@ def predict_options(values: dict[str, Any]) -> PredictOptions:
             radius=values["radius"],
             scale=_parse_scale(values["scale"]),
             dim=values["dim"],
+            z=values["z"],
             channel=values["channel"],
             axes=axes.upper() if axes else None,
             pixel_size=parse_pixel_size(values["pixel_size"]),

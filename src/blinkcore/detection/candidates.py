@@ -204,6 +204,29 @@ def measure_heights(
     return heights
 
 
+def height_noise(plane: NDArray[Any]) -> float:
+    """Estimate the standard deviation of the height where there is no spot.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (height, width)
+        Any real type.
+
+    Returns
+    -------
+    float
+        1.4826 times the median absolute deviation at 2,000 places that are always the same
+        for planes of one shape, in the plane's unit; 0 without finite pixels.
+    """
+    rng = np.random.default_rng(0)
+    places = rng.uniform(0, np.array(plane.shape) - 1, (2000, 2))
+    heights = measure_heights(np.asarray(plane), places)
+    heights = heights[np.isfinite(heights)]
+    if len(heights) == 0:
+        return 0.0
+    return float(1.4826 * np.median(np.abs(heights - np.median(heights))))
+
+
 def _squares(
     pixels: NDArray[np.float32], centres: NDArray[np.intp], reach: int
 ) -> NDArray[np.float32]:

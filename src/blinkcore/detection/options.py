@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from blinkcore.image import PixelSize
 
 MAX_RADIUS = 50.0  # px
+Z_MODES = ("objects", "planes", "max")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,10 @@ class PredictOptions:
         Keep dim specks that look like spots but belong to another class of brightness than
         the image's spots; otherwise the image's own population of brightness decides, over
         all planes of a channel, see `blinkcore.network.calibration`.
+    z : {"objects", "planes", "max"}
+        Of a stack: "objects" joins the detections of its planes to one row a spot, see
+        `blinkcore.detection.objects`; "planes" gives a row for each plane in which a spot
+        is seen; "max" looks at the maximum projection.
     channel : int or None
         Only this channel, from 0; of a colour picture red, green or blue; None: all.
     axes : str or None
@@ -56,6 +61,7 @@ class PredictOptions:
     radius: float | None = None
     scale: float | str = 1.0
     dim: bool = False
+    z: str = "objects"
     channel: int | None = None
     axes: str | None = None
     pixel_size: PixelSize | None = None
@@ -76,6 +82,8 @@ class PredictOptions:
                 )
         else:
             check_factor(self.scale)
+        if self.z not in Z_MODES:
+            raise ValueError(f"z must be one of {', '.join(Z_MODES)}, got {self.z!r}")
         if self.channel is not None and self.channel < 0:
             raise ValueError(f"channel counts from 0, got {self.channel}")
         if self.axes is not None:

@@ -1,4 +1,4 @@
-"""Find spots: planes → candidates → one cut over the series → spots table."""
+"""Find spots: planes, candidates, a threshold over all planes, the spots table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pandas as pd
 
 from blinkcore import io
 from blinkcore.detection.candidates import (
-    COLUMNS,
     HEIGHT,
     PROBABILITY,
     UNCERTAINTY,
@@ -19,17 +18,15 @@ from blinkcore.detection.candidates import (
     find_candidates,
     put_inside,
 )
+from blinkcore.detection.choose import choose_objects, choose_spots
 from blinkcore.detection.measure import NAMES as MEASURED
 from blinkcore.detection.measure import measure
 from blinkcore.detection.options import PredictOptions
+from blinkcore.detection.projection import max_projection
 from blinkcore.detection.scale import choose_scale, resampled
 from blinkcore.detection.tiles import TILE
 from blinkcore.image import Image, PixelSize, Plane, in_order
-from blinkcore.network.calibration import (
-    PROBABILITY_FLOOR,
-    calibrated,
-    keep_for_fdr,
-)
+from blinkcore.network.calibration import PROBABILITY_FLOOR, calibrated
 from blinkcore.network.model import DEFAULT, Model, load_model
 from blinkcore.spots import PLACES, ordered, with_micrometers
 
@@ -46,6 +43,7 @@ def predict(
     radius: float | None = None,
     scale: float | str = 1.0,
     dim: bool = False,
+    z: str = "objects",
     channel: int | None = None,
     axes: str | None = None,
     pixel_size: PixelSize | None = None,
@@ -60,7 +58,7 @@ def predict(
         A file, or an array of any real type with up to five dimensions.
     model : str, path or Model
         Name of a bundled model, path of a `.pt` file, or a loaded model.
-    threshold, fdr, radius, scale, dim, channel, axes, pixel_size
+    threshold, fdr, radius, scale, dim, z, channel, axes, pixel_size
         How spots are found; each is described in
         `blinkcore.detection.options.PredictOptions`. `axes` is needed for an array of more
         than two dimensions, and for a file that does not tell.
@@ -72,11 +70,11 @@ def predict(
     Returns
     -------
     DataFrame
-        The spots table: `frame`, `channel`, `z` where the image has these axes, `y`, `x`
-        (px, an integer is the centre of a pixel), `probability`, `localization_uncertainty`
-        (px, standard error of y and of x, if the model predicts it), and `z_um`, `y_um`,
-        `x_um` where the pixel size is known. ``attrs["dim_specks"]`` is the number of
-        specks above the threshold that the population of brightness left out.
+        The spots table, see `blinkcore.spots.COLUMNS`: `frame`, `channel`, `z` where the
+        image has these axes; `y`, `x` (px); `probability`; uncertainties, if the model
+        predicts them; positions in µm where the pixel size is known.
+        ``attrs["dim_specks"]`` is the number of specks above the threshold that the
+        population of brightness left out.
 
     Raises
     ------
@@ -90,6 +88,7 @@ def predict(
         radius=radius,
         scale=scale,
         dim=dim,
+        z=z,
         channel=channel,
         axes=axes,
         pixel_size=pixel_size,
@@ -127,12 +126,18 @@ def predict_image(
     """
     scale, channel = options.scale, options.channel
     factor = choose_scale(image, model, channel) if scale == "auto" else float(scale)
+    if options.z == "max":
+        image = max_projection(image)
     planes = list(image.places(channel))
     candidates = [
         _find_scaled(image.plane(*place), model, tile, factor) for place in planes
     ]
-    kept, n_dim = _choose(planes, candidates, model, options)
-    spots = _table(image, planes, kept, options.radius)
+    if image.size("Z") > 1 and options.z == "objects":
+        spots, n_dim = choose_objects(image, planes, candidates, model, options)
+    else:
+        spots, n_dim = choose_spots(image, planes, candidates, model, options)
+    if options.radius is not None:
+        _measure(spots, image, planes, options.radius)
     if not model.has_error:
         spots = spots.drop(columns="localization_uncertainty")
     result = with_micrometers(ordered(spots), image.pixel_size)
@@ -155,64 +160,26 @@ def _as_image(
     return image
 
 
-def _table(
+def _measure(
+    spots: pd.DataFrame,
     image: Image,
     planes: list[tuple[int, int, int]],
-    kept: list[NDArray[np.float64]],
-    radius: float | None,
-) -> pd.DataFrame:
-    """Put the spots of all planes into one table, and measure their light."""
-    values = pd.DataFrame(np.concatenate(kept), columns=COLUMNS)
-    table: pd.DataFrame = values.drop(columns="height")
-    place_of = np.repeat(planes, [len(spots) for spots in kept], axis=0)
-    for index, (axis, name) in enumerate(PLACES.items()):
-        if axis in image.axes:
-            table[name] = place_of[:, index]
-    if radius is not None:
-        table[list(MEASURED)] = np.concatenate(
-            [
-                measure(image.plane(*place).data, spots[:, [Y, X]], radius=radius)
-                for place, spots in zip(planes, kept, strict=True)
-            ]
-        )
-    return table
-
-
-def _choose(
-    planes: list[tuple[int, int, int]],
-    candidates: list[NDArray[np.float64]],
-    model: Model,
-    options: PredictOptions,
-) -> tuple[list[NDArray[np.float64]], int]:
-    """Choose the spots among the candidates, all planes of a channel together.
-
-    Gives the spots of each plane, with calibrated probabilities, and how many more there
-    would be if each candidate were judged alone.
-    """
-    threshold = options.threshold
-    if threshold is None:
-        threshold = model.metadata.threshold
-    calibration = model.metadata.calibration
-    alone = calibration.alone()
-    kept = list(candidates)
-    n_dim = 0
-    for channel in {c for _, c, _ in planes}:
-        mine = [i for i, (_, c, _) in enumerate(planes) if c == channel]
-        spots = np.concatenate([candidates[i] for i in mine])
-        plane_of = np.repeat(mine, [len(candidates[i]) for i in mine])
-        decoded, heights = spots[:, PROBABILITY], spots[:, HEIGHT]
-        each = calibrated(decoded, heights, alone)
-        probability = each if options.dim else calibrated(decoded, heights, calibration)
-        if options.fdr is None:
-            is_kept = probability > threshold
-            n_dim += int((each > threshold).sum() - is_kept.sum())
-        else:
-            is_kept = keep_for_fdr(probability, options.fdr)
-        spots = spots.copy()
-        spots[:, PROBABILITY] = probability
-        for i in mine:
-            kept[i] = spots[is_kept & (plane_of == i)]
-    return kept, max(n_dim, 0)
+    radius: float,
+) -> None:
+    """Measure the light of each spot in its plane; adds columns."""
+    zero = pd.Series(0, index=spots.index)
+    places = np.stack(
+        [np.rint(spots.get(name, zero).to_numpy(float)) for name in PLACES.values()],
+        axis=1,
+    ).astype(np.int64)
+    places[:, 2] = places[:, 2].clip(0, image.size("Z") - 1)
+    values = np.full((len(spots), len(MEASURED)), np.nan)
+    for place in planes:
+        rows = np.flatnonzero((places == place).all(axis=1))
+        if len(rows):
+            points = spots[["y", "x"]].to_numpy()[rows]
+            values[rows] = measure(image.plane(*place).data, points, radius=radius)
+    spots[list(MEASURED)] = values
 
 
 def _find_scaled(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _MIN_EQUAL = 0.5  # share of pixels with the smallest value of a picture that was cut
 _MIN_FULL = 1e-3  # share of pixels at the largest value of an over-exposed one
 _MAX_RATIO = 4.2  # of the noise of distant pixels to that of neighbours
+_MIN_PLANES, _MIN_REACH = 8, 0.6  # of a stack, and share of it that spots go through
 _MIN_SPOTS, _MIN_SURE = 20, 0.65  # to say that a model doubts what it finds
 
 
@@ -85,4 +86,30 @@ def doubt_warning(spots: pd.DataFrame) -> str | None:
     return (
         f"the model expects about {n * (1 - sure):.0f} of these {n} spots to be false; "
         "look at --overlay, or ask for --fdr 0.1"
+    )
+
+
+def series_warning(spots: pd.DataFrame, n_planes: int) -> str | None:
+    """Say if a z-stack looks like a movie: spots that go through most of its planes.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        Objects of a stack, with `n_planes`.
+    n_planes : int
+        Planes of the stack.
+
+    Returns
+    -------
+    str or None
+        A sentence without the name of the file; None if nothing is wrong.
+    """
+    if "n_planes" not in spots or len(spots) < 10 or n_planes < _MIN_PLANES:
+        return None
+    median = float(spots["n_planes"].median())
+    if median < _MIN_REACH * n_planes:
+        return None
+    return (
+        f"half of its spots reach through {median:.0f} or more of {n_planes} z-planes; if it "
+        "is a movie that was saved with z for time, give --axes TYX"
     )

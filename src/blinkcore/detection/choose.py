@@ -1,0 +1,197 @@
+"""Which candidates are spots: all planes of a channel together, as planes or as objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from blinkcore.detection.candidates import (
+    COLUMNS,
+    HEIGHT,
+    PROBABILITY,
+    height_noise,
+    measure_heights,
+)
+from blinkcore.detection.objects import Objects, join_planes
+from blinkcore.network.calibration import calibrated, keep_for_fdr
+from blinkcore.spots import PLACES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from blinkcore.detection.options import PredictOptions
+    from blinkcore.image import Image
+    from blinkcore.network.model import Model
+
+    Places = list[tuple[int, int, int]]  # frame, channel, z of each plane
+
+
+def choose_spots(
+    image: Image,
+    planes: Places,
+    candidates: list[NDArray[np.float64]],
+    model: Model,
+    options: PredictOptions,
+) -> tuple[pd.DataFrame, int]:
+    """Choose the spots of planes.
+
+    Parameters
+    ----------
+    image : Image
+        To which the planes belong.
+    planes : list of tuple of int
+        Frame, channel and z of each.
+    candidates : list of ndarray of float64, shape (n, 5)
+        Of each plane, see `blinkcore.detection.candidates.COLUMNS`.
+    model : Model
+        Its calibration and threshold.
+    options : PredictOptions
+        How to find spots.
+
+    Returns
+    -------
+    spots : DataFrame
+        The columns of candidates, with calibrated probabilities, and places in the stack.
+    n_dim : int
+        How many more spots there would be if each candidate were judged alone.
+    """
+    judged, alone = _calibrated_planes(planes, candidates, model, options)
+    threshold = _threshold(model, options)
+    if options.fdr is None:
+        kept = [spots[spots[:, PROBABILITY] > threshold] for spots in judged]
+        n_alone = sum(int((p > threshold).sum()) for p in alone)
+        n_dim = max(0, n_alone - sum(map(len, kept)))
+    else:
+        kept, n_dim = _kept_for_fdr(planes, judged, options.fdr), 0
+    place_of = np.repeat(planes, [len(spots) for spots in kept], axis=0)
+    return _table(image, np.concatenate(kept), place_of), n_dim
+
+
+def choose_objects(
+    image: Image,
+    planes: Places,
+    candidates: list[NDArray[np.float64]],
+    model: Model,
+    options: PredictOptions,
+) -> tuple[pd.DataFrame, int]:
+    """Choose the spots of stacks, one row a spot; arguments and result as `choose_spots`.
+
+    The table has `z_uncertainty` and `n_planes`, too.
+    """
+    judged, alone = _calibrated_planes(planes, candidates, model, options)
+    threshold = _threshold(model, options)
+    tables = []
+    n_dim = 0
+    for frame, channel in dict.fromkeys((t, c) for t, c, _ in planes):
+        mine = [i for i, (t, c, _) in enumerate(planes) if (t, c) == (frame, channel)]
+        objects = _objects(image, planes, mine, judged, threshold, options)
+        place = np.tile([frame, channel, 0], (len(objects.z), 1))
+        table = _table(image, objects.spots, place)
+        table["z"] = objects.z
+        table["z_uncertainty"] = objects.z_uncertainty
+        table["n_planes"] = objects.n_planes
+        tables.append(table)
+        if options.fdr is None and not options.dim:
+            single = [judged[i].copy() for i in mine]
+            for spots, i in zip(single, mine, strict=True):
+                spots[:, PROBABILITY] = alone[i]
+            every = dict(zip(mine, single, strict=True))
+            n_alone = len(_objects(image, planes, mine, every, threshold, options).z)
+            n_dim += max(0, n_alone - len(objects.z))
+    return pd.concat(tables, ignore_index=True), n_dim
+
+
+def _objects(
+    image: Image,
+    planes: Places,
+    mine: list[int],
+    spots: list[NDArray[np.float64]] | dict[int, NDArray[np.float64]],
+    threshold: float,
+    options: PredictOptions,
+) -> Objects:
+    """Join the planes `mine` of one frame and channel."""
+
+    def heights_at(number: int, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        pixels = image.plane(*planes[mine[number]]).data
+        return measure_heights(np.asarray(pixels), points)
+
+    middle = image.plane(*planes[mine[len(mine) // 2]]).data
+    found = join_planes(
+        [spots[i] for i in mine],
+        heights_at,
+        threshold=threshold if options.fdr is None else 0.0,
+        noise=height_noise(middle),
+    )
+    if options.fdr is None:
+        return found
+    kept = keep_for_fdr(found.spots[:, PROBABILITY], options.fdr)
+    return Objects(
+        found.spots[kept],
+        found.z[kept],
+        found.z_uncertainty[kept],
+        found.n_planes[kept],
+    )
+
+
+def _threshold(model: Model, options: PredictOptions) -> float:
+    own = model.metadata.threshold
+    return own if options.threshold is None else options.threshold
+
+
+def _calibrated_planes(
+    planes: Places,
+    candidates: list[NDArray[np.float64]],
+    model: Model,
+    options: PredictOptions,
+) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """Calibrate the probabilities, all planes of a channel together.
+
+    Gives the candidates of each plane with their probabilities, and the probabilities that
+    they would have alone, without the other candidates of the image.
+    """
+    calibration = model.metadata.calibration
+    judged, alone = list(candidates), [spots[:, PROBABILITY] for spots in candidates]
+    for channel in {c for _, c, _ in planes}:
+        mine = [i for i, (_, c, _) in enumerate(planes) if c == channel]
+        spots = np.concatenate([candidates[i] for i in mine])
+        decoded, heights = spots[:, PROBABILITY], spots[:, HEIGHT]
+        each = calibrated(decoded, heights, calibration.alone())
+        probability = each if options.dim else calibrated(decoded, heights, calibration)
+        ends = np.cumsum([len(candidates[i]) for i in mine])[:-1]
+        for i, mean, own in zip(
+            mine, np.split(probability, ends), np.split(each, ends), strict=True
+        ):
+            judged[i] = candidates[i].copy()
+            judged[i][:, PROBABILITY] = mean
+            alone[i] = own
+    return judged, alone
+
+
+def _kept_for_fdr(
+    planes: Places, judged: list[NDArray[np.float64]], fdr: float
+) -> list[NDArray[np.float64]]:
+    kept = list(judged)
+    for channel in {c for _, c, _ in planes}:
+        mine = [i for i, (_, c, _) in enumerate(planes) if c == channel]
+        probability = np.concatenate([judged[i][:, PROBABILITY] for i in mine])
+        ends = np.cumsum([len(judged[i]) for i in mine])[:-1]
+        for i, is_kept in zip(
+            mine, np.split(keep_for_fdr(probability, fdr), ends), strict=True
+        ):
+            kept[i] = judged[i][is_kept]
+    return kept
+
+
+def _table(
+    image: Image, spots: NDArray[np.float64], place_of: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Put spots and their places, (n, 3), into one table."""
+    values = pd.DataFrame(spots, columns=COLUMNS)
+    table: pd.DataFrame = values.drop(columns="height")
+    places = np.asarray(place_of).reshape(-1, 3)
+    for index, (axis, name) in enumerate(PLACES.items()):
+        if axis in image.axes:
+            table[name] = places[:, index]
+    return table

@@ -1,0 +1,187 @@
+"""Spots of z-stacks: one row a spot, between planes."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from batches import run
+from blinkcore import predict
+from blinkcore.batch.run import Options
+from blinkcore.detection.axial import places_in_z
+from blinkcore.detection.objects import join_planes
+from blinkcore.evaluation.scores import match
+from blinkcore.io import read_image
+from blinkcore.simulation.stacks import scattered, simulate_stack
+
+
+@pytest.fixture(scope="module")
+def stack():
+    """Sixty spots in twenty-one planes of 192 px."""
+    rng = np.random.default_rng(7)
+    shape = (21, 192, 192)
+    return simulate_stack(shape, scattered(shape, 60, 12.0, rng), rng)
+
+
+def places(spots):
+    return spots[["z", "y", "x"]].to_numpy()
+
+
+def test_each_spot_of_a_stack_is_one_row(single, stack):
+    spots = predict(stack.pixels, single, axes="ZYX")
+    assert abs(len(spots) - 60) <= 1
+    pairs = match(stack.points, places(spots), cutoff=1.0)
+    assert len(pairs) == 60
+    rows = predict(stack.pixels, single, axes="ZYX", z="planes")
+    assert len(rows) > 4 * 60
+    assert set(rows["z"]) <= set(range(21))
+    assert {"z_uncertainty", "n_planes"} <= set(spots.columns) - set(rows.columns)
+
+
+def test_places_lie_between_planes_and_know_how_well(single, stack):
+    spots = predict(stack.pixels, single, axes="ZYX")
+    pairs = match(stack.points, places(spots), cutoff=1.0)
+    off = places(spots)[pairs[:, 1], 0] - stack.points[pairs[:, 0], 0]
+    assert np.sqrt((off**2).mean()) < 2.0 * np.sqrt(
+        (stack.cramer_rao[:, 0] ** 2).mean()
+    )
+    within = np.abs(off) < spots["z_uncertainty"].to_numpy()[pairs[:, 1]]
+    assert 0.5 < within.mean() < 0.9  # 0.68, if it is a standard error
+
+
+def test_a_projection_has_no_z(single, stack):
+    spots = predict(stack.pixels, single, axes="ZYX", z="max")
+    assert "z" not in spots.columns
+    pairs = match(stack.points[:, 1:], spots[["y", "x"]].to_numpy(), cutoff=1.5)
+    assert len(pairs) >= 57
+
+
+def test_the_projection_is_that_of_all_planes(tmp_path):
+    from blinkcore.detection.projection import max_projection
+
+    pixels = (
+        np.random.default_rng(0).integers(0, 999, (2, 3, 4, 8, 9)).astype(np.uint16)
+    )
+    tifffile.imwrite(
+        tmp_path / "s.tif", pixels, imagej=True, metadata={"axes": "TZCYX"},
+        compression="zlib",
+    )  # fmt: skip
+    projected = max_projection(read_image(tmp_path / "s.tif"))
+    assert projected.axes == "TCYX"
+    np.testing.assert_array_equal(np.asarray(projected.data), pixels.max(axis=1))
+
+
+def profile(*detections):
+    """Candidates of each plane: (y, x, height) of each, sure and precise."""
+    return [
+        np.array([(y, x, 0.9, 0.1, h) for y, x, h in plane]).reshape(-1, 5)
+        for plane in detections
+    ]
+
+
+def gaussians(*centres, width=1.2):
+    def heights(plane, points):
+        return np.array(
+            [sum(100 * np.exp(-0.5 * ((plane - z) / width) ** 2) for z in centres)]
+            * len(points)
+        )
+
+    return heights
+
+
+def joined(heights, n_planes, missing=(), offset=0.0):
+    planes = profile(
+        *(
+            [(10.0 + offset * z, 10.0, h)]
+            if (h := heights(z, [0])[0]) > 5 and z not in missing
+            else []
+            for z in range(n_planes)
+        )
+    )
+    return join_planes(planes, heights, threshold=0.5, noise=1.0)
+
+
+def test_a_spot_missing_in_one_plane_stays_one():
+    found = joined(gaussians(5.3), 11, missing={6})
+    assert len(found.z) == 1
+    assert found.z[0] == pytest.approx(5.3, abs=0.02)
+    assert found.n_planes[0] == 5
+
+
+def test_two_spots_above_each_other_stay_two():
+    found = joined(gaussians(4.0, 9.0), 14)
+    np.testing.assert_allclose(found.z, [4.0, 9.0], atol=0.15)
+
+
+def test_a_spot_of_an_uneven_profile_is_not_parted():
+    """A shallow valley is noise."""
+
+    def heights(plane, points):
+        return np.full(len(points), [0, 0, 50, 90, 80, 95, 60, 10, 0][plane], float)
+
+    found = joined(heights, 9)
+    assert len(found.z) == 1
+
+
+def test_detections_beside_each_other_are_two_spots():
+    planes = profile(*([(10.0, 10.0, 90.0), (10.0, 13.0, 80.0)] for _ in range(3)))
+    found = join_planes(planes, gaussians(1.0), threshold=0.5, noise=1.0)
+    assert len(found.z) == 2
+    np.testing.assert_allclose(found.spots[:, 1], [10.0, 13.0])
+
+
+def test_noise_of_one_plane_is_less_probable_than_a_spot():
+    """Its neighbours show nothing, while other spots of the stack reach through three."""
+    heights = gaussians(5.0)
+    planes = profile(*([(10.0, 10.0, heights(z, [0])[0])] for z in range(11)))
+    planes[5] = np.vstack([planes[5], [[30.0, 30.0, 0.55, 0.1, 60.0]]])
+
+    def at(plane, points):
+        own = heights(plane, points)
+        alone = 60.0 if plane == 5 else 0.0
+        return np.where(np.asarray(points)[:, 0] > 20, alone, own)
+
+    found = join_planes(planes, at, threshold=0.5, noise=5.0)
+    assert len(found.z) == 1
+    found = join_planes(planes, at, threshold=0.1, noise=5.0)
+    assert found.spots[:, 2].min() < 0.5
+
+
+def test_profiles_at_the_ends_of_a_stack_have_a_place():
+    apart = np.arange(-3, 4.0)
+    full = 100 * np.exp(-0.5 * ((apart - 0.3) / 1.2) ** 2)
+    cut = full.copy()
+    cut[:3] = np.nan
+    axial = places_in_z(np.stack([full] * 9 + [cut]), 1.0)
+    np.testing.assert_allclose(axial.z, 0.3, atol=1e-3)
+    assert axial.width == pytest.approx(1.2, abs=1e-3)
+    assert axial.uncertainty[9] > axial.uncertainty[0]
+
+
+def test_frames_and_channels_are_stacks_of_their_own(single, stack):
+    pixels = np.stack([stack.pixels, np.full_like(stack.pixels, 100)])[None]
+    spots = predict(pixels, single, axes="TCZYX")
+    assert set(spots["channel"]) == {0}
+    assert abs(len(spots) - 60) <= 1
+    assert len(predict(pixels[:, 1:], single, axes="TCZYX")) == 0
+
+
+def test_expected_counts_are_of_objects(general, stack, tmp_path):
+    import json
+
+    tifffile.imwrite(
+        tmp_path / "s.tif", stack.pixels, imagej=True, metadata={"axes": "ZYX"}
+    )
+    (event,) = run([tmp_path / "s.tif"], Options(general, tmp_path / "out"))
+    assert abs(event.spots - 60) <= 2
+    about = json.loads((tmp_path / "out" / "s.json").read_text("utf-8"))
+    (image,) = about["images"]
+    assert image["real_spots"]["low"] <= 60 <= image["real_spots"]["high"]
+    assert about["options"]["z"] == "objects"
+
+
+def test_a_movie_saved_as_a_stack_is_noticed(general, tmp_path, scene, caplog):
+    rng = np.random.default_rng(0)
+    movie = rng.poisson(np.stack([scene.image.astype(float)] * 10)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "m.tif", movie, imagej=True, metadata={"axes": "ZYX"})
+    run([tmp_path / "m.tif"], Options(general, tmp_path / "out"))
+    assert "saved with z for time, give --axes TYX" in caplog.text
