@@ -83,16 +83,9 @@ def predict(
         complex or no numbers; the message says why.
     """
     options = PredictOptions(
-        threshold=threshold,
-        fdr=fdr,
-        radius=radius,
-        scale=scale,
-        dim=dim,
-        z=z,
-        channel=channel,
-        axes=axes,
-        pixel_size=pixel_size,
-    )
+        threshold=threshold, fdr=fdr, radius=radius, scale=scale, dim=dim, z=z,
+        channel=channel, axes=axes, pixel_size=pixel_size,
+    )  # fmt: skip
     image = _as_image(image, options)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     return predict_image(image, loaded, options, tile=tile)
