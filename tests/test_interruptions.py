@@ -146,7 +146,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_if_it_were_not(tmp_path, sce
     assert done.returncode == 0, done.stderr
     names = sorted(p.name for p in whole.iterdir())
     assert sorted(p.name for p in cut.iterdir()) == names
-    for path in whole.glob("*.csv"):
+    for path in whole.glob("[0-9]*.csv"):
         assert path.read_bytes() == (cut / path.name).read_bytes()
 
 
@@ -169,7 +169,12 @@ def test_one_table_that_is_killed_can_be_resumed(tmp_path, scene):
     done = run_blinkcore("predict", pictures, "-o", table, "--skip-existing")
     assert done.returncode == 0, done.stderr
     assert tables.read(table)["image"].nunique() == 4
-    assert {p.name for p in tmp_path.iterdir()} == {"in", "all.csv", "all.json"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "in",
+        "all.csv",
+        "all.json",
+        "all.counts.csv",
+    }
 
 
 def test_a_truncated_plane_is_read_when_asked(general, tmp_path, scene):

@@ -29,6 +29,8 @@ COLUMNS = {
     "intensity": "float64",  # counts
     "snr": "float64",
     "cramer_rao": "float64",  # px, of simulated truth: the smallest standard error of y and of x
+    "cell": "int64",  # number in a label image, 0 outside
+    "border_distance": "float64",  # px, to the border of the cell
     "track": "int64",
     "partner": "int64",
     "partner_distance": "float64",  # px

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blinkcore import io
+from blinkcore.datasets.pairing import pair_by_name
 from blinkcore.detection import overlay
-from blinkcore.files import one_line, sentence, writable
+from blinkcore.files import files_in, one_line, sentence, writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -113,6 +114,52 @@ def output_names(inputs: list[Input]) -> dict[Path, Path]:
             if len(same) > 1:
                 chosen.update({item.path: longer(item, same) for item in same})
     return chosen
+
+
+def label_images(
+    inputs: list[Input], labels: Iterable[tuple[str, Path]]
+) -> dict[Path, dict[str, Path]]:
+    """Find the label images of each input by name.
+
+    Parameters
+    ----------
+    inputs : list of Input
+        Images.
+    labels : iterable of (str, Path)
+        Column, and a label image or a folder of them.
+
+    Returns
+    -------
+    dict of Path to dict of str to Path
+        Label images of each input, by column.
+
+    Raises
+    ------
+    OSError
+        If a file or folder is not there.
+    ValueError
+        If an input has no label image, or several.
+    """
+    found: dict[Path, dict[str, Path]] = {item.path: {} for item in inputs}
+    for column, place in labels:
+        if not place.is_dir():
+            with place.open("rb"):  # an OSError that names it
+                pass
+        if place.is_file() and len(inputs) == 1:
+            found[inputs[0].path][column] = place  # one and one need no common name
+            continue
+        files = files_in(place, io.IMAGE_SUFFIXES) if place.is_dir() else [place]
+        own = {identity(path) for path in files}
+        images = [item.path for item in inputs if identity(item.path) not in own]
+        pairs = pair_by_name(images, files)
+        if pairs.images_alone:
+            raise ValueError(
+                f"{pairs.images_alone[0]} has no label image in {place}: they are found by "
+                "name, such as a_masks.tif for a.tif"
+            )
+        for image, path in pairs.pairs:
+            found[image][column] = path
+    return found
 
 
 def identity(path: Path | str) -> str:

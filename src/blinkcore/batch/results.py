@@ -52,6 +52,9 @@ class Options(PredictOptions):
         Folder for pictures with the spots circled, `<name>.overlay.png`.
     skip_existing : bool
         Leave inputs alone whose result, found with the same options, is there.
+    labels : tuple of (str, Path)
+        Column, and label image or folder of label images, by whose regions spots are
+        counted; the first are the cells, see `blinkcore.detection.cells`.
     truncated : bool
         Take what is there of files that were cut off.
     timeout : float or None
@@ -63,6 +66,7 @@ class Options(PredictOptions):
     formats: tuple[str, ...] = (".csv",)
     overlay: Path | None = None
     skip_existing: bool = False
+    labels: tuple[tuple[str, Path], ...] = ()
     truncated: bool = False
     timeout: float | None = None
 
@@ -97,6 +101,7 @@ class Options(PredictOptions):
                 "channel": self.channel,
                 "axes": self.axes,
                 "pixel_size_um": None if size is None else size._asdict(),
+                "labels": {name: identity(path) for name, path in self.labels},
                 **({"truncated": True} if self.truncated else {}),
             },
         }

@@ -263,7 +263,7 @@ def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     """Files of a folder, or the one that is given."""
     from blinkcore.detection.overlay import SUFFIX
     from blinkcore.files import files_in
-    from blinkcore.io import read_sidecar
+    from blinkcore.io import read_sidecar, tables
 
     if not path.is_dir():
         if not path.exists():
@@ -271,7 +271,11 @@ def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
         return [path]
     found = files_in(path, tuple(suffixes))
     # What blinkcore wrote beside images and tables: pictures, descriptions.
-    found = [f for f in found if not f.name.endswith(SUFFIX) and not read_sidecar(f)]
+    found = [
+        f
+        for f in found
+        if not (f.name.endswith(SUFFIX) or read_sidecar(f) or tables.is_counts(f))
+    ]
     if not found:
         raise ValueError(f"{path} has no file in it that ends in {' '.join(suffixes)}")
     return found

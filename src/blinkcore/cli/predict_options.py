@@ -63,6 +63,13 @@ Z = Annotated[
         "which it is seen) or max (the maximum projection)."
     ),
 ]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Label image of cells, or a folder of them with the names of the images; "
+        "NAME=PATH for parts of the cells. Spots are counted in each cell."
+    ),
+]
 Channel = Annotated[
     int | None,
     typer.Option(help="Only this channel, from 0; of an RGB image its colour."),
@@ -178,6 +185,21 @@ def predict_options(values: dict[str, Any]) -> PredictOptions:
     except ValueError as error:
         text = str(error)
         raise ValueError(text if text.startswith("--") else f"--{text}") from error
+
+
+def region_columns(values: list[str] | None) -> tuple[tuple[str, Path], ...]:
+    """Read what --labels says: a path, or NAME=PATH; the first are the cells."""
+    from blinkcore.spots import COLUMNS
+
+    found: dict[str, Path] = {}
+    for number, text in enumerate(values or []):
+        name, mark, path = text.partition("=")
+        if not mark or not name.isidentifier():
+            name, path = ("cell" if number == 0 else f"label{number + 1}"), text
+        if name in found or name in COLUMNS.keys() - {"cell"}:
+            raise ValueError(f"--labels {text}: there is a column {name!r} already")
+        found[name] = Path(path)
+    return tuple(found.items())
 
 
 def check_usage(progress: str | None, formats: tuple[str, ...]) -> None:

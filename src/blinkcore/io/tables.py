@@ -30,6 +30,17 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def is_counts(path: Path) -> bool:
+    """Whether a file is a table of counts of `blinkcore predict`, and not of spots."""
+    if not path.name.endswith(("counts.csv", "counts_by_cell.csv", "_of_all.csv")):
+        return False
+    try:
+        columns = pd.read_csv(path, nrows=0).columns
+    except (OSError, ValueError):
+        return False
+    return {"image", "n"} <= set(columns) and "y" not in columns
+
+
 def check_format(suffix: str) -> None:
     """Raise ValueError or ImportError if a table cannot be written as `suffix`."""
     suffix = suffix.lower()

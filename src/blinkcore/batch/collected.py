@@ -1,0 +1,120 @@
+"""The one table of all inputs of a run."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from blinkcore import io
+from blinkcore.batch.inputs import identity
+from blinkcore.batch.results import sidecar
+from blinkcore.files import write_json
+from blinkcore.io import tables
+from blinkcore.spots import PLACES, ordered
+
+if TYPE_CHECKING:
+    from blinkcore.batch.inputs import Input
+    from blinkcore.batch.results import Options
+
+# What files, memory and libraries are known to cause.
+FAILURES = (OSError, ValueError, RuntimeError, MemoryError, ImportError)
+
+
+@dataclass
+class Collected:
+    """The one table of all inputs, and what it already holds."""
+
+    options: Options
+    parts: list[pd.DataFrame] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    written: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def start(cls, options: Options) -> Collected:
+        """Go on with the table that is there, if asked for."""
+        table = options.output
+        collected = cls(options)
+        if table is None or not options.skip_existing or not table.exists():
+            return collected
+        about = table.with_suffix(".json")
+        before = io.read_sidecar(about)
+        if before is None:
+            raise ValueError(
+                f"{table} has no readable {table.with_suffix('.json').name} beside it; "
+                "without --skip-existing the table is made anew"
+            )
+        if any(before.get(k) != v for k, v in options.recorded().items()):
+            raise ValueError(
+                f"{table} was made with another model, threshold, channel, axes or pixel "
+                "size; choose another output"
+            )
+        spots = tables.read(table)
+        # Rows of an image that is not recorded are of a run that was cut: done again.
+        known = [record["image"] for record in before["images"]]
+        collected.parts = [spots[spots["image"].isin(known)]]
+        collected.records = before["images"]
+        return collected
+
+    def has(self, item: Input) -> bool:
+        """Whether an input is in the table already."""
+        path = identity(item.path)
+        return any(record.get("path") == path for record in self.records)
+
+    def add(self, spots: pd.DataFrame, record: dict[str, Any]) -> None:
+        """Take in an image's spots; every half minute write what is there."""
+        self.parts.append(spots)
+        self.records.append(record)
+        if time.monotonic() - self.written > 30:
+            self.write()
+
+    def write(self, *, last: bool = False) -> None:
+        """Write what is there; the last time an error says where it was saved instead."""
+        path = self.options.output
+        if not self.parts:
+            return
+        table = self._table()
+        if path is None:
+            if last:
+                tables.write_to(table, sys.stdout.buffer, self.options.formats[0])
+                sys.stdout.buffer.flush()
+            return
+        try:
+            io.write_spots(table, path)
+            write_json(sidecar(self.options, self.records), path.with_suffix(".json"))
+        except FAILURES as error:
+            if last:
+                raise OSError(_rescued(table, path, error)) from error
+        self.written = time.monotonic()
+
+    def _table(self) -> pd.DataFrame:
+        """Join the parts; an image without an axis lies at 0 of it.
+
+        µm of an image whose pixel size is unknown stay empty.
+        """
+        parts = [part for part in self.parts if len(part)] or self.parts[:1]
+        columns = {name for part in self.parts for name in part.columns}
+        table = pd.concat(parts, ignore_index=True)
+        for name in columns - set(table.columns):
+            table[name] = np.nan
+        axes = [n for n in PLACES.values() if n in table.columns]
+        return ordered(table.fillna(dict.fromkeys(axes, 0)))
+
+
+def _rescued(table: pd.DataFrame, path: Path, error: Exception) -> str:
+    """Save a table elsewhere that could not be written where it should be."""
+    reason = getattr(error, "strerror", None) or str(error)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="blinkcore-"))
+        io.write_spots(table, folder / path.name)
+    except FAILURES:
+        return f"{path} could not be written ({reason}), nor a copy of it elsewhere"
+    return (
+        f"{path} could not be written ({reason}); it is saved as {folder / path.name}"
+    )

@@ -1,0 +1,161 @@
+"""How many spots: tables by image, and by cell where there are label images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from blinkcore.files import whole_file
+from blinkcore.network.calibration import real_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from blinkcore.detection.cells import Regions
+    from blinkcore.image import Image
+
+IMAGES = "counts"  # name of the table, and of its rows in a description
+CELLS = "counts_by_cell"
+
+
+def counts_of_image(
+    name: str,
+    image: Image,
+    spots: pd.DataFrame,
+    spread: float | None,
+    channel: int | None,
+) -> list[dict[str, Any]]:
+    """Count the spots of each frame and channel, also where there are none.
+
+    Parameters
+    ----------
+    name : str
+        Of the image, as in the spots table.
+    image : Image
+        Tells the frames and channels.
+    spots : DataFrame
+        All its spots.
+    spread : float or None
+        Width of the interval, see `blinkcore.network.calibration.real_count`; None: the
+        number of real spots is not known.
+    channel : int or None
+        The only channel that was looked at.
+
+    Returns
+    -------
+    list of dict
+        `image`, `frame`, `channel` (where the image has them), `n`, and the expected number
+        of real spots with its interval of 95 %.
+    """
+    rows = []
+    for place, chosen in _groups(image, spots, channel):
+        rows.append({"image": name, **place, **_count(chosen, spread)})
+    return rows
+
+
+def counts_of_cells(
+    name: str,
+    image: Image,
+    spots: pd.DataFrame,
+    regions: Mapping[str, Regions],
+    spread: float | None,
+    channel: int | None,
+) -> list[dict[str, Any]]:
+    """Count the spots of each cell, also where there are none; 0 is outside of all cells.
+
+    Parameters
+    ----------
+    name, image, spots, spread, channel
+        See `counts_of_image`. The table has a column for each of the regions.
+    regions : mapping of str to Regions
+        Of the image; the first are the cells, the others parts of them, such as nuclei.
+
+    Returns
+    -------
+    list of dict
+        As `counts_of_image`, and `cell`, its area or volume, spots for each µm² or µm³ where
+        the size of a pixel is known, and how many of its spots lie in each of the parts.
+    """
+    main, *parts = regions
+    rows = []
+    sizes: dict[int, dict[int, int]] = {}
+    for place, chosen in _groups(image, spots, channel):
+        frame = place.get("frame", 0)
+        if frame not in sizes:
+            sizes[frame] = regions[main].sizes(frame)
+        by_cell = dict(list(chosen.groupby(main)))
+        for cell in [*sizes[frame], 0]:
+            own = by_cell.get(cell, chosen.iloc[:0])
+            row = {"image": name, **place, "cell": cell, **_count(own, spread)}
+            row |= {f"n_in_{part}": int((own[part] > 0).sum()) for part in parts}
+            if cell:
+                row |= _size(sizes[frame][cell], len(own), image, regions[main].is_3d)
+            rows.append(row)
+    return rows
+
+
+def write_counts(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write a table of counts; rows of other images that are there stay.
+
+    Raises
+    ------
+    ValueError
+        If a file that is there is not such a table.
+    """
+    table = pd.DataFrame(list(rows))
+    if table.empty:
+        return
+    if path.exists():
+        before = _read(path)
+        table = pd.concat([before[~before["image"].isin(table["image"])], table])
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        before = pd.read_csv(path)
+    except (ValueError, UnicodeDecodeError):
+        before = pd.DataFrame()
+    if not {"image", "n"} <= set(before.columns):
+        raise ValueError(
+            f"{path} is there and not a table of counts; choose another output folder"
+        )
+    return before
+
+
+def _groups(
+    image: Image, spots: pd.DataFrame, channel: int | None
+) -> Iterable[tuple[dict[str, int], pd.DataFrame]]:
+    """Walk through frames and channels with their spots."""
+    for frame, c in dict.fromkeys((t, c) for t, c, _ in image.places(channel)):
+        place = {}
+        chosen = spots
+        for axis, name, value in (("T", "frame", frame), ("C", "channel", c)):
+            if axis in image.axes:
+                place[name] = value
+                chosen = chosen[chosen[name] == value]
+        yield place, chosen
+
+
+def _count(spots: pd.DataFrame, spread: float | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"n": len(spots)}
+    if spread is None:
+        return row
+    probability = spots["probability"].to_numpy(np.float64)
+    real = real_count(probability, spread)._asdict()
+    return row | {name: round(value, 2) for name, value in real.items()}
+
+
+def _size(n_pixels: int, n_spots: int, image: Image, is_3d: bool) -> dict[str, Any]:
+    what, power = ("volume", 3) if is_3d else ("area", 2)
+    row: dict[str, Any] = {f"{what}_px": n_pixels}
+    size = image.pixel_size
+    if size is not None and (not is_3d or size.z is not None):
+        one = size.y * size.x * ((size.z or 1.0) if is_3d else 1.0)
+        row[f"{what}_um{power}"] = round(n_pixels * one, 4)
+        row[f"density_um{power}"] = round(n_spots / (n_pixels * one), 6)
+    return row

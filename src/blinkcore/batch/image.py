@@ -1,0 +1,144 @@
+"""One image of a run: read it, find its spots, describe what was found."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from blinkcore import io
+from blinkcore.batch.counts import CELLS, IMAGES, counts_of_cells, counts_of_image
+from blinkcore.batch.inputs import identity
+from blinkcore.detection.cells import Regions
+from blinkcore.detection.predict import predict_image
+from blinkcore.detection.projection import max_projection
+from blinkcore.detection.quality import (
+    doubt_warning,
+    image_warning,
+    series_warning,
+)
+from blinkcore.detection.scale import choose_scale, scale_warning
+from blinkcore.files import writable
+from blinkcore.network.calibration import real_count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from blinkcore.batch.inputs import Input
+    from blinkcore.batch.results import Options
+    from blinkcore.image import Image
+
+logger = logging.getLogger(__name__)
+
+
+def predict_input(
+    item: Input,
+    options: Options,
+    regions: Mapping[str, Path],
+    check_scale: bool,
+    said: set[str],
+) -> tuple[Image, pd.DataFrame, dict[str, Any]]:
+    """Read an input and find its spots.
+
+    Parameters
+    ----------
+    item : Input
+        To read.
+    options : Options
+        How.
+    regions : mapping of str to Path
+        Label images of this input, by the name of their column.
+    check_scale : bool
+        Warn if its spots are wider or narrower than those of the model.
+    said : set of str
+        Kinds of warnings that were given in this run; each is given once.
+
+    Returns
+    -------
+    image : Image
+        As it was read.
+    spots : DataFrame
+        Its spots table.
+    record : dict
+        About the image, for the description of the result.
+    """
+    image = io.read_image(
+        item.path,
+        axes=options.axes,
+        pixel_size=options.pixel_size,
+        rgb=options.channel is not None,
+        truncated=options.truncated,
+    )
+    if check_scale:
+        warning = scale_warning(image, options.model, options.channel)
+        if warning is not None:
+            logger.warning("%s: %s", item.name, warning)
+    _warn(item, image_warning(image.middle_plane(options.channel).data), said)
+    scale = options.scale
+    if scale == "auto":
+        scale = choose_scale(image, options.model, options.channel)
+    spots = predict_image(image, options.model, replace(options, scale=scale))
+    if options.threshold is options.fdr is None:
+        _warn(item, doubt_warning(spots), said)
+    _warn(item, series_warning(spots, image.size("Z")), said)
+    names = [_safe_name(item.name)] * len(spots)
+    spots.insert(0, "image", pd.Series(names, dtype=str))
+    record = _described(item, image, spots) | {"scale": scale}
+    _count(record, image, spots, regions, options)
+    return image, spots, record
+
+
+def _described(item: Input, image: Image, spots: pd.DataFrame) -> dict[str, Any]:
+    size = image.pixel_size
+    return {
+        "image": _safe_name(item.name),
+        "path": identity(item.path),
+        "axes": image.axes,
+        "shape": list(image.data.shape),
+        "pixel_size_um": None if size is None else size._asdict(),
+        "spots": len(spots),
+        "dim_specks_left_out": spots.attrs["dim_specks"],
+    }
+
+
+def _count(
+    record: dict[str, Any],
+    image: Image,
+    spots: pd.DataFrame,
+    regions: Mapping[str, Path],
+    options: Options,
+) -> None:
+    """Add the counts to the record of an image, and the cells of its spots to the table."""
+    # Intervals are known for the threshold that they were fitted with.
+    known = options.threshold is options.fdr is None
+    spread = options.model.metadata.count_spread if known else None
+    if spread is not None:
+        real = real_count(spots["probability"].to_numpy(), spread)._asdict()
+        record["real_spots"] = {name: round(n, 1) for name, n in real.items()}
+    looked_at = max_projection(image) if options.z == "max" else image
+    found = {n: Regions.read(path, looked_at) for n, path in regions.items()}
+    for column, areas in found.items():
+        spots[column], distance = areas.of_spots(spots)
+        if "border_distance" not in spots:
+            spots["border_distance"] = distance
+    about = (record["image"], looked_at, spots)
+    record[IMAGES] = counts_of_image(*about, spread, options.channel)
+    if found:
+        record[CELLS] = counts_of_cells(*about, found, spread, options.channel)
+
+
+def _safe_name(name: str) -> str:
+    """Name of an image for a table: spreadsheets run a cell that begins like a formula."""
+    name = writable(name)
+    return f"./{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+
+
+def _warn(item: Input, warning: str | None, said: set[str]) -> None:
+    """Log a warning about an image, once a run for each kind of warning."""
+    kind = " ".join(w for w in (warning or "").split() if w.isalpha())
+    if warning is not None and kind not in said:
+        said.add(kind)
+        logger.warning("%s: %s", item.name, warning)

@@ -1,0 +1,150 @@
+"""Spots and the regions that they lie in: label images of Cellpose, StarDist or any program.
+
+A label image has an integer for each pixel: 0 outside, the number of the cell inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+from blinkcore import io
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from blinkcore.image import Image
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Regions of one image.
+
+    Attributes
+    ----------
+    labels : Image
+        Integers; of the axes `T`, `Z`, `Y`, `X` those that it has are as long as those of
+        the image, along the others it is the same everywhere.
+    """
+
+    labels: Image
+
+    @classmethod
+    def read(cls, path: Path, image: Image) -> Regions:
+        """Read the label image of an image.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it is not a label image, or not one of this image.
+        """
+        labels = _read(path, image)
+        if labels.data.dtype.kind not in "bui":
+            raise ValueError(
+                f"{path} is not a label image: its pixels are {labels.data.dtype}, not "
+                "whole numbers"
+            )
+        for axis, length in labels.sizes.items():
+            wanted = image.size(axis)
+            if length != wanted and not (length == 1 and axis not in "YX"):
+                raise ValueError(
+                    f"{path} has {length} along {axis}, and its image {wanted}; it is not "
+                    "the label image of this image"
+                )
+        return cls(labels)
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether its regions are bodies in a stack and not areas."""
+        return self.labels.size("Z") > 1
+
+    def plane(self, frame: int, z: int) -> NDArray[np.int64]:
+        """Labels of one plane of the image."""
+        t = min(frame, self.labels.size("T") - 1)
+        k = min(z, self.labels.size("Z") - 1)
+        return np.asarray(self.labels.plane(t, 0, k).data).astype(np.int64)
+
+    def of_spots(
+        self, spots: pd.DataFrame
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Find the region of each spot.
+
+        Parameters
+        ----------
+        spots : DataFrame
+            A spots table of the image.
+
+        Returns
+        -------
+        labels : ndarray of int64, shape (n,)
+            0 outside of all regions.
+        distance : ndarray of float64, shape (n,)
+            To the border of its region in y and x, in px; NaN outside.
+        """
+        labels = np.zeros(len(spots), np.int64)
+        distance = np.full(len(spots), np.nan)
+        zero = np.zeros(len(spots))
+        frames, z = (
+            np.rint(np.asarray(spots.get(name, zero), float)).astype(np.int64)
+            for name in ("frame", "z")
+        )
+        frames = frames if self.labels.size("T") > 1 else np.zeros_like(frames)
+        z = z.clip(0, self.labels.size("Z") - 1)
+        nearest = np.rint(spots[["y", "x"]].to_numpy(float)).astype(np.int64)
+        for frame, k in set(zip(frames.tolist(), z.tolist(), strict=True)):
+            rows = np.flatnonzero((frames == frame) & (z == k))
+            plane = self.plane(frame, k)
+            y, x = (
+                nearest[rows, axis].clip(0, plane.shape[axis] - 1) for axis in (0, 1)
+            )
+            labels[rows] = plane[y, x]
+            distance[rows] = _to_border(plane)[y, x]
+        distance[labels == 0] = np.nan
+        return labels, distance
+
+    def sizes(self, frame: int) -> dict[int, int]:
+        """Pixels of each region in a frame: its area, or in a stack its volume."""
+        total: dict[int, int] = {}
+        for z in range(self.labels.size("Z")):
+            numbers, counts = np.unique(self.plane(frame, z), return_counts=True)
+            for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+                total[number] = total.get(number, 0) + count
+        total.pop(0, None)
+        return total
+
+
+def _read(path: Path, image: Image) -> Image:
+    """Read a label image; axes that its file does not tell are those of the image."""
+    try:
+        return io.read_image(path)
+    except ValueError as error:
+        own = "".join(a for a in "TZ" if image.size(a) > 1) + "YX"
+        if "--axes" not in str(error):
+            raise
+        return io.read_image(path, axes=own)
+
+
+def _to_border(labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Distance of each pixel's centre to the border of its region, in px.
+
+    The border lies half a pixel outside of the region's outermost pixels. The border of the
+    image is none.
+    """
+    is_edge = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        other = np.moveaxis(is_edge, axis, 0)
+        differs = np.diff(np.moveaxis(labels, axis, 0), axis=0) != 0
+        other[1:] |= differs
+        other[:-1] |= differs
+    if not is_edge.any():
+        return np.full(labels.shape, np.inf)
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~is_edge) + 0.5
+    return distance

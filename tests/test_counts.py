@@ -1,0 +1,176 @@
+"""Tables of counts, by image and by cell."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from batches import run, write
+from blinkcore.batch.run import Options
+from blinkcore.detection.cells import Regions
+from blinkcore.image import Image, PixelSize
+from programs import run_blinkcore
+
+
+@pytest.fixture
+def cells(tmp_path, scene):
+    """An image with its label image: cell 1 on the left, cell 7 on the right, a gap."""
+    labels = np.zeros(scene.image.shape, np.uint16)
+    labels[20:200, 10:120] = 1
+    labels[20:200, 200:300] = 7
+    labels[230:240, 10:20] = 9  # a cell without spots, as likely as not
+    nuclei = np.zeros_like(labels)
+    nuclei[60:120, 40:100] = 3
+    write(tmp_path / "in" / "a.tif", scene.image)
+    write(tmp_path / "masks" / "a_cp_masks.tif", labels)
+    write(tmp_path / "nuclei" / "a.tif", nuclei)
+    return tmp_path, labels, nuclei
+
+
+def test_images_without_spots_are_in_the_counts(general, folder, tmp_path):
+    run([folder], Options(general, tmp_path / "out"))
+    counts = pd.read_csv(tmp_path / "out" / "counts.csv").set_index("image")
+    assert counts.loc[str(folder / "flat.tif"), "n"] == 0
+    assert len(counts) == 3  # all but the broken one
+    table = pd.read_csv(tmp_path / "out" / "one" / "a.csv")
+    row = counts.loc[str(folder / "one" / "a.tif")]
+    assert row["n"] == len(table)
+    assert row["expected"] == pytest.approx(table["probability"].sum(), abs=0.01)
+    assert row["low"] <= row["expected"] <= row["high"]
+
+
+def test_counts_are_by_frame_and_channel(general, scene, tmp_path):
+    pixels = np.full((3, 2, *scene.image.shape), 55, np.uint16)
+    pixels[1, 1] = scene.image
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": "TCYX"})
+    run([path], Options(general, tmp_path / "out"))
+    counts = pd.read_csv(tmp_path / "out" / "counts.csv")
+    assert counts[["frame", "channel"]].to_numpy().tolist() == [
+        [t, c] for t in range(3) for c in range(2)
+    ]
+    assert (counts["n"] > 0).tolist() == [False, False, False, True, False, False]
+
+
+def test_one_table_has_its_counts_beside_it(general, folder, tmp_path):
+    run([folder], Options(general, tmp_path / "all.csv"))
+    counts = pd.read_csv(tmp_path / "all.counts.csv")
+    spots = pd.read_csv(tmp_path / "all.csv")
+    assert counts["n"].sum() == len(spots)
+    assert (counts["n"] == 0).sum() == 1
+
+
+def test_a_resumed_run_has_the_counts_of_all(general, folder, tmp_path):
+    options = Options(general, tmp_path / "out", skip_existing=True)
+    run([folder / "one"], options)
+    run([folder], options)
+    counts = pd.read_csv(tmp_path / "out" / "counts.csv")
+    assert len(counts) == 3
+    assert counts["image"].is_unique
+
+
+def test_a_users_table_of_that_name_is_kept(general, folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "counts.csv").write_text("mine\n1\n")
+    events = run([folder / "flat.tif"], Options(general, tmp_path / "out"))
+    assert [e.kind for e in events] == ["result", "error"]
+    assert "not a table of counts" in events[1].message
+    assert (tmp_path / "out" / "counts.csv").read_text() == "mine\n1\n"
+
+
+def test_spots_are_counted_in_cells_and_their_parts(general, cells):
+    folder, labels, nuclei = cells
+    places = (("cell", folder / "masks"), ("nucleus", folder / "nuclei"))
+    (event,) = run([folder / "in"], Options(general, folder / "out", labels=places))
+    assert event.kind == "result"
+    spots = pd.read_csv(folder / "out" / "a.csv")
+    y, x = np.rint(spots[["y", "x"]].to_numpy()).astype(int).T
+    np.testing.assert_array_equal(spots["cell"], labels[y, x])
+    np.testing.assert_array_equal(spots["nucleus"], nuclei[y, x])
+    table = pd.read_csv(folder / "out" / "counts_by_cell.csv").set_index("cell")
+    assert list(table.index) == [1, 7, 9, 0]
+    assert table["n"].sum() == len(spots)
+    assert table.loc[1, "n"] == (spots["cell"] == 1).sum()
+    assert table.loc[1, "area_px"] == (labels == 1).sum()
+    inside = (spots["cell"] == 1) & (spots["nucleus"] > 0)
+    assert table.loc[1, "n_in_nucleus"] == inside.sum() > 0
+    assert np.isnan(table.loc[0, "area_px"])  # outside has no area of its own
+
+
+def test_the_distance_to_the_border_is_that_of_the_cell():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[5:15, 5:15] = 1  # its border lies at 4.5 and 14.5
+    labels[5:15, 15:25] = 2
+    image = Image(np.zeros((20, 30), np.uint8), "YX")
+    regions = Regions(Image(labels, "YX"))
+    spots = pd.DataFrame({"y": [10.0, 10, 10, 0], "x": [5.0, 7, 14, 0]})
+    number, distance = regions.of_spots(spots)
+    np.testing.assert_array_equal(number, [1, 1, 1, 0])
+    np.testing.assert_array_equal(distance, [0.5, 2.5, 0.5, np.nan])
+    assert regions.sizes(0) == {1: 100, 2: 100}
+    assert image.sizes == regions.labels.sizes
+
+
+def test_bodies_have_a_volume_and_a_density(general, scene, tmp_path):
+    stack = np.stack([scene.image] * 3)
+    labels = np.zeros(stack.shape, np.uint16)
+    labels[:, :100, :100] = 4
+    about = {"imagej": True, "metadata": {"axes": "ZYX", "unit": "um", "spacing": 0.5}}
+    tifffile.imwrite(tmp_path / "s.tif", stack, resolution=(10, 10), **about)
+    tifffile.imwrite(tmp_path / "m.tif", labels, photometric="minisblack")
+    options = Options(
+        general, tmp_path / "out", labels=(("cell", tmp_path / "m.tif"),),
+        pixel_size=PixelSize(0.5, 0.1, 0.1),
+    )  # fmt: skip
+    run([tmp_path / "s.tif"], options)
+    table = pd.read_csv(tmp_path / "out" / "counts_by_cell.csv").set_index("cell")
+    assert table.loc[4, "volume_px"] == 30_000
+    assert table.loc[4, "volume_um3"] == pytest.approx(150.0)
+    expected = table.loc[4, "n"] / 150
+    assert table.loc[4, "density_um3"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_masks_among_the_images_are_no_images(general, cells):
+    folder, *_ = cells
+    both = folder / "both"
+    both.mkdir()
+    (folder / "in" / "a.tif").rename(both / "a.tif")
+    (folder / "masks" / "a_cp_masks.tif").rename(both / "a_cp_masks.tif")
+    options = Options(
+        general, folder / "out", labels=(("cell", both / "a_cp_masks.tif"),)
+    )
+    events = run([both], options)
+    assert [(e.kind, e.message) for e in events] == [
+        ("result", ""), ("skipped", "a label image"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            lambda p: write(p / "m" / "b.tif", np.zeros((256, 320), np.uint8)),
+            "has no label",
+        ),
+        (lambda p: write(p / "m" / "a.tif", np.zeros((9, 9), np.uint8)), "along Y"),
+        (lambda p: write(p / "m" / "a.tif", np.zeros((256, 320), np.float32)), "whole"),
+        (lambda p: None, "No such file"),
+    ],
+)
+def test_wrong_masks_are_one_sentence(cells, make, words):
+    folder, *_ = cells
+    make(folder)
+    done = run_blinkcore(
+        "predict", folder / "in", "-o", folder / "out", "--labels", folder / "m"
+    )
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_columns_of_the_table_are_no_names_of_labels(cells):
+    folder, *_ = cells
+    for words in (["--labels", "y=m"], ["--labels", "m", "--labels", "cell=m"]):
+        done = run_blinkcore("predict", folder / "in", "-o", folder / "out", *words)
+        assert done.returncode == 2
+        assert "there is a column" in done.stderr
