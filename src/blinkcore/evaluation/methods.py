@@ -15,8 +15,9 @@ from blinkcore import io
 from blinkcore.datasets import dataset
 from blinkcore.detection.predict import find_spots
 from blinkcore.files import files_in
-from blinkcore.io import suffixes, tables
+from blinkcore.io import suffixes
 from blinkcore.io.suffixes import stem_of_spots
+from blinkcore.io.tables import is_counts
 from blinkcore.network.model import Model, bundled_models, load_model
 from blinkcore.spots import PLACES
 
@@ -242,7 +243,7 @@ def _label_files(path: Path) -> dict[str, Path]:
         return {stem_of_spots(path): path}
     files: dict[str, Path] = {}
     for file in files_in(path, suffixes.LABELS):
-        if io.read_sidecar(file) or tables.is_counts(file):
+        if io.read_sidecar(file) or is_counts(file):
             continue
         if stem_of_spots(file) in files:
             raise ValueError(f"{files[stem_of_spots(file)]} and {file} have one name")

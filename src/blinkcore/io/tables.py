@@ -34,6 +34,8 @@ def is_counts(path: Path) -> bool:
     """Whether a file is a table of counts of `blinkcore predict`, and not of spots."""
     if not path.name.endswith(("counts.csv", "counts_by_cell.csv", "_of_all.csv")):
         return False
+    import pandas as pd
+
     try:
         columns = pd.read_csv(path, nrows=0).columns
     except (OSError, ValueError):
