@@ -128,7 +128,7 @@ def point_roi(imp: Any, spots: pd.DataFrame) -> Any:
     roi = jimport("ij.gui.PointRoi")()
     is_stack = int(imp.getStackSize()) > 1
     for spot in spots.to_dict("records"):
-        place = [int(spot.get(name, 0)) + 1 for name in ("channel", "z", "frame")]
+        place = [round(spot.get(name, 0)) + 1 for name in ("channel", "z", "frame")]
         index = imp.getStackIndex(*place) if is_stack else 0
         roi.addPoint(float(spot["x"]), float(spot["y"]), index)
     return roi

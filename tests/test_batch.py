@@ -79,6 +79,7 @@ def test_the_sidecar_explains_the_result(general, folder, tmp_path):
             "axes": "YX",
             "shape": [40, 50],
             "pixel_size_um": None,
+            "frame_interval_s": None,
             "scale": 1.0,
             "spots": 0,
             "dim_specks_left_out": 0,

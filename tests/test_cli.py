@@ -53,6 +53,7 @@ def test_predict_writes_table_sidecar_and_picture(image, tmp_path):
     assert done.stdout == ""
     assert "spots in 1 image" in done.stderr
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "counts.csv",
         "cells.csv",
         "cells.json",
         "cells.overlay.png",
@@ -96,7 +97,7 @@ def test_inputs_come_from_lists_patterns_and_folders(image, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0
     found = {p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.csv")}
-    assert found == {Path("cells.csv"), Path("er/x.csv")}
+    assert found == {Path("cells.csv"), Path("er/x.csv"), Path("counts.csv")}
 
 
 def test_json_progress_is_one_object_a_line(image, tmp_path):
@@ -141,7 +142,7 @@ def test_a_stack_without_axes_goes_with_axes(tmp_path, scene):
     done = run_blinkcore("predict", path, "-o", "-")
     assert done.returncode == 1
     assert "--axes TYX or --axes ZYX" in done.stderr
-    done = run_blinkcore("predict", path, "-o", "-", "--axes", "zyx")
+    done = run_blinkcore("predict", path, "-o", "-", "--axes", "zyx", "--z", "planes")
     assert set(pd.read_csv(StringIO(done.stdout))["z"]) == {0, 1, 2}
 
 
@@ -169,13 +170,13 @@ def test_an_interrupt_keeps_what_is_done_and_can_be_resumed(tmp_path, scene, num
     assert process.returncode == 130
     assert "interrupted after" in rest
     assert "Traceback" not in rest
-    done = sorted((tmp_path / "out").glob("*.csv"))
+    done = sorted((tmp_path / "out").glob("m*.csv"))
     assert 1 <= len(done) < 4
     assert all(len(tables.read(p)) for p in done)
     times = {p: p.stat().st_mtime_ns for p in done}
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert again.stderr.count('"result"') == 4 - len(done)
-    assert len(list((tmp_path / "out").glob("*.csv"))) == 4
+    assert len(list((tmp_path / "out").glob("m*.csv"))) == 4
     assert {p: p.stat().st_mtime_ns for p in done} == times
 
 

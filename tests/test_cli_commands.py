@@ -41,7 +41,8 @@ def test_a_table_is_converted_with_the_image_that_it_names(tmp_path, scene):
     pixels = np.stack([np.stack([scene.image] * 2)] * 3)
     image = tmp_path / "s.tif"
     tifffile.imwrite(image, pixels, imagej=True, metadata={"axes": "TZYX"})
-    done = run_blinkcore("predict", image, "-o", tmp_path, "--format", "csv,roi")
+    more = ["--format", "csv,roi", "--z", "planes"]
+    done = run_blinkcore("predict", image, "-o", tmp_path, *more)
     assert done.returncode == 0, done.stderr
     done = run_blinkcore("convert", tmp_path / "s.csv", "-o", tmp_path / "again.roi")
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ import pytest
 LAYERS = [
     {"__main__"},
     {"cli", "napari"},
-    {"batch", "export", "convert"},
+    {"batch", "export", "convert", "tracking"},
     {"training"},
     {"evaluation"},
     {"datasets"},

@@ -59,6 +59,8 @@ class Image:
         One letter a dimension out of `TCZYX`, in this order, `Y` and `X` included.
     pixel_size : PixelSize or None
         In µm; None if the file does not tell.
+    frame_interval : float or None
+        Time between frames in s; None if the file does not tell.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class Image:
     data: ArrayLike
     axes: str
     pixel_size: PixelSize | None = None
+    frame_interval: float | None = None
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""

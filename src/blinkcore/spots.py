@@ -19,13 +19,13 @@ COLUMNS = {
     "z": "float64",  # px, as y and x: an integer is the centre of a pixel
     "y": "float64",
     "x": "float64",
-    "n_planes": "int64",  # in which an object of a stack was detected
     "probability": "float64",
     "sigma": "float64",  # px
     "amplitude": "float64",  # counts
     "background": "float64",  # counts
     "localization_uncertainty": "float64",  # px
     "z_uncertainty": "float64",  # planes
+    "n_planes": "int64",  # in which an object of a stack was detected
     "intensity": "float64",  # counts
     "snr": "float64",
     "cramer_rao": "float64",  # px, of simulated truth: the smallest standard error of y and of x

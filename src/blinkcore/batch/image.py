@@ -99,6 +99,7 @@ def _described(item: Input, image: Image, spots: pd.DataFrame) -> dict[str, Any]
         "axes": image.axes,
         "shape": list(image.data.shape),
         "pixel_size_um": None if size is None else size._asdict(),
+        "frame_interval_s": image.frame_interval,
         "spots": len(spots),
         "dim_specks_left_out": spots.attrs["dim_specks"],
     }

@@ -18,6 +18,7 @@ from blinkcore.cli import (
     dataset,
     evaluate,
     export,
+    link,
     models,
     predict,
     simulate,
@@ -29,7 +30,7 @@ from blinkcore.cli.interrupt import end_politely
 from blinkcore.files import one_line
 
 __all__ = [
-    "app", "convert", "dataset", "evaluate", "export", "main", "models", "predict",
+    "app", "convert", "dataset", "evaluate", "export", "link", "main", "models", "predict",
     "simulate", "train",
 ]  # fmt: skip
 

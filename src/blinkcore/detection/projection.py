@@ -27,7 +27,12 @@ def max_projection(image: Image) -> Image:
     """
     if "Z" not in image.axes:
         return image
-    return Image(_Projected(image), image.axes.replace("Z", ""), image.pixel_size)
+    return Image(
+        _Projected(image),
+        image.axes.replace("Z", ""),
+        image.pixel_size,
+        image.frame_interval,
+    )
 
 
 class _Projected:

@@ -216,6 +216,7 @@ def write_spots(
     image: str | os.PathLike[str] | None = None,
     sizes: Mapping[str, int] | None = None,
     pixel_size: PixelSize | None = None,
+    interval: float | None = None,
     suffix: str | None = None,
 ) -> list[str]:
     """Write a spots table, whole or not at all.
@@ -232,6 +233,8 @@ def write_spots(
         Length of each axis of the image, for `.roi`, `.zip` and `.xml`.
     pixel_size : PixelSize, optional
         In µm, for `.xml`.
+    interval : float, optional
+        Between frames in s, for `.xml`.
     suffix : str, optional
         Format to write, whatever the path ends in: the name of an image may itself end in
         `.napari` or `.isbi`.
@@ -258,7 +261,12 @@ def write_spots(
     if kind == ".xml":
         linked = None if image is None else Path(image)
         trackmate.write_xml(
-            spots, path, image=linked, sizes=sizes, pixel_size=pixel_size
+            spots,
+            path,
+            image=linked,
+            sizes=sizes,
+            pixel_size=pixel_size,
+            interval=interval,
         )
     elif kind in imagej.SUFFIXES:
         imagej.write(spots, path, sizes)

@@ -10,6 +10,7 @@ import logging
 import math
 import weakref
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,8 +27,12 @@ from blinkcore.image import (
     in_order,
 )
 from blinkcore.io.color import color_refusal, from_samples
+from blinkcore.io.tiff_calibration import (
+    MetadataError,
+    frame_interval_of,
+    pixel_size_of,
+)
 from blinkcore.io.tiff_cut_off import CUT, check_complete, filled
-from blinkcore.io.tiff_pixel_size import MetadataError, pixel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +72,7 @@ def read(
             shape, letters = _layout(path, series, axes, rgb=rgb)
             layout = Layout(shape, letters, size, rgb, truncated)
             image = _lazy(path, file, series, layout)
+            image = replace(image, frame_interval=frame_interval_of(file, series))
         return image
     finally:
         if image is None or not isinstance(image.data, _Pages):

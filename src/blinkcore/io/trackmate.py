@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from blinkcore.files import whole_file
 from blinkcore.image import PixelSize
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from typing import Any
+
+    from numpy.typing import NDArray
 
 
 _FEATURES = (  # name, title, dimension, whole number
@@ -31,6 +35,16 @@ _FEATURES = (  # name, title, dimension, whole number
     ("FRAME", "Frame", "NONE", True),
     ("RADIUS", "Radius", "LENGTH", False),
     ("VISIBILITY", "Visibility", "NONE", True),
+)
+_EDGES = (
+    ("SPOT_SOURCE_ID", "Source spot ID", "NONE", True),
+    ("SPOT_TARGET_ID", "Target spot ID", "NONE", True),
+    ("LINK_COST", "Edge cost", "COST", False),
+)
+_TRACKS = (
+    ("TRACK_INDEX", "Track index", "NONE", True),
+    ("TRACK_ID", "Track ID", "NONE", True),
+    ("NUMBER_SPOTS", "Number of spots in track", "NONE", True),
 )
 _MICRONS = {"micron", "microns", "um", "µm", "μm", "micrometer", "micrometre"}
 
@@ -113,8 +127,10 @@ def write_xml(
     image: Path | None = None,
     sizes: Mapping[str, int] | None = None,
     pixel_size: PixelSize | None = None,
+    interval: float | None = None,
+    links: NDArray[np.int64] | None = None,
 ) -> None:
-    """Write a session that TrackMate opens where a tracker is chosen: at its linking step.
+    """Write a session: with its tracks, or to be opened where a tracker is chosen.
 
     Parameters
     ----------
@@ -128,26 +144,37 @@ def write_xml(
         Length of each axis of the image; without it as long as the spots need.
     pixel_size : PixelSize, optional
         In µm; without it positions are in pixels.
+    interval : float, optional
+        Between frames in s; without it times are in frames.
+    links : ndarray of int64, shape (n, 2), optional
+        Rows of `spots` that are linked, the earlier first; the table has `track` then.
     """
+    spots = spots.reset_index(drop=True)
     sizes = sizes or _needed(spots)
     scale = pixel_size or PixelSize(1.0, 1.0, 1.0)
     root = ET.Element("TrackMate", version="7.11.1")
     _add(root, "Log")
     unit = "pixel" if pixel_size is None else "micron"
-    model = _add(root, "Model", spatialunits=unit, timeunits="frame")
+    time = "frame" if interval is None else "sec"
+    model = _add(root, "Model", spatialunits=unit, timeunits=time)
     features = _add(_add(model, "FeatureDeclarations"), "SpotFeatures")
     for name, title, dimension, whole in _FEATURES:
         _add(
             features, "Feature", feature=name, name=title, shortname=title,
             dimension=dimension, isint=str(whole).lower(),
         )  # fmt: skip
-    for name in ("EdgeFeatures", "TrackFeatures"):
-        _add(model[0], name)
-    _add_spots(model, spots, scale)
-    _add(model, "AllTracks")
-    _add(model, "FilteredTracks")
-    _add_settings(root, image, sizes, scale)
-    _add(root, "GUIState", state="ChooseTracker")
+    for kind, declared in (("EdgeFeatures", _EDGES), ("TrackFeatures", _TRACKS)):
+        parent = _add(model[0], kind)
+        for name, title, dimension, whole in declared:
+            _add(
+                parent, "Feature", feature=name, name=title, shortname=title,
+                dimension=dimension, isint=str(whole).lower(),
+            )  # fmt: skip
+    numbers = _add_spots(model, spots, scale, interval or 1.0)
+    _add_tracks(model, numbers, links)
+    _add_settings(root, image, sizes, scale, interval or 1.0)
+    state = "ChooseTracker" if links is None else "ConfigureViews"
+    _add(root, "GUIState", state=state)
     _add(root, "DisplaySettings")  # empty: those of the user
     ET.indent(root)
     with whole_file(path) as temporary:
@@ -174,14 +201,18 @@ def _needed(spots: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _add_spots(model: ET.Element, spots: pd.DataFrame, scale: PixelSize) -> None:
+def _add_spots(
+    model: ET.Element, spots: pd.DataFrame, scale: PixelSize, interval: float
+) -> list[int]:
+    """Add the spots of each frame; gives the ID of each row."""
     everything = _add(model, "AllSpots", nspots=len(spots))
-    table = spots.reset_index(drop=True)
-    frames = table["frame"] if "frame" in table else pd.Series(0, table.index)
+    frames = spots["frame"] if "frame" in spots else pd.Series(0, spots.index)
+    numbers = [0] * len(spots)
     number = 0
-    for frame, rows in table.groupby(frames, sort=True):
+    for frame, rows in spots.groupby(frames, sort=True):
         parent = _add(everything, "SpotsInFrame", frame=int(str(frame)))
-        for row in rows.to_dict("records"):
+        for at, row in zip(rows.index, rows.to_dict("records"), strict=True):
+            numbers[at] = number
             sigma = row.get("sigma", np.nan)
             sigma = sigma if np.isfinite(sigma) else 1.5 / np.sqrt(2)
             quality = row.get("probability", 1.0)
@@ -191,10 +222,36 @@ def _add_spots(model: ET.Element, spots: pd.DataFrame, scale: PixelSize) -> None
                 QUALITY=float(quality),
                 POSITION_X=row["x"] * scale.x, POSITION_Y=row["y"] * scale.y,
                 POSITION_Z=row.get("z", 0.0) * (scale.z or 1.0),
-                POSITION_T=float(frame), FRAME=frame,
+                POSITION_T=float(str(frame)) * interval, FRAME=frame,
                 RADIUS=sigma * np.sqrt(2) * scale.x, VISIBILITY=1,
             )  # fmt: skip
             number += 1
+    return numbers
+
+
+def _add_tracks(
+    model: ET.Element, numbers: list[int], links: NDArray[np.int64] | None
+) -> None:
+    """Add tracks: what is linked, directly or by others, is one of TrackMate's."""
+    everything = _add(model, "AllTracks")
+    filtered = _add(model, "FilteredTracks")
+    if links is None or len(links) == 0:
+        return
+    n = len(numbers)
+    graph = coo_matrix((np.ones(len(links)), (links[:, 0], links[:, 1])), (n, n))
+    _, component = connected_components(graph, directed=False)
+    of_link = component[links[:, 0]]
+    for index, label in enumerate(np.unique(of_link)):
+        track = _add(
+            everything, "Track", name=f"Track_{index}", TRACK_ID=index,
+            TRACK_INDEX=index, NUMBER_SPOTS=int((component == label).sum()),
+        )  # fmt: skip
+        for first, second in links[of_link == label]:
+            _add(
+                track, "Edge", SPOT_SOURCE_ID=numbers[first],
+                SPOT_TARGET_ID=numbers[second], LINK_COST=-1.0,
+            )  # fmt: skip
+        _add(filtered, "TrackID", TRACK_ID=index)
 
 
 def _add_settings(
@@ -202,6 +259,7 @@ def _add_settings(
     image: Path | None,
     sizes: Mapping[str, int],
     scale: PixelSize,
+    interval: float,
 ) -> None:
     settings = _add(root, "Settings")
     width, height = sizes.get("X", 1), sizes.get("Y", 1)
@@ -211,7 +269,7 @@ def _add_settings(
         settings, "ImageData", filename="" if image is None else image.name,
         folder=folder, width=width, height=height, nslices=n_z, nframes=n_frames,
         pixelwidth=scale.x, pixelheight=scale.y, voxeldepth=scale.z or 1.0,
-        timeinterval=1.0,
+        timeinterval=interval,
     )  # fmt: skip
     _add(
         settings, "BasicSettings", xstart=0, xend=width - 1, ystart=0, yend=height - 1,

@@ -1,8 +1,9 @@
-"""Size of a pixel of a TIFF in µm, by the metadata of ImageJ or OME."""
+"""Size of a pixel in µm and time between frames in s, by the metadata of ImageJ or OME."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import tifffile
 
@@ -21,6 +22,12 @@ _MICROMETERS = {
     "cm": 1e4,
     "m": 1e6,
 }
+
+
+_SECONDS = {
+    "ms": 1e-3, "msec": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0,
+    "min": 60.0, "minute": 60.0, "minutes": 60.0, "h": 3600.0, "hour": 3600.0,
+}  # fmt: skip
 
 
 class MetadataError(ValueError):
@@ -57,6 +64,40 @@ def pixel_size_of(
     return None  # a plain TIFF's resolution is that of a printer
 
 
+def frame_interval_of(
+    file: tifffile.TiffFile, series: tifffile.TiffPageSeries
+) -> float | None:
+    """Read the time between frames in s, as ImageJ or OME wrote it; None if it is not known.
+
+    Parameters
+    ----------
+    file, series
+        See `pixel_size_of`.
+    """
+    if file.is_ome:
+        number = [s is series for s in file.series].index(True)
+        pixels = _ome_pixels(file.ome_metadata or "", number)
+        value, unit = (
+            pixels.get("TimeIncrement", 0),
+            pixels.get("TimeIncrementUnit", "s"),
+        )
+    else:
+        metadata = file.imagej_metadata or {}
+        value, unit = metadata.get("finterval", 0), metadata.get("tunit", "s")
+    try:
+        return _positive(float(value) * _SECONDS.get(str(unit).strip().lower(), 0.0))
+    except (TypeError, ValueError):
+        return None
+
+
+def _ome_pixels(xml: str, number: int) -> dict[str, Any]:
+    """Attributes of the pixels of an image in OME metadata."""
+    images = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
+    image = images[number] if isinstance(images, (list, tuple)) else images
+    pixels: dict[str, Any] = image.get("Pixels", {})
+    return pixels
+
+
 def _imagej_pixel_size(file: tifffile.TiffFile) -> PixelSize | None:
     metadata = file.imagej_metadata or {}
     unit = str(metadata.get("unit", ""))
@@ -82,9 +123,7 @@ def _imagej_pixel_size(file: tifffile.TiffFile) -> PixelSize | None:
 
 
 def _ome_pixel_size(xml: str, number: int) -> PixelSize | None:
-    images = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
-    image = images[number] if isinstance(images, (list, tuple)) else images
-    pixels = image.get("Pixels", {})
+    pixels = _ome_pixels(xml, number)
     sizes = []
     for axis in "ZYX":
         name = f"PhysicalSize{axis}"

@@ -1,0 +1,119 @@
+"""`blinkcore link`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blinkcore.cli.app import Debug, PixelSizes, app, parse_pixel_size
+from blinkcore.cli.console import count_of, one_sentence
+
+if TYPE_CHECKING:
+    from blinkcore.tracking.results import Movie, Summary
+
+
+@app.command()
+def link(
+    source: Annotated[
+        Path, typer.Argument(help="Table of spots, or a folder of results of predict.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for tables and tracks.")
+    ] = Path("tracks"),
+    radius: Annotated[
+        str,
+        typer.Option(help="Largest step of a spot between frames: px, or like 0.5um."),
+    ] = "5",
+    gap: Annotated[
+        int, typer.Option(min=0, help="Frames in which a spot may be missing.")
+    ] = 2,
+    splitting: Annotated[
+        bool, typer.Option("--splitting", help="Tracks may split.")
+    ] = False,
+    merging: Annotated[
+        bool, typer.Option("--merging", help="Tracks may merge.")
+    ] = False,
+    min_spots: Annotated[
+        int, typer.Option(min=1, help="Leave out tracks with fewer spots.")
+    ] = 1,
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="One or several of csv, xml (TrackMate), geff."),
+    ] = "csv,xml",
+    pixel_size: PixelSizes = None,
+    frame_interval: Annotated[
+        float | None,
+        typer.Option(help="Seconds between frames, if the image did not say."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Link the spots of movies to tracks, and measure how they move."""
+    with one_sentence(debug):
+        formats = tuple(f".{name.strip()}" for name in format_.split(","))
+        if frame_interval is not None and not 0 < frame_interval < float("inf"):
+            raise ValueError(
+                f"--frame-interval must be above 0 s, got {frame_interval}"
+            )
+        size = parse_pixel_size(pixel_size)
+        from blinkcore.tracking.link import LinkOptions
+        from blinkcore.tracking.results import FORMATS, link_movie, read_movies
+
+        unknown = [name for name in formats if name not in FORMATS]
+        if unknown:
+            raise ValueError(
+                f"--format must be csv, xml or geff, got {unknown[0][1:]!r}"
+            )
+        for movie in read_movies(source):
+            known = replace(
+                movie,
+                pixel_size=size or movie.pixel_size,
+                interval=frame_interval or movie.interval,
+            )
+            options = LinkOptions(_radius(radius, known), gap, splitting, merging)
+            try:
+                found = link_movie(
+                    known, output, options, formats=formats, min_spots=min_spots
+                )
+            except ValueError as error:
+                raise ValueError(f"{movie.image or source}: {error}") from error
+            for summary in found:
+                typer.echo(_sentence(summary), err=True)
+        typer.echo(f"Written to {output}", err=True)
+
+
+def _radius(text: str, movie: Movie) -> float:
+    """Give the radius in px."""
+    number, in_um = text.strip(), False
+    for unit in ("um", "µm", "μm"):
+        if number.endswith(unit):
+            number, in_um = number.removesuffix(unit), True
+    try:
+        value = float(number.removesuffix("px"))
+    except ValueError as error:
+        raise ValueError(
+            f"--radius must be a number of px, or like 0.5um, got {text!r}"
+        ) from error
+    if not in_um:
+        return value
+    if movie.pixel_size is None:
+        raise ValueError(
+            f"--radius {text}: the size of a pixel of {movie.image or movie.name} is not "
+            "known; give --pixel-size"
+        )
+    return value / movie.pixel_size.x
+
+
+def _sentence(summary: Summary) -> str:
+    tracks = summary.tracks
+    text = (
+        f"{summary.name}: {count_of(len(tracks), 'track')} of {summary.n_spots} spots"
+    )
+    mean, low, high = summary.diffusion
+    if math.isfinite(mean):
+        length, time = summary.units
+        text += f", diffusion {mean:.3g} ({low:.3g} to {high:.3g}) {length}²/{time}"
+    return text

@@ -1,0 +1,84 @@
+"""GEFF, the exchange format for tracks of TrackMate, napari and LapTrack (zarr folders).
+
+https://liveimagetrackingtools.org/geff, by the package `geff`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from blinkcore.image import PixelSize
+
+SUFFIX = ".geff"
+
+
+def write(
+    spots: pd.DataFrame,
+    links: NDArray[np.int64],
+    path: Path,
+    *,
+    pixel_size: PixelSize | None = None,
+    interval: float | None = None,
+) -> None:
+    """Write spots and their links as a graph; an older one of that name is replaced.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        With `frame`, `track` and places in px.
+    links : ndarray of int64, shape (n, 2)
+        Rows that are linked, the earlier first.
+    path : Path
+        Of the folder, `.geff`.
+    pixel_size : PixelSize, optional
+        In µm, the scale of the axes.
+    interval : float, optional
+        Between frames in s, the scale of time.
+
+    Raises
+    ------
+    ImportError
+        If the package `geff` is not installed.
+    """
+    from geff import GeffMetadata
+    from geff.core_io import write_arrays
+
+    places = [name for name in ("z", "y", "x") if name in spots.columns]
+    axes = [
+        {"name": "frame", "type": "time", "unit": "second" if interval else "frame",
+         "scale": interval or 1.0}
+    ]  # fmt: skip
+    for name in places:
+        size = None if pixel_size is None else getattr(pixel_size, name)
+        unit = "pixel" if size is None else "micrometer"
+        axes.append({"name": name, "type": "space", "unit": unit, "scale": size or 1.0})
+    known = ["frame", *places, "track", "probability", "channel"]
+    values = {
+        name: {"values": spots[name].to_numpy(), "missing": None}
+        for name in known
+        if name in spots.columns
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of zarr, about its own future
+        write_arrays(
+            path,
+            np.arange(len(spots), dtype=np.uint64),
+            values,
+            np.asarray(links, np.uint64).reshape(-1, 2),
+            {},
+            GeffMetadata(
+                geff_version="1.0", directed=True, axes=axes,
+                node_props_metadata={}, edge_props_metadata={},
+            ),
+            overwrite=True,
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Tracks of spots in movies, and how they move."""

@@ -1,0 +1,206 @@
+"""Tracks of the results of `blinkcore predict`: read tables, link, write what others open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from blinkcore import io
+from blinkcore.files import files_in, whole_file
+from blinkcore.image import PixelSize
+from blinkcore.io import geff_format, tables, trackmate
+from blinkcore.io.suffixes import stem_of_image
+from blinkcore.tracking import motion
+from blinkcore.tracking.link import LinkOptions, link
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+FORMATS = (".csv", ".xml", ".geff")
+
+
+@dataclass(frozen=True)
+class Movie:
+    """Spots of one image, and what is known of it.
+
+    Attributes
+    ----------
+    name : str
+        Of its results.
+    image : str
+        Path of the image, empty if the table does not tell.
+    spots : DataFrame
+        Its spots table.
+    pixel_size : PixelSize or None
+        In µm.
+    interval : float or None
+        Between frames in s.
+    sizes : dict of str to int, or None
+        Length of each axis.
+    """
+
+    name: str
+    image: str
+    spots: pd.DataFrame
+    pixel_size: PixelSize | None = None
+    interval: float | None = None
+    sizes: dict[str, int] | None = None
+
+
+class Summary(NamedTuple):
+    """What became of one movie and channel."""
+
+    name: str
+    n_spots: int
+    tracks: pd.DataFrame
+    diffusion: tuple[float, float, float]
+    units: tuple[str, str]
+
+
+def read_movies(source: Path) -> Iterator[Movie]:
+    """Read the tables of spots in a folder, or one table, image by image.
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    ValueError
+        If a table cannot be read, or there is none.
+    """
+    if not source.is_dir():
+        with source.open("rb"):  # an OSError that names it
+            pass
+    paths = files_in(source, tables.SUFFIXES) if source.is_dir() else [source]
+    paths = [path for path in paths if not tables.is_counts(path)]
+    if not paths:
+        raise ValueError(f"{source} has no table of spots in it")
+    taken: set[str] = set()
+    for path in paths:
+        about = io.read_sidecar(path.with_suffix(".json")) or {"images": []}
+        known = {str(r.get("image")): r for r in about["images"] if isinstance(r, dict)}
+        spots = io.read_labels(path)
+        images = spots["image"] if "image" in spots else pd.Series("", spots.index)
+        for image, own in spots.groupby(images, sort=False):
+            name = (
+                path.stem if images.nunique() == 1 else stem_of_image(Path(str(image)))
+            )
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            record = known.get(str(image), {})
+            yield _movie(name, str(image), own.reset_index(drop=True), record)
+
+
+def _movie(name: str, image: str, spots: pd.DataFrame, record: dict[str, Any]) -> Movie:
+    size = record.get("pixel_size_um")
+    axes, shape = record.get("axes"), record.get("shape")
+    return Movie(
+        name,
+        image,
+        spots,
+        PixelSize(**size) if isinstance(size, dict) else None,
+        record.get("frame_interval_s"),
+        dict(zip(axes, shape, strict=True)) if axes and shape else None,
+    )
+
+
+def link_movie(
+    movie: Movie,
+    output: Path,
+    options: LinkOptions,
+    *,
+    formats: tuple[str, ...] = (".csv",),
+    min_spots: int = 1,
+) -> list[Summary]:
+    """Link the spots of a movie and write its tracks.
+
+    Parameters
+    ----------
+    movie : Movie
+        Spots with a column `frame`.
+    output : Path
+        Folder.
+    options : LinkOptions
+        How.
+    formats : tuple of str
+        Out of `FORMATS`. TrackMate and GEFF get a file for each channel.
+    min_spots : int
+        Shorter tracks are left out of everything.
+
+    Returns
+    -------
+    list of Summary
+        One a channel.
+
+    Raises
+    ------
+    ValueError
+        If the table has no frames.
+    """
+    linked = link(movie.spots, options, pixel_size=movie.pixel_size)
+    spots, links = _without_short(linked.spots, linked.links, min_spots)
+    if ".csv" in formats:
+        io.write_spots(spots, output / f"{movie.name}.csv")
+    channels = spots["channel"] if "channel" in spots else pd.Series(0, spots.index)
+    found = []
+    for channel, own in spots.groupby(channels):
+        name = movie.name + (f".channel{channel}" if "channel" in spots else "")
+        rows = np.full(len(spots), -1)
+        rows[own.index] = np.arange(len(own))
+        pairs = rows[links[np.isin(links[:, 0], own.index)]]
+        own = own.reset_index(drop=True)
+        if ".xml" in formats:
+            trackmate.write_xml(
+                own, output / f"{name}.xml", image=Path(movie.image) if movie.image else None,
+                sizes=movie.sizes, pixel_size=movie.pixel_size, interval=movie.interval,
+                links=pairs,
+            )  # fmt: skip
+        if ".geff" in formats:
+            geff_format.write(
+                own, pairs, output / f"{name}.geff", pixel_size=movie.pixel_size,
+                interval=movie.interval,
+            )  # fmt: skip
+        found.append(_summary(name, own, movie, output))
+    return found
+
+
+def _summary(name: str, spots: pd.DataFrame, movie: Movie, output: Path) -> Summary:
+    """Describe the tracks of a channel, in µm and s where these are known."""
+    size, interval = movie.pixel_size, movie.interval
+    scale, step = 1.0 if size is None else size.x, interval or 1.0
+    units = ("px" if size is None else "µm", "frame" if interval is None else "s")
+    described = motion.track_table(spots, scale=scale, interval=step)
+    for suffix, table in (
+        ("tracks", described.assign(length_unit=units[0], time_unit=units[1])),
+        (
+            "msd",
+            motion.mean_squared_displacement(spots, scale=scale, interval=step),
+        ),
+    ):
+        with whole_file(output / f"{name}.{suffix}.csv") as temporary:
+            table.to_csv(temporary, index=False, lineterminator="\n")
+    return Summary(
+        name,
+        len(spots),
+        described,
+        motion.diffusion(spots, scale=scale, interval=step),
+        units,
+    )
+
+
+def _without_short(
+    spots: pd.DataFrame, links: NDArray[np.int64], min_spots: int
+) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Leave out short tracks; gives the links by the rows of what is left."""
+    long = (spots.groupby("track")["track"].transform("size") >= min_spots).to_numpy(
+        bool
+    )
+    rows = np.cumsum(long) - 1
+    kept = links[long[links].all(axis=1)] if len(links) else links
+    return spots[long].reset_index(drop=True), rows[kept]
