@@ -153,7 +153,7 @@ def test_the_time_between_frames_is_read(movie, tmp_path):
 
 @pytest.mark.slow
 def test_the_command_writes_tracks_that_trackmate_and_others_open(movie, tmp_path):
-    path, truth = movie
+    path, _ = movie
     done = run_blinkcore("predict", path, "-o", tmp_path / "spots")
     assert done.returncode == 0, done.stderr
     done = run_blinkcore(

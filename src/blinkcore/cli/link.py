@@ -16,39 +16,41 @@ if TYPE_CHECKING:
     from blinkcore.tracking.results import Movie, Summary
 
 
+Source = Annotated[
+    Path, typer.Argument(help="Table of spots, or a folder of results of predict.")
+]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for tables and tracks.")
+]
+Radius = Annotated[
+    str, typer.Option(help="Largest step of a spot between frames: px, or like 0.5um.")
+]
+Gap = Annotated[int, typer.Option(min=0, help="Frames in which a spot may be missing.")]
+Splitting = Annotated[bool, typer.Option("--splitting", help="Tracks may split.")]
+Merging = Annotated[bool, typer.Option("--merging", help="Tracks may merge.")]
+MinSpots = Annotated[
+    int, typer.Option(min=1, help="Leave out tracks with fewer spots.")
+]
+Format = Annotated[
+    str, typer.Option("--format", help="One or several of csv, xml (TrackMate), geff.")
+]
+FrameInterval = Annotated[
+    float | None, typer.Option(help="Seconds between frames, if the image did not say.")
+]
+
+
 @app.command()
 def link(
-    source: Annotated[
-        Path, typer.Argument(help="Table of spots, or a folder of results of predict.")
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for tables and tracks.")
-    ] = Path("tracks"),
-    radius: Annotated[
-        str,
-        typer.Option(help="Largest step of a spot between frames: px, or like 0.5um."),
-    ] = "5",
-    gap: Annotated[
-        int, typer.Option(min=0, help="Frames in which a spot may be missing.")
-    ] = 2,
-    splitting: Annotated[
-        bool, typer.Option("--splitting", help="Tracks may split.")
-    ] = False,
-    merging: Annotated[
-        bool, typer.Option("--merging", help="Tracks may merge.")
-    ] = False,
-    min_spots: Annotated[
-        int, typer.Option(min=1, help="Leave out tracks with fewer spots.")
-    ] = 1,
-    format_: Annotated[
-        str,
-        typer.Option("--format", help="One or several of csv, xml (TrackMate), geff."),
-    ] = "csv,xml",
+    source: Source,
+    output: Output = Path("tracks"),
+    radius: Radius = "5",
+    gap: Gap = 2,
+    splitting: Splitting = False,
+    merging: Merging = False,
+    min_spots: MinSpots = 1,
+    format_: Format = "csv,xml",
     pixel_size: PixelSizes = None,
-    frame_interval: Annotated[
-        float | None,
-        typer.Option(help="Seconds between frames, if the image did not say."),
-    ] = None,
+    frame_interval: FrameInterval = None,
     debug: Debug = False,
 ) -> None:
     """Link the spots of movies to tracks, and measure how they move."""

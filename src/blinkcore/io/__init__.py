@@ -231,13 +231,10 @@ def write_spots(
         The image that a TrackMate session links to.
     sizes : mapping, optional
         Length of each axis of the image, for `.roi`, `.zip` and `.xml`.
-    pixel_size : PixelSize, optional
-        In µm, for `.xml`.
-    interval : float, optional
-        Between frames in s, for `.xml`.
+    pixel_size, interval : optional
+        In µm, and between frames in s, for `.xml`.
     suffix : str, optional
-        Format to write, whatever the path ends in: the name of an image may itself end in
-        `.napari` or `.isbi`.
+        Format to write, whatever the path ends in: an image may be called `a.napari`.
 
     Returns
     -------

@@ -6,7 +6,7 @@ https://liveimagetrackingtools.org/geff, by the package `geff`.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,16 +52,8 @@ def write(
     from geff import GeffMetadata
     from geff.core_io import write_arrays
 
-    places = [name for name in ("z", "y", "x") if name in spots.columns]
-    axes = [
-        {"name": "frame", "type": "time", "unit": "second" if interval else "frame",
-         "scale": interval or 1.0}
-    ]  # fmt: skip
-    for name in places:
-        size = None if pixel_size is None else getattr(pixel_size, name)
-        unit = "pixel" if size is None else "micrometer"
-        axes.append({"name": name, "type": "space", "unit": unit, "scale": size or 1.0})
-    known = ["frame", *places, "track", "probability", "channel"]
+    axes = _axes(spots, pixel_size, interval)
+    known = [*(axis["name"] for axis in axes), "track", "probability", "channel"]
     values = {
         name: {"values": spots[name].to_numpy(), "missing": None}
         for name in known
@@ -82,3 +74,20 @@ def write(
             ),
             overwrite=True,
         )  # fmt: skip
+
+
+def _axes(
+    spots: pd.DataFrame, pixel_size: PixelSize | None, interval: float | None
+) -> list[dict[str, Any]]:
+    unit = "frame" if interval is None else "second"
+    axes: list[dict[str, Any]] = [
+        {"name": "frame", "type": "time", "unit": unit, "scale": interval or 1.0}
+    ]
+    for name in ("z", "y", "x"):
+        size = None if pixel_size is None else getattr(pixel_size, name)
+        unit = "pixel" if size is None else "micrometer"
+        if name in spots.columns:
+            axes.append(
+                {"name": name, "type": "space", "unit": unit, "scale": size or 1.0}
+            )
+    return axes

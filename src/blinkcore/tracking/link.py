@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from blinkcore.image import PixelSize
 
 
+_ENDS = ("track_start_cost", "track_end_cost", "segment_start_cost", "segment_end_cost")
+
+
 @dataclass(frozen=True)
 class LinkOptions:
     """How spots are linked.
@@ -134,6 +137,8 @@ def _linked(
         gap_closing_max_frame_count=options.gap,
         splitting_cutoff=squared if options.splitting else False,
         merging_cutoff=squared if options.merging else False,
+        # To end a track costs more than any link; by default a tenth of the gaps stay open.
+        **dict.fromkeys(_ENDS, 1.05 * squared),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its libraries, about themselves

@@ -86,10 +86,9 @@ def read_movies(source: Path) -> Iterator[Movie]:
         known = {str(r.get("image")): r for r in about["images"] if isinstance(r, dict)}
         spots = io.read_labels(path)
         images = spots["image"] if "image" in spots else pd.Series("", spots.index)
-        for image, own in spots.groupby(images, sort=False):
-            name = (
-                path.stem if images.nunique() == 1 else stem_of_image(Path(str(image)))
-            )
+        groups = list(spots.groupby(images, sort=False)) or [("", spots)]
+        for image, own in groups:
+            name = path.stem if len(groups) == 1 else stem_of_image(Path(str(image)))
             while name in taken:
                 name += "_"
             taken.add(name)
