@@ -120,7 +120,7 @@ def _count(
         real = real_count(spots["probability"].to_numpy(), spread)._asdict()
         record["real_spots"] = {name: round(n, 1) for name, n in real.items()}
     looked_at = max_projection(image) if options.z == "max" else image
-    found = {n: Regions.read(path, looked_at) for n, path in regions.items()}
+    found = {n: Regions.read(path, looked_at.sizes) for n, path in regions.items()}
     for column, areas in found.items():
         spots[column], distance = areas.of_spots(spots)
         if "border_distance" not in spots:

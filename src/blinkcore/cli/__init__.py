@@ -14,6 +14,7 @@ from pathlib import Path
 import typer
 
 from blinkcore.cli import (
+    colocalize,
     convert,
     dataset,
     evaluate,
@@ -30,7 +31,7 @@ from blinkcore.cli.interrupt import end_politely
 from blinkcore.files import one_line
 
 __all__ = [
-    "app", "convert", "dataset", "evaluate", "export", "link", "main", "models", "predict",
+    "app", "colocalize", "convert", "dataset", "evaluate", "export", "link", "main", "models", "predict",
     "simulate", "train",
 ]  # fmt: skip
 

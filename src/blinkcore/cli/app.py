@@ -71,6 +71,27 @@ def parse_pixel_size(text: str | None) -> PixelSize | None:
     return PixelSize(z, y, x)
 
 
+def parse_distance(option: str, text: str, pixel_size: PixelSize | None) -> float:
+    """Read a distance, a number of px or like 0.5um; gives it in px."""
+    number, in_um = text.strip(), False
+    for unit in ("um", "µm", "μm"):
+        if number.endswith(unit):
+            number, in_um = number.removesuffix(unit), True
+    try:
+        value = float(number.removesuffix("px"))
+    except ValueError as error:
+        raise ValueError(
+            f"{option} must be a number of px, or like 0.5um, got {text!r}"
+        ) from error
+    if not in_um:
+        return value
+    if pixel_size is None:
+        raise ValueError(
+            f"{option} {text}: the size of a pixel is not known; give --pixel-size"
+        )
+    return value / pixel_size.x
+
+
 def parse_split(text: str) -> tuple[float, float, float]:
     """Read shares like 0.6/0.2/0.2."""
     try:

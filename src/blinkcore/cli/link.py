@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blinkcore.cli.app import Debug, PixelSizes, app, parse_pixel_size
+from blinkcore.cli.app import (
+    Debug,
+    PixelSizes,
+    app,
+    parse_distance,
+    parse_pixel_size,
+)
 from blinkcore.cli.console import count_of, one_sentence
 
 if TYPE_CHECKING:
-    from blinkcore.tracking.results import Movie, Summary
+    from blinkcore.tracking.results import Summary
 
 
 Source = Annotated[
@@ -61,21 +67,27 @@ def link(
                 f"--frame-interval must be above 0 s, got {frame_interval}"
             )
         size = parse_pixel_size(pixel_size)
+        from blinkcore.io.results import read_results
         from blinkcore.tracking.link import LinkOptions
-        from blinkcore.tracking.results import FORMATS, link_movie, read_movies
+        from blinkcore.tracking.results import FORMATS, link_movie
 
         unknown = [name for name in formats if name not in FORMATS]
         if unknown:
             raise ValueError(
                 f"--format must be csv, xml or geff, got {unknown[0][1:]!r}"
             )
-        for movie in read_movies(source):
+        for movie in read_results(source):
             known = replace(
                 movie,
                 pixel_size=size or movie.pixel_size,
                 interval=frame_interval or movie.interval,
             )
-            options = LinkOptions(_radius(radius, known), gap, splitting, merging)
+            options = LinkOptions(
+                parse_distance("--radius", radius, known.pixel_size),
+                gap,
+                splitting,
+                merging,
+            )
             try:
                 found = link_movie(
                     known, output, options, formats=formats, min_spots=min_spots
@@ -85,28 +97,6 @@ def link(
             for summary in found:
                 typer.echo(_sentence(summary), err=True)
         typer.echo(f"Written to {output}", err=True)
-
-
-def _radius(text: str, movie: Movie) -> float:
-    """Give the radius in px."""
-    number, in_um = text.strip(), False
-    for unit in ("um", "µm", "μm"):
-        if number.endswith(unit):
-            number, in_um = number.removesuffix(unit), True
-    try:
-        value = float(number.removesuffix("px"))
-    except ValueError as error:
-        raise ValueError(
-            f"--radius must be a number of px, or like 0.5um, got {text!r}"
-        ) from error
-    if not in_um:
-        return value
-    if movie.pixel_size is None:
-        raise ValueError(
-            f"--radius {text}: the size of a pixel of {movie.image or movie.name} is not "
-            "known; give --pixel-size"
-        )
-    return value / movie.pixel_size.x
 
 
 def _sentence(summary: Summary) -> str:

@@ -14,6 +14,7 @@ from scipy import ndimage
 from blinkcore import io
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -36,8 +37,8 @@ class Regions:
     labels: Image
 
     @classmethod
-    def read(cls, path: Path, image: Image) -> Regions:
-        """Read the label image of an image.
+    def read(cls, path: Path, sizes: Mapping[str, int]) -> Regions:
+        """Read the label image of an image that has axes of these lengths.
 
         Raises
         ------
@@ -46,14 +47,14 @@ class Regions:
         ValueError
             If it is not a label image, or not one of this image.
         """
-        labels = _read(path, image)
+        labels = _read(path, sizes)
         if labels.data.dtype.kind not in "bui":
             raise ValueError(
                 f"{path} is not a label image: its pixels are {labels.data.dtype}, not "
                 "whole numbers"
             )
         for axis, length in labels.sizes.items():
-            wanted = image.size(axis)
+            wanted = sizes.get(axis, 1)
             if length != wanted and not (length == 1 and axis not in "YX"):
                 raise ValueError(
                     f"{path} has {length} along {axis}, and its image {wanted}; it is not "
@@ -121,12 +122,12 @@ class Regions:
         return total
 
 
-def _read(path: Path, image: Image) -> Image:
+def _read(path: Path, sizes: Mapping[str, int]) -> Image:
     """Read a label image; axes that its file does not tell are those of the image."""
     try:
         return io.read_image(path)
     except ValueError as error:
-        own = "".join(a for a in "TZ" if image.size(a) > 1) + "YX"
+        own = "".join(a for a in "TZ" if sizes.get(a, 1) > 1) + "YX"
         if "--axes" not in str(error):
             raise
         return io.read_image(path, axes=own)

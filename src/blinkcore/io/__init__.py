@@ -232,7 +232,7 @@ def write_spots(
     sizes : mapping, optional
         Length of each axis of the image, for `.roi`, `.zip` and `.xml`.
     pixel_size, interval : optional
-        In µm, and between frames in s, for `.xml`.
+        In µm, and in s between frames, for `.xml`.
     suffix : str, optional
         Format to write, whatever the path ends in: an image may be called `a.napari`.
 
@@ -258,13 +258,9 @@ def write_spots(
     if kind == ".xml":
         linked = None if image is None else Path(image)
         trackmate.write_xml(
-            spots,
-            path,
-            image=linked,
-            sizes=sizes,
-            pixel_size=pixel_size,
+            spots, path, image=linked, sizes=sizes, pixel_size=pixel_size,
             interval=interval,
-        )
+        )  # fmt: skip
     elif kind in imagej.SUFFIXES:
         imagej.write(spots, path, sizes)
     else:

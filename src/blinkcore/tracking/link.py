@@ -134,7 +134,7 @@ def _linked(
     tracker = LapTrack(
         cutoff=squared,
         gap_closing_cutoff=squared if options.gap else False,
-        gap_closing_max_frame_count=options.gap,
+        gap_closing_max_frame_count=options.gap + 1,  # from frame to frame
         splitting_cutoff=squared if options.splitting else False,
         merging_cutoff=squared if options.merging else False,
         # To end a track costs more than any link; by default a tenth of the gaps stay open.

@@ -2,55 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from blinkcore import io
-from blinkcore.files import files_in, whole_file
-from blinkcore.image import PixelSize
-from blinkcore.io import geff_format, tables, trackmate
-from blinkcore.io.suffixes import stem_of_image
+from blinkcore.files import whole_file
+from blinkcore.io import geff_format, trackmate
 from blinkcore.tracking import motion
 from blinkcore.tracking.link import LinkOptions, link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
+    from blinkcore.io.results import ImageSpots
+
 FORMATS = (".csv", ".xml", ".geff")
-
-
-@dataclass(frozen=True)
-class Movie:
-    """Spots of one image, and what is known of it.
-
-    Attributes
-    ----------
-    name : str
-        Of its results.
-    image : str
-        Path of the image, empty if the table does not tell.
-    spots : DataFrame
-        Its spots table.
-    pixel_size : PixelSize or None
-        In µm.
-    interval : float or None
-        Between frames in s.
-    sizes : dict of str to int, or None
-        Length of each axis.
-    """
-
-    name: str
-    image: str
-    spots: pd.DataFrame
-    pixel_size: PixelSize | None = None
-    interval: float | None = None
-    sizes: dict[str, int] | None = None
 
 
 class Summary(NamedTuple):
@@ -63,54 +32,8 @@ class Summary(NamedTuple):
     units: tuple[str, str]
 
 
-def read_movies(source: Path) -> Iterator[Movie]:
-    """Read the tables of spots in a folder, or one table, image by image.
-
-    Raises
-    ------
-    OSError
-        If there is no such file.
-    ValueError
-        If a table cannot be read, or there is none.
-    """
-    if not source.is_dir():
-        with source.open("rb"):  # an OSError that names it
-            pass
-    paths = files_in(source, tables.SUFFIXES) if source.is_dir() else [source]
-    paths = [path for path in paths if not tables.is_counts(path)]
-    if not paths:
-        raise ValueError(f"{source} has no table of spots in it")
-    taken: set[str] = set()
-    for path in paths:
-        about = io.read_sidecar(path.with_suffix(".json")) or {"images": []}
-        known = {str(r.get("image")): r for r in about["images"] if isinstance(r, dict)}
-        spots = io.read_labels(path)
-        images = spots["image"] if "image" in spots else pd.Series("", spots.index)
-        groups = list(spots.groupby(images, sort=False)) or [("", spots)]
-        for image, own in groups:
-            name = path.stem if len(groups) == 1 else stem_of_image(Path(str(image)))
-            while name in taken:
-                name += "_"
-            taken.add(name)
-            record = known.get(str(image), {})
-            yield _movie(name, str(image), own.reset_index(drop=True), record)
-
-
-def _movie(name: str, image: str, spots: pd.DataFrame, record: dict[str, Any]) -> Movie:
-    size = record.get("pixel_size_um")
-    axes, shape = record.get("axes"), record.get("shape")
-    return Movie(
-        name,
-        image,
-        spots,
-        PixelSize(**size) if isinstance(size, dict) else None,
-        record.get("frame_interval_s"),
-        dict(zip(axes, shape, strict=True)) if axes and shape else None,
-    )
-
-
 def link_movie(
-    movie: Movie,
+    movie: ImageSpots,
     output: Path,
     options: LinkOptions,
     *,
@@ -121,7 +44,7 @@ def link_movie(
 
     Parameters
     ----------
-    movie : Movie
+    movie : ImageSpots
         Spots with a column `frame`.
     output : Path
         Folder.
@@ -169,7 +92,9 @@ def link_movie(
     return found
 
 
-def _summary(name: str, spots: pd.DataFrame, movie: Movie, output: Path) -> Summary:
+def _summary(
+    name: str, spots: pd.DataFrame, movie: ImageSpots, output: Path
+) -> Summary:
     """Describe the tracks of a channel, in µm and s where these are known."""
     size, interval = movie.pixel_size, movie.interval
     scale, step = 1.0 if size is None else size.x, interval or 1.0

@@ -1,0 +1,136 @@
+"""`blinkcore colocalize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from blinkcore.cli.app import Debug, app, parse_distance
+from blinkcore.cli.console import one_sentence
+
+if TYPE_CHECKING:
+    from blinkcore.colocalization.results import Channels
+    from blinkcore.colocalization.shift import Shift
+
+First = Annotated[
+    Path, typer.Argument(help="Table of spots, or a folder of results of predict.")
+]
+Second = Annotated[
+    Path | None,
+    typer.Argument(help="The same of the other channel; without it --channels of one."),
+]
+ChannelPair = Annotated[str, typer.Option(help="Two channels of one table, from 0.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the tables.")]
+Distance = Annotated[
+    str, typer.Option(help="Largest distance of a pair: px, or like 0.25um.")
+]
+ShiftModel = Annotated[
+    str,
+    typer.Option(
+        "--shift", help="Correct the shift between channels: none, translation, affine."
+    ),
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(
+        help="Estimate the shift from this table of beads in both channels, or take it "
+        "from a shift.json; without it, from the pair itself."
+    ),
+]
+LargestShift = Annotated[float, typer.Option(help="Largest shift to look for, px.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option(help="Label image of cells, or a folder: chance within the cells."),
+]
+
+
+@app.command()
+def colocalize(
+    first: First,
+    second: Second = None,
+    output: Output = Path("colocalization"),
+    channels: ChannelPair = "0,1",
+    distance: Distance = "2",
+    shift: ShiftModel = "none",
+    calibration: Calibration = None,
+    largest_shift: LargestShift = 10.0,
+    labels: Labels = None,
+    debug: Debug = False,
+) -> None:
+    """Pair the spots of two channels, beside what chance would give."""
+    with one_sentence(debug):
+        pair = _channels(channels)
+        if shift not in ("none", "translation", "affine"):
+            raise ValueError(
+                f"--shift must be none, translation or affine, got {shift!r}"
+            )
+        from blinkcore.colocalization import results
+
+        images = results.read_channels(first, second, pair)
+        size = images[0].first.pixel_size
+        reach = parse_distance("--distance", distance, size)
+        if not reach > 0:
+            raise ValueError(f"--distance must be above 0, got {distance}")
+        found = _shift(
+            images, pair, calibration, shift, largest=largest_shift, distance=reach
+        )
+        if found is not None:
+            found.save(output / "shift.json")
+            y, x = found.offset
+            typer.echo(
+                f"shift of the second channel: {y:+.2f} px in y, {x:+.2f} px in x "
+                f"({found.model}, {found.n_pairs} pairs, {found.residual:.2f} px left)",
+                err=True,
+            )
+        tables = []
+        for both in images:
+            mask = None if labels is None else results.label_of(both, labels)
+            table = results.colocalize_image(
+                both, output, distance=reach, shift=found, labels=mask
+            )
+            tables.append(table)
+            typer.echo(_sentence(both.name, table), err=True)
+        results.write_summary(tables, output)
+        typer.echo(f"Written to {output}", err=True)
+
+
+def _channels(text: str) -> tuple[int, int]:
+    try:
+        first, second = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"--channels must be two numbers like 0,1, got {text!r}"
+        ) from error
+    return first, second
+
+
+def _shift(
+    images: list[Channels],
+    pair: tuple[int, int],
+    calibration: Path | None,
+    model: str,
+    **limits: float,
+) -> Shift | None:
+    """Read the shift, or estimate it from beads or from the images themselves."""
+    from blinkcore.colocalization.results import read_channels, shift_between
+    from blinkcore.colocalization.shift import Shift
+
+    if calibration is None:
+        return None if model == "none" else shift_between(images, model, **limits)
+    if calibration.suffix.lower() == ".json":
+        return Shift.load(calibration)
+    beads = read_channels(calibration, None, pair)
+    return shift_between(beads, "affine" if model == "none" else model, **limits)
+
+
+def _sentence(name: str, table: Any) -> str:
+    whole = table[table["cell"].isna()] if "cell" in table else table
+    n = int(whole["n_pairs"].sum())
+    return (
+        f"{name}: {n} of {int(whole['n_first'].sum())} and "
+        f"{int(whole['n_second'].sum())} spots are pairs; by chance "
+        f"{whole['chance'].sum():.1f} "
+        f"({whole['chance_low'].sum():.0f} to {whole['chance_high'].sum():.0f})"
+    )

@@ -1,0 +1,1 @@
+"""Spots of two channels that lie together, and what chance would give."""

@@ -1,0 +1,283 @@
+"""Colocalization of the results of `blinkcore predict`: read tables, pair, write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from blinkcore import io
+from blinkcore.colocalization.colocalize import (
+    Pairs,
+    colocalize,
+    shuffled_in_field,
+    shuffled_in_regions,
+)
+from blinkcore.colocalization.shift import estimate_shift
+from blinkcore.datasets.pairing import pair_by_name
+from blinkcore.detection.cells import Regions
+from blinkcore.files import files_in, whole_file
+from blinkcore.io.results import ImageSpots, read_results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from blinkcore.colocalization.shift import Shift
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Spots of two channels of one image."""
+
+    first: ImageSpots
+    second: ImageSpots
+
+    @property
+    def name(self) -> str:
+        """Of the results."""
+        return self.first.name
+
+
+def read_channels(
+    first: Path, second: Path | None, channels: tuple[int, int]
+) -> list[Channels]:
+    """Read two channels: of two results, or of one that has several.
+
+    Parameters
+    ----------
+    first, second : Path
+        Tables of spots or folders; without a second, one with a column `channel`.
+    channels : tuple of int
+        Of one table, the two to compare.
+
+    Returns
+    -------
+    list of Channels
+        One an image.
+
+    Raises
+    ------
+    OSError, ValueError
+        If a table cannot be read, or the two have no image in common.
+    """
+    one = list(read_results(first))
+    if second is None:
+        return [
+            Channels(*(_channel(spots, channel) for channel in channels))
+            for spots in one
+        ]
+    other = {spots.name: spots for spots in read_results(second)}
+    if len(one) == len(other) == 1:
+        return [Channels(one[0], *other.values())]
+    both = [Channels(spots, other[spots.name]) for spots in one if spots.name in other]
+    if not both:
+        raise ValueError(f"{first} and {second} have no image in common by name")
+    return both
+
+
+def _channel(spots: ImageSpots, channel: int) -> ImageSpots:
+    table = spots.spots
+    if "channel" not in table.columns:
+        raise ValueError(
+            f"the table of {spots.name} has no column 'channel': give two tables"
+        )
+    own = table[table["channel"] == channel].reset_index(drop=True)
+    return ImageSpots(
+        spots.name, spots.image, own, spots.pixel_size, spots.interval, spots.sizes
+    )
+
+
+def shift_between(
+    images: list[Channels], model: str, *, largest: float, distance: float
+) -> Shift:
+    """Estimate the shift of the second channel from all images together."""
+    sides: list[list[NDArray[np.float64]]] = [[], []]
+    for both in images:
+        for group in _frames(both):
+            for side, spots in enumerate((both.first.spots, both.second.spots)):
+                points = spots[["y", "x"]].to_numpy(float)
+                sides[side].append(points[group.rows[side]])
+    return estimate_shift(*sides, model=model, largest=largest, distance=distance)
+
+
+class _Group(NamedTuple):
+    """Rows of both tables in one frame, or in one cell of it."""
+
+    frame: int
+    cell: int | None
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def _frames(both: Channels) -> Iterator[_Group]:
+    frames = [
+        t["frame"].to_numpy() if "frame" in t else np.zeros(len(t), np.int64)
+        for t in (both.first.spots, both.second.spots)
+    ]
+    for frame in sorted({int(f) for side in frames for f in side}):
+        first, second = (np.flatnonzero(side == frame) for side in frames)
+        yield _Group(frame, None, (first, second))
+
+
+def _groups(both: Channels, cells: list[NDArray[np.int64]] | None) -> Iterator[_Group]:
+    """Walk through frames, and through the cells of each."""
+    for group in _frames(both):
+        yield group
+        if cells is None:
+            continue
+        inside = [c[rows] for c, rows in zip(cells, group.rows, strict=True)]
+        for cell in sorted({int(c) for side in inside for c in side} - {0}):
+            first, second = (
+                rows[own == cell] for rows, own in zip(group.rows, inside, strict=True)
+            )
+            yield _Group(group.frame, cell, (first, second))
+
+
+def colocalize_image(
+    both: Channels,
+    output: Path,
+    *,
+    distance: float,
+    shift: Shift | None = None,
+    labels: Path | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Pair the spots of two channels of an image, and write them.
+
+    Parameters
+    ----------
+    both : Channels
+        Spots.
+    output : Path
+        Folder for `NAME.first.csv` and `NAME.second.csv`, with `partner` (row of the other
+        table, from 0; -1: none) and `partner_distance` (px).
+    distance : float
+        Largest distance of a pair, in px of x.
+    shift : Shift, optional
+        Correction of the second channel.
+    labels : Path, optional
+        Label image of cells: chance is then that within the cells.
+    seed : int
+        Of the random places.
+
+    Returns
+    -------
+    DataFrame
+        One row a frame, and with label images one a cell: numbers of spots and pairs,
+        fractions, and the pairs to expect by chance with their interval.
+    """
+    spots = (both.first.spots, both.second.spots)
+    regions = cells = None
+    if labels is not None:
+        regions = Regions.read(labels, both.first.sizes or _sizes_of(both))
+        cells = [regions.of_spots(side)[0] for side in spots]
+    places = [_places(side, both, shift if n else None) for n, side in enumerate(spots)]
+    partner = [np.full(len(side), -1, np.int64) for side in spots]
+    apart = [np.full(len(side), np.nan) for side in spots]
+    rows = []
+    for group in _groups(both, cells):
+        own = [p[r] for p, r in zip(places, group.rows, strict=True)]
+        numbers = None if cells is None else cells[1][group.rows[1]]
+        draw = _chance(both, group.frame, own[1], regions, numbers)
+        found = colocalize(*own, distance=distance, shuffled=draw, seed=seed)
+        rows.append(_row(both, group, found))
+        if group.cell is None:
+            first, second = (group.rows[n][found.rows[:, n]] for n in (0, 1))
+            partner[0][first], partner[1][second] = second, first
+            apart[0][first] = apart[1][second] = found.distance
+    for n, name in enumerate(("first", "second")):
+        table = spots[n].assign(partner=partner[n], partner_distance=apart[n])
+        io.write_spots(table, output / f"{both.name}.{name}.csv")
+    result: pd.DataFrame = pd.DataFrame(rows)
+    return result
+
+
+def _row(both: Channels, group: _Group, pairs: Pairs) -> dict[str, Any]:
+    n, n_first, n_second = len(pairs.rows), *map(len, group.rows)
+    row = {
+        "image": both.first.image or both.name,
+        "frame": group.frame,
+        "n_first": n_first,
+        "n_second": n_second,
+        "n_pairs": n,
+        "fraction_first": n / n_first if n_first else np.nan,
+        "fraction_second": n / n_second if n_second else np.nan,
+        "chance": round(pairs.chance, 3),
+        "chance_low": pairs.low,
+        "chance_high": pairs.high,
+    }
+    return row if group.cell is None else row | {"cell": group.cell}
+
+
+def _places(
+    spots: pd.DataFrame, both: Channels, shift: Shift | None
+) -> NDArray[np.float64]:
+    """Places in px of x, z first if both have one."""
+    points = spots[["y", "x"]].to_numpy(float)
+    if shift is not None:
+        points = shift.apply(points)
+    scaled: NDArray[np.float64] = points * _scale(both)
+    if "z" not in both.first.spots or "z" not in both.second.spots:
+        return scaled
+    size = both.first.pixel_size
+    ratio = 1.0 if size is None or size.z is None else size.z / size.x
+    return np.column_stack([spots["z"].to_numpy(float) * ratio, scaled])
+
+
+def _scale(both: Channels) -> NDArray[np.float64]:
+    size = both.first.pixel_size
+    return np.array([1.0 if size is None else size.y / size.x, 1.0])
+
+
+def _chance(
+    both: Channels,
+    frame: int,
+    second: NDArray[np.float64],
+    regions: Regions | None,
+    cells: NDArray[np.int64] | None,
+) -> Callable[[np.random.Generator], NDArray[np.float64]]:
+    """Random places for the second channel's spots, within their cells if there are any."""
+    scale = _scale(both)
+    if regions is None or cells is None:
+        sizes = both.first.sizes or _sizes_of(both)
+        return shuffled_in_field(second, (sizes["Y"], sizes["X"]), scale)
+    pixels = {}
+    for number in np.unique(cells):
+        planes = [regions.plane(frame, z) for z in range(regions.labels.size("Z"))]
+        covered = np.any([plane == number for plane in planes], axis=0)
+        pixels[int(number)] = np.argwhere(covered)
+    return shuffled_in_regions(second, cells, pixels, scale)
+
+
+def _sizes_of(both: Channels) -> dict[str, int]:
+    """Height and width that hold all spots, where the image's are not known."""
+    both_spots = pd.concat([both.first.spots, both.second.spots])
+    if both_spots.empty:
+        return {"Y": 1, "X": 1}
+    return {
+        axis: int(np.ceil(both_spots[name].max())) + 1
+        for axis, name in (("Y", "y"), ("X", "x"))
+    }
+
+
+def label_of(both: Channels, labels: Path) -> Path:
+    """Find the label image of an image; ValueError if there is none."""
+    if not labels.is_dir():
+        return labels
+    image = Path(both.first.image or both.name)
+    pairs = pair_by_name([image], files_in(labels, io.IMAGE_SUFFIXES)).pairs
+    if not pairs:
+        raise ValueError(f"{image} has no label image in {labels}")
+    return pairs[0][1]
+
+
+def write_summary(tables: list[pd.DataFrame], output: Path) -> None:
+    """Write the rows of all images."""
+    with whole_file(output / "colocalization.csv") as temporary:
+        pd.concat(tables, ignore_index=True).to_csv(
+            temporary, index=False, lineterminator="\n"
+        )

@@ -1,0 +1,94 @@
+"""Results of `blinkcore predict`, image by image, with what their descriptions tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from blinkcore import io
+from blinkcore.files import files_in
+from blinkcore.image import PixelSize
+from blinkcore.io import tables
+from blinkcore.io.suffixes import stem_of_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class ImageSpots:
+    """Spots of one image, and what is known of it.
+
+    Attributes
+    ----------
+    name : str
+        Of its results.
+    image : str
+        Path of the image, empty if the table does not tell.
+    spots : DataFrame
+        Its spots table.
+    pixel_size : PixelSize or None
+        In µm.
+    interval : float or None
+        Between frames in s.
+    sizes : dict of str to int, or None
+        Length of each axis.
+    """
+
+    name: str
+    image: str
+    spots: pd.DataFrame
+    pixel_size: PixelSize | None = None
+    interval: float | None = None
+    sizes: dict[str, int] | None = None
+
+
+def read_results(source: Path) -> Iterator[ImageSpots]:
+    """Read the tables of spots in a folder, or one table, image by image.
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    ValueError
+        If a table cannot be read, or there is none.
+    """
+    if not source.is_dir():
+        with source.open("rb"):  # an OSError that names it
+            pass
+    paths = files_in(source, tables.SUFFIXES) if source.is_dir() else [source]
+    paths = [path for path in paths if not tables.is_counts(path)]
+    if not paths:
+        raise ValueError(f"{source} has no table of spots in it")
+    taken: set[str] = set()
+    for path in paths:
+        about = io.read_sidecar(path.with_suffix(".json")) or {"images": []}
+        known = {str(r.get("image")): r for r in about["images"] if isinstance(r, dict)}
+        spots = io.read_labels(path)
+        images = spots["image"] if "image" in spots else pd.Series("", spots.index)
+        groups = list(spots.groupby(images, sort=False)) or [("", spots)]
+        for image, own in groups:
+            name = path.stem if len(groups) == 1 else stem_of_image(Path(str(image)))
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            record = known.get(str(image), {})
+            yield _described(name, str(image), own.reset_index(drop=True), record)
+
+
+def _described(
+    name: str, image: str, spots: pd.DataFrame, record: dict[str, Any]
+) -> ImageSpots:
+    size = record.get("pixel_size_um")
+    axes, shape = record.get("axes"), record.get("shape")
+    return ImageSpots(
+        name,
+        image,
+        spots,
+        PixelSize(**size) if isinstance(size, dict) else None,
+        record.get("frame_interval_s"),
+        dict(zip(axes, shape, strict=True)) if axes and shape else None,
+    )
