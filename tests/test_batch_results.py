@@ -252,3 +252,25 @@ def test_every_option_that_chooses_spots_is_in_the_description(general, field):
     options = Options(general, None)
     changed = replace(options, **{field: other[field]})
     assert changed.recorded() != options.recorded()
+
+
+def test_each_channel_has_a_session_of_trackmate(general, scene, tmp_path):
+    """TrackMate knows no channels of spots, and would link across them."""
+    pixels = np.stack([np.stack([scene.image, scene.image[::-1]])] * 2)
+    tifffile.imwrite(
+        tmp_path / "m.tif", pixels, imagej=True,
+        metadata={"axes": "TCYX", "finterval": 2.0},
+    )  # fmt: skip
+    options = Options(general, tmp_path / "o", (".csv", ".xml"), skip_existing=True)
+    run([tmp_path / "m.tif"], options)
+    names = {path.name for path in (tmp_path / "o").glob("*.xml")}
+    assert names == {"m.channel0.xml", "m.channel1.xml"}
+    spots = tables.read(tmp_path / "o" / "m.csv")
+    for channel in (0, 1):
+        text = (tmp_path / "o" / f"m.channel{channel}.xml").read_text()
+        assert text.count("<Spot ") == (spots["channel"] == channel).sum()
+        assert 'timeinterval="2.0"' in text
+    (event,) = run([tmp_path / "m.tif"], options)
+    assert event.kind == "skipped"
+    run([tmp_path / "m.tif"], replace(options, formats=(".csv",), threshold=0.9))
+    assert not list((tmp_path / "o").glob("*.xml"))  # of another threshold

@@ -7,6 +7,7 @@ its own files.
 
 from __future__ import annotations
 
+import glob
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -182,7 +183,7 @@ class Result:
             and before.get("complete", True)
             and self._same(before)
             and written.issuperset(self.options.formats)
-            and all(self.file(suffix).exists() for suffix in self.options.formats)
+            and all(self._written(suffix) for suffix in self.options.formats)
             and (self.picture is None or self._pictures_there(before))
         )
 
@@ -220,21 +221,45 @@ class Result:
         content = sidecar(self.options, [record]) | kept | {"formats": sorted(formats)}
         if before is not None:  # before the description forgets that they are ours
             for suffix in set(before.get("formats", ())) - formats:
-                self.file(suffix).unlink(missing_ok=True)
+                for path in self._written(suffix):
+                    path.unlink()
         write_json(content | {"complete": False}, self.sidecar)
         lost = {
-            suffix: io.write_spots(
-                spots,
-                self.file(suffix),
-                image=source,
-                sizes=image.sizes,
-                pixel_size=image.pixel_size,
-                suffix=suffix,
-            )
+            suffix: self._write_format(spots, suffix, image, source)
             for suffix in self.options.formats
         }
         write_json(content, self.sidecar)
         return lost
+
+    def _write_format(
+        self, spots: pd.DataFrame, suffix: str, image: Image, source: Path
+    ) -> list[str]:
+        """Write one format; of several channels a TrackMate session each.
+
+        TrackMate knows no channels of spots, and would link across them.
+        """
+        files = {self.file(suffix): spots}
+        if suffix == ".xml" and "channel" in spots and image.size("C") > 1:
+            files = {
+                self.file(f".channel{c}.xml"): spots[spots["channel"] == c]
+                for c in {c for _, c, _ in image.places(self.options.channel)}
+            }
+        lost: list[str] = []
+        for path, own in files.items():
+            lost = io.write_spots(
+                own, path, image=source, sizes=image.sizes,
+                pixel_size=image.pixel_size, interval=image.frame_interval,
+                suffix=suffix,
+            )  # fmt: skip
+        return lost
+
+    def _written(self, suffix: str) -> list[Path]:
+        """List the files of a format that are there."""
+        own = [self.file(suffix)]
+        if suffix == ".xml":
+            names = glob.escape(f"{self.base.name}.channel")
+            own += sorted(self.base.parent.glob(f"{names}[0-9]*.xml"))
+        return [path for path in own if path.exists()]
 
     def write_pictures(self, image: Image, spots: pd.DataFrame) -> None:
         """Write one picture a plane; those of a stack go to a folder. Note it down."""
@@ -276,7 +301,12 @@ class Result:
         """Raise ValueError if a file that would be written is the user's own."""
         if before is not None:
             own = {*before.get("formats", [".csv", ".parquet"])}
-            doubtful = [self.file(s) for s in self.options.formats if s not in own]
+            doubtful = [
+                path
+                for s in self.options.formats
+                if s not in own
+                for path in self._written(s)
+            ]
         elif _is_table_of_spots(self.table):
             # Of a run whose description was lost; the other formats may be the user's.
             doubtful = [self.file(s) for s in self.options.formats[1:]]

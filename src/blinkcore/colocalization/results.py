@@ -118,7 +118,8 @@ def _frames(both: Channels) -> Iterator[_Group]:
         t["frame"].to_numpy() if "frame" in t else np.zeros(len(t), np.int64)
         for t in (both.first.spots, both.second.spots)
     ]
-    for frame in sorted({int(f) for side in frames for f in side}):
+    known = range((both.first.sizes or {}).get("T", 1))
+    for frame in sorted({*known, *(int(f) for side in frames for f in side)}):
         first, second = (np.flatnonzero(side == frame) for side in frames)
         yield _Group(frame, None, (first, second))
 
