@@ -9,7 +9,7 @@ import pytest
 LAYERS = [
     {"__main__"},
     {"cli", "napari"},
-    {"batch", "export", "convert", "tracking", "colocalization"},
+    {"batch", "export", "convert", "tracking", "colocalization", "report"},
     {"training"},
     {"evaluation"},
     {"datasets"},

@@ -22,6 +22,7 @@ from blinkcore.cli import (
     link,
     models,
     predict,
+    report,
     simulate,
     train,
 )
@@ -31,7 +32,7 @@ from blinkcore.cli.interrupt import end_politely
 from blinkcore.files import one_line
 
 __all__ = [
-    "app", "colocalize", "convert", "dataset", "evaluate", "export", "link", "main", "models", "predict",
+    "app", "colocalize", "convert", "dataset", "evaluate", "export", "link", "main", "models", "predict", "report",
     "simulate", "train",
 ]  # fmt: skip
 

@@ -36,6 +36,8 @@ class ImageSpots:
         Between frames in s.
     sizes : dict of str to int, or None
         Length of each axis.
+    axes : str or None
+        What the run was told of the axes of the file.
     """
 
     name: str
@@ -44,6 +46,7 @@ class ImageSpots:
     pixel_size: PixelSize | None = None
     interval: float | None = None
     sizes: dict[str, int] | None = None
+    axes: str | None = None
 
 
 def read_results(source: Path) -> Iterator[ImageSpots]:
@@ -75,20 +78,28 @@ def read_results(source: Path) -> Iterator[ImageSpots]:
             while name in taken:
                 name += "_"
             taken.add(name)
-            record = known.get(str(image), {})
-            yield _described(name, str(image), own.reset_index(drop=True), record)
+            record = known.get(str(image), {}) or (
+                about["images"][0] if len(about["images"]) == len(groups) == 1 else {}
+            )
+            told = (about.get("options") or {}).get("axes")
+            yield _described(name, str(image), own.reset_index(drop=True), record, told)
 
 
 def _described(
-    name: str, image: str, spots: pd.DataFrame, record: dict[str, Any]
+    name: str,
+    image: str,
+    spots: pd.DataFrame,
+    record: dict[str, Any],
+    told: str | None,
 ) -> ImageSpots:
     size = record.get("pixel_size_um")
     axes, shape = record.get("axes"), record.get("shape")
     return ImageSpots(
         name,
-        image,
+        image or str(record.get("image", "")),
         spots,
         PixelSize(**size) if isinstance(size, dict) else None,
         record.get("frame_interval_s"),
         dict(zip(axes, shape, strict=True)) if axes and shape else None,
+        told,
     )

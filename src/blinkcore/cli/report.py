@@ -1,0 +1,66 @@
+"""`blinkcore report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blinkcore.cli.app import Debug, app
+from blinkcore.cli.console import count_of, one_sentence
+
+Source = Annotated[
+    Path, typer.Argument(help="Folder of results of predict, or one table.")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The page (.html).")]
+Samples = Annotated[
+    Path | None, typer.Option(help="Sample sheet: CSV with columns image, condition.")
+]
+Contrast = Annotated[
+    str, typer.Option(help="Of all pictures: run (one for all), or LOW,HIGH in counts.")
+]
+Pictures = Annotated[int, typer.Option(min=1, help="Largest number of pictures.")]
+
+
+@app.command()
+def report(
+    source: Source,
+    output: Output = Path("report.html"),
+    samples: Samples = None,
+    contrast: Contrast = "run",
+    pictures: Pictures = 60,
+    debug: Debug = False,
+) -> None:
+    """Write a page with the spots on their images, counts and distributions."""
+    with one_sentence(debug):
+        if output.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"--output must end in .html, got {output}")
+        limits = parse_contrast(contrast)
+        from blinkcore.report.collect import read_sample_sheet
+        from blinkcore.report.page import write_report
+
+        conditions = None if samples is None else read_sample_sheet(samples)
+        n = write_report(
+            source,
+            output,
+            conditions=conditions,
+            contrast=limits,
+            max_pictures=pictures,
+        )
+        typer.echo(f"Wrote {output}: {count_of(n, 'picture')}", err=True)
+
+
+def parse_contrast(text: str) -> tuple[float, float] | None:
+    """Read a contrast: two numbers, or `run` for one that all pictures share."""
+    if text == "run":
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"--contrast must be run or LOW,HIGH, got {text!r}") from error
+    if not low < high:
+        raise ValueError(
+            f"--contrast must be from a lower to a higher value, got {text!r}"
+        )
+    return low, high

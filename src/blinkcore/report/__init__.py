@@ -1,0 +1,1 @@
+"""One self-contained page about the results of a run."""

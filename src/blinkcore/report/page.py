@@ -1,0 +1,213 @@
+"""The page: figures and numbers put into the template."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import blinkcore
+from blinkcore.files import whole_file
+from blinkcore.report.collect import (
+    Panel,
+    contrast_of,
+    nearest_neighbours,
+    read_counts,
+    read_panels,
+    run_facts,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+_BINS = 40
+_HOVER = ("probability", "intensity", "snr", "sigma", "z", "n_planes", "cell", "track")
+_HISTOGRAMS = {
+    "probability": "Probability",
+    "intensity": "Intensity (counts)",
+    "snr": "SNR",
+    "sigma": "Width, sigma (px)",
+}
+
+
+def write_report(
+    source: Path,
+    output: Path,
+    *,
+    conditions: dict[str, str] | None = None,
+    contrast: tuple[float, float] | None = None,
+    max_pictures: int = 60,
+) -> int:
+    """Write a self-contained page about results.
+
+    Parameters
+    ----------
+    source : Path
+        Folder of results of `blinkcore predict`, or one table.
+    output : Path
+        `.html`.
+    conditions : dict of str to str, optional
+        Condition of each image, see `blinkcore.report.collect.read_sample_sheet`.
+    contrast : tuple of float, optional
+        Black and white of all pictures, in counts; by default quantiles of all together.
+    max_pictures : int
+        Further images are in the tables and distributions only.
+
+    Returns
+    -------
+    int
+        How many pictures it has.
+
+    Raises
+    ------
+    OSError, ValueError
+        If results cannot be read.
+    ImportError
+        If Jinja2 or Plotly is not installed.
+    """
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    panels = read_panels(source, conditions)
+    low, high = contrast or contrast_of(panels[:max_pictures])
+    shown = [_panel(panel, low, high) for panel in panels[:max_pictures]]
+    counts = read_counts(source)
+    text = (resources.files("blinkcore.report") / "template.html").read_text("utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    # Scripts end where they say so, also within a string.
+    data = json.dumps({"panels": shown, "figures": _figures(panels, counts)})
+    page = environment.from_string(text).render(
+        title=source.name or str(source),
+        version=blinkcore.__version__,
+        plotly=get_plotlyjs(),
+        data=data.replace("</", "<\\/"),
+        panels=shown,
+        n_more=max(0, len(panels) - max_pictures),
+        n_spots=sum(panel.n_all for panel in panels),
+        n_images=len({panel.image for panel in panels}),
+        minimum=_smallest(panels),
+        contrast=f"{low:g} to {high:g}",
+        columns=list(counts.columns),
+        rows=[[_cell(v) for v in row] for row in counts.itertuples(index=False)],
+        facts=run_facts(source),
+    )
+    with whole_file(output) as temporary:
+        temporary.write_text(page, "utf-8")
+    return len(shown)
+
+
+def _smallest(panels: list[Panel]) -> float:
+    """Smallest probability among the spots, rounded down: where the slider begins."""
+    found = [
+        float(panel.spots["probability"].min())
+        for panel in panels
+        if "probability" in panel.spots and len(panel.spots)
+    ]
+    return float(np.floor(min(found, default=0.0) * 20) / 20)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:g}"
+    return str(value)
+
+
+def _panel(panel: Panel, low: float, high: float) -> dict[str, Any]:
+    """Everything that the script needs to draw a picture."""
+    spots = panel.spots
+    known = [name for name in _HOVER if name in spots.columns]
+    ones = np.ones(len(spots))
+    return {
+        "title": panel.title,
+        "condition": panel.condition,
+        "png": panel.png(low, high),
+        "height": panel.shape[0],
+        "width": panel.shape[1],
+        "y": _numbers(spots["y"], 2),
+        "x": _numbers(spots["x"], 2),
+        "p": _numbers(spots.get("probability", ones), 3),
+        "hover": {name: _numbers(spots[name], 3) for name in known},
+        "n": len(spots),
+        "bar": _scale_bar(panel),
+    }
+
+
+def _numbers(values: Any, decimals: int) -> list[float | None]:
+    rounded = np.round(np.asarray(values, float), decimals)
+    return [None if np.isnan(v) else float(v) for v in rounded]
+
+
+def _scale_bar(panel: Panel) -> dict[str, Any] | None:
+    """Make a bar of a round length, about a fifth of the width; None if the size is unknown."""
+    if panel.pixel_size is None:
+        return None
+    wanted = panel.shape[1] * panel.pixel_size.x / 5
+    power = 10.0 ** np.floor(np.log10(wanted))
+    length = max(step * power for step in (1, 2, 5) if step * power <= wanted * 1.0001)
+    return {"px": float(length / panel.pixel_size.x), "text": f"{length:g} µm"}
+
+
+def _figures(panels: list[Panel], counts: pd.DataFrame) -> list[dict[str, Any]]:
+    figures: list[dict[str, Any] | None] = [_counts_figure(panels, counts)]
+    for column, title in _HISTOGRAMS.items():
+        values = [
+            panel.spots[column].to_numpy(float)
+            for panel in panels
+            if column in panel.spots
+        ]
+        if values:
+            figures.append(_histogram(np.concatenate(values), title))
+    figures.append(_histogram(nearest_neighbours(panels), "Nearest neighbour (px)"))
+    return [figure for figure in figures if figure is not None]
+
+
+def _counts_figure(panels: list[Panel], counts: pd.DataFrame) -> dict[str, Any]:
+    """Spots of each image, by condition, with the interval of the real ones."""
+    condition = {panel.image: panel.condition for panel in panels}
+    if counts.empty:
+        totals: dict[str, list[float]] = {}
+        for panel in panels:
+            totals.setdefault(panel.image, [0.0])[0] += panel.n_all
+    else:
+        known = [c for c in ("n", "expected", "low", "high") if c in counts]
+        totals = {
+            str(name): list(row)
+            for name, row in counts.groupby("image", sort=False)[known].sum().iterrows()
+        }
+    groups = sorted({condition.get(name, "") for name in totals})
+    traces = []
+    for group in groups:
+        names = [name for name in totals if condition.get(name, "") == group]
+        trace: dict[str, Any] = {
+            "type": "bar", "name": group or "images", "x": names,
+            "y": [totals[name][0] for name in names],
+        }  # fmt: skip
+        if names and len(totals[names[0]]) == 4:
+            n, _, low, high = np.array([totals[name] for name in names]).T
+            trace["error_y"] = {
+                "type": "data", "symmetric": False,
+                "array": np.maximum(high - n, 0).tolist(),
+                "arrayminus": np.maximum(n - low, 0).tolist(),
+            }  # fmt: skip
+        traces.append(trace)
+    title = "Spots of each image; bars: interval of 95 % for the real ones"
+    return {"title": title, "traces": traces, "x": "", "y": "Spots", "log": False}
+
+
+def _histogram(values: NDArray[np.float64], title: str) -> dict[str, Any] | None:
+    values = values[np.isfinite(values)]
+    if len(values) == 0:
+        return None
+    top = float(np.quantile(values, 0.995))
+    edges = np.linspace(
+        float(values.min()), max(top, float(values.min()) + 1e-9), _BINS
+    )
+    number, _ = np.histogram(values, edges)
+    centres = (edges[1:] + edges[:-1]) / 2
+    trace = {"type": "bar", "x": centres.tolist(), "y": number.tolist(), "name": title}
+    return {"title": title, "traces": [trace], "x": title, "y": "Spots", "log": False}
