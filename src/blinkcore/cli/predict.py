@@ -24,6 +24,7 @@ from blinkcore.cli.predict_options import (
     Progress,
     Radius,
     Recursive,
+    ReportPage,
     Scale,
     SkipExisting,
     Status,
@@ -56,6 +57,7 @@ def predict(
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
     overlay: Overlay = None,
+    report_: ReportPage = None,
     max_memory: MaxMemory = None,
     timeout: Timeout = None,
     allow_truncated: AllowTruncated = False,
@@ -80,6 +82,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
     formats = tuple(f".{name.strip()}" for name in values["format_"].split(","))
     options.check_usage(values["progress"], formats)
     options.check_format(target, formats, values["status"])
+    options.check_report(values["report_"], target)
     how = options.predict_options(values)
     timeout = options.checked_timeout(values["timeout"])
 
@@ -107,3 +110,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
     with closing(predict_files(found, batch)) as events:
         for event in events:
             report.add(event)
+    if values["report_"] is not None and target is not None:
+        from blinkcore.report.page import write_report
+
+        write_report(target, values["report_"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,6 +95,10 @@ SkipExisting = Annotated[
 ]
 Overlay = Annotated[
     Path | None, typer.Option(help="Folder for pictures with the spots circled.")
+]
+ReportPage = Annotated[
+    Path | None,
+    typer.Option("--report", help="Page about the results (.html), see report."),
 ]
 Status = Annotated[
     Path | None, typer.Option(help="File for a JSON summary at the end.")
@@ -200,6 +205,19 @@ def region_columns(values: list[str] | None) -> tuple[tuple[str, Path], ...]:
             raise ValueError(f"--labels {text}: there is a column {name!r} already")
         found[name] = Path(path)
     return tuple(found.items())
+
+
+def check_report(page: Path | None, target: Path | None) -> None:
+    """Refuse a report that could not be written."""
+    if page is None:
+        return
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--report must end in .html, got {page}")
+    if target is None:
+        raise ValueError("--report needs results in files: give --output")
+    for name in ("jinja2", "plotly"):
+        if find_spec(name) is None:
+            raise ImportError(f"--report needs {name}: install 'blinkcore[report]'")
 
 
 def check_usage(progress: str | None, formats: tuple[str, ...]) -> None:

@@ -18,7 +18,10 @@ Samples = Annotated[
     Path | None, typer.Option(help="Sample sheet: CSV with columns image, condition.")
 ]
 Contrast = Annotated[
-    str, typer.Option(help="Of all pictures: run (one for all), or LOW,HIGH in counts.")
+    str,
+    typer.Option(
+        help="Of the pictures: run (one for all), plane, or LOW,HIGH in counts."
+    ),
 ]
 Pictures = Annotated[int, typer.Option(min=1, help="Largest number of pictures.")]
 
@@ -51,14 +54,16 @@ def report(
         typer.echo(f"Wrote {output}: {count_of(n, 'picture')}", err=True)
 
 
-def parse_contrast(text: str) -> tuple[float, float] | None:
-    """Read a contrast: two numbers, or `run` for one that all pictures share."""
-    if text == "run":
-        return None
+def parse_contrast(text: str) -> tuple[float, float] | str:
+    """Read a contrast: two numbers, `run` for one that all pictures share, or `plane`."""
+    if text in ("run", "plane"):
+        return text
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError as error:
-        raise ValueError(f"--contrast must be run or LOW,HIGH, got {text!r}") from error
+        raise ValueError(
+            f"--contrast must be run, plane or LOW,HIGH, got {text!r}"
+        ) from error
     if not low < high:
         raise ValueError(
             f"--contrast must be from a lower to a higher value, got {text!r}"

@@ -40,7 +40,7 @@ def write_report(
     output: Path,
     *,
     conditions: dict[str, str] | None = None,
-    contrast: tuple[float, float] | None = None,
+    contrast: tuple[float, float] | str = "run",
     max_pictures: int = 60,
 ) -> int:
     """Write a self-contained page about results.
@@ -53,8 +53,9 @@ def write_report(
         `.html`.
     conditions : dict of str to str, optional
         Condition of each image, see `blinkcore.report.collect.read_sample_sheet`.
-    contrast : tuple of float, optional
-        Black and white of all pictures, in counts; by default quantiles of all together.
+    contrast : tuple of float, "run" or "plane"
+        Black and white of all pictures, in counts; "run": quantiles of all together;
+        "plane": of each by itself.
     max_pictures : int
         Further images are in the tables and distributions only.
 
@@ -74,8 +75,15 @@ def write_report(
     from plotly.offline import get_plotlyjs
 
     panels = read_panels(source, conditions)
-    low, high = contrast or contrast_of(panels[:max_pictures])
-    shown = [_panel(panel, low, high) for panel in panels[:max_pictures]]
+    pictures = panels[:max_pictures]
+    common = contrast_of(pictures) if isinstance(contrast, str) else contrast
+    said = f"One contrast for all: {common[0]:g} to {common[1]:g} counts."
+    if contrast == "plane":
+        said = "Each picture has a contrast of its own."
+    shown = [
+        _panel(panel, *(contrast_of([panel]) if contrast == "plane" else common))
+        for panel in pictures
+    ]
     counts = read_counts(source)
     text = (resources.files("blinkcore.report") / "template.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -91,7 +99,7 @@ def write_report(
         n_spots=sum(panel.n_all for panel in panels),
         n_images=len({panel.image for panel in panels}),
         minimum=_smallest(panels),
-        contrast=f"{low:g} to {high:g}",
+        contrast=said,
         columns=list(counts.columns),
         rows=[[_cell(v) for v in row] for row in counts.itertuples(index=False)],
         facts=run_facts(source),

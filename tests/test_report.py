@@ -1,0 +1,177 @@
+"""The report, in a real browser."""
+
+import re
+import shutil
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from batches import run, write
+from blinkcore.batch.run import Options
+from blinkcore.report.collect import contrast_of, read_panels
+from blinkcore.report.page import write_report
+from programs import run_blinkcore
+
+
+@pytest.fixture
+def results(tmp_path, general, scene):
+    """Two images, one of two channels with a pixel size; one without spots."""
+    write(tmp_path / "in" / "a.tif", scene.image)
+    pixels = np.stack([scene.image, np.full_like(scene.image, 55)])
+    tifffile.imwrite(
+        tmp_path / "in" / "</script>.tif", pixels, imagej=True, resolution=(10, 10),
+        metadata={"axes": "CYX", "unit": "um"},
+    )  # fmt: skip
+    run([tmp_path / "in"], Options(general, tmp_path / "out", radius=3.0))
+    return tmp_path / "out"
+
+
+def test_there_is_a_panel_for_each_image_and_channel(results):
+    panels = read_panels(results, {"a.tif": "control"})
+    assert [(p.condition, p.pixels is not None) for p in panels] == [
+        ("", True), ("", True), ("control", True),
+    ]  # fmt: skip
+    assert sorted(len(p.spots) > 0 for p in panels) == [False, True, True]
+    low, high = contrast_of(panels)
+    assert 0 < low < high
+
+
+def test_the_page_needs_no_network_and_no_script_of_a_name(results, tmp_path):
+    n = write_report(results, tmp_path / "r.html")
+    assert n == 3
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", text)
+    own = text[text.index('<script id="data"') :]
+    assert own.count("</script>") == 2  # the data and the program end, no name does
+
+
+@pytest.fixture(scope="module")
+def browser():
+    selenium = pytest.importorskip("selenium.webdriver")
+    driver = shutil.which("chromedriver")
+    if driver is None:
+        pytest.skip("needs Chromium and its driver")
+    from selenium.webdriver.chrome.service import Service
+
+    options = selenium.ChromeOptions()
+    for word in ("headless=new", "no-sandbox", "window-size=1300,1600",
+                 "use-angle=swiftshader", "enable-unsafe-swiftshader"):  # fmt: skip
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chromium = selenium.Chrome(options=options, service=Service(driver))
+    yield chromium
+    chromium.quit()
+
+
+def opened(browser, path):
+    browser.get(path.as_uri())
+    end = time.monotonic() + 60
+    body = browser.find_element("css selector", "body")
+    while body.get_attribute("data-ready") != "yes" and time.monotonic() < end:
+        time.sleep(0.1)
+    assert [
+        line for line in browser.get_log("browser") if line["level"] == "SEVERE"
+    ] == []
+
+
+def move_slider(browser, value):
+    browser.execute_script(
+        "const s = document.getElementById('threshold'); s.value = arguments[0];"
+        "s.dispatchEvent(new Event('input'));", value,
+    )  # fmt: skip
+    time.sleep(1.0)
+
+
+@pytest.mark.slow
+def test_the_slider_hides_spots_and_hovering_tells_of_one(browser, results, tmp_path):
+    from selenium.webdriver import ActionChains
+
+    write_report(results, tmp_path / "r.html")
+    opened(browser, tmp_path / "r.html")
+    spots = pd.read_csv(results / "a.csv")
+    assert browser.find_element("id", "count2").text == str(len(spots))
+    move_slider(browser, 0.99)
+    kept = (spots["probability"].round(3) >= 0.99).sum()
+    assert 0 < kept < len(spots)
+    assert browser.find_element("id", "count2").text == str(kept)
+    shown = browser.execute_script("return document.getElementById('panel2').data[0].x")
+    assert len(shown) == kept
+    move_slider(browser, 0)
+    place = browser.execute_script(
+        "const p = document.getElementById('panel2'); const l = p._fullLayout;"
+        "const r = p.querySelector('.nsewdrag').getBoundingClientRect();"
+        "window.scrollBy(0, r.top - 200);"
+        "const s = p.querySelector('.nsewdrag').getBoundingClientRect();"
+        "return [s.left + l.xaxis.d2p(p.data[0].x[0]), s.top + l.yaxis.d2p(p.data[0].y[0])]"
+    )
+    actions = ActionChains(browser)
+    actions.w3c_actions.pointer_action.move_to_location(int(place[0]), int(place[1]))
+    actions.perform()
+    time.sleep(1.0)
+    hover = browser.find_element("css selector", "#panel2 .hoverlayer").text
+    assert "probability" in hover
+    assert "intensity" in hover
+
+
+@pytest.mark.slow
+def test_fifty_thousand_spots_are_shown(browser, tmp_path):
+    rng = np.random.default_rng(0)
+    pd.DataFrame(
+        {"y": rng.uniform(0, 2000, 50_000), "x": rng.uniform(0, 2000, 50_000),
+         "probability": rng.random(50_000)}
+    ).to_csv(tmp_path / "s.csv", index=False)  # fmt: skip
+    write_report(tmp_path / "s.csv", tmp_path / "r.html")
+    opened(browser, tmp_path / "r.html")
+    move_slider(browser, 0.5)
+    n = int(browser.find_element("id", "count0").text)
+    assert 24_000 < n < 26_000
+
+
+def test_the_command_and_its_sample_sheet(results, tmp_path):
+    (tmp_path / "s.csv").write_text("image,condition\na.tif,control\n")
+    done = run_blinkcore(
+        "report", results, "-o", tmp_path / "r.html", "--samples", tmp_path / "s.csv",
+        "--contrast", "plane",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert "(control)" in text
+    assert "contrast of its own" in text
+
+
+def test_predict_writes_a_report(tmp_path, examples):
+    done = run_blinkcore(
+        "predict", examples / "cells.tif", "-o", tmp_path / "o",
+        "--report", tmp_path / "r.html",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "611 spots in 1 image" in (tmp_path / "r.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["report", "none"], "none"),
+        (["report", "empty"], "no table of spots"),
+        (["report", "a.csv", "-o", "r.pdf"], "must end in .html"),
+        (["report", "a.csv", "--contrast", "9,1"], "--contrast"),
+        (["report", "a.csv", "--samples", "a.csv"], "no column 'condition'"),
+        (["report", "a.csv", "--samples", "none.csv"], "none.csv"),
+        (["predict", "a.tif", "--report", "r.txt"], "must end in .html"),
+        (
+            ["predict", "a.tif", "-o", "-", "--report", "r.html"],
+            "needs results in files",
+        ),
+    ],
+)
+def test_wrong_use_of_report_is_one_sentence(tmp_path, words, said):
+    (tmp_path / "empty").mkdir()
+    table = pd.DataFrame({"image": ["a"], "y": [1.0], "x": [1.0]})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    done = run_blinkcore(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
