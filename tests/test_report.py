@@ -22,7 +22,7 @@ def results(tmp_path, general, scene):
     write(tmp_path / "in" / "a.tif", scene.image)
     pixels = np.stack([scene.image, np.full_like(scene.image, 55)])
     tifffile.imwrite(
-        tmp_path / "in" / "</script>.tif", pixels, imagej=True, resolution=(10, 10),
+        tmp_path / "in" / "<b>&.tif", pixels, imagej=True, resolution=(10, 10),
         metadata={"axes": "CYX", "unit": "um"},
     )  # fmt: skip
     run([tmp_path / "in"], Options(general, tmp_path / "out", radius=3.0))
@@ -40,12 +40,15 @@ def test_there_is_a_panel_for_each_image_and_channel(results):
 
 
 def test_the_page_needs_no_network_and_no_script_of_a_name(results, tmp_path):
-    n = write_report(results, tmp_path / "r.html")
+    evil = {"a.tif": "</script><script>alert(1)</script>"}
+    n = write_report(results, tmp_path / "r.html", conditions=evil)
     assert n == 3
     text = (tmp_path / "r.html").read_text("utf-8")
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", text)
     own = text[text.index('<script id="data"') :]
     assert own.count("</script>") == 2  # the data and the program end, no name does
+    assert "<b>" not in text
+    assert "alert(1)</script>" not in text
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +151,8 @@ def test_predict_writes_a_report(tmp_path, examples):
         "--report", tmp_path / "r.html",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "611 spots in 1 image" in (tmp_path / "r.html").read_text("utf-8")
+    spots = pd.read_csv(tmp_path / "o" / "cells.csv")
+    assert f"{len(spots)} spots in 1 image" in (tmp_path / "r.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,6 @@ def write_report(
     ImportError
         If Jinja2 or Plotly is not installed.
     """
-    import jinja2
-    from plotly.offline import get_plotlyjs
-
     panels = read_panels(source, conditions)
     pictures = panels[:max_pictures]
     common = contrast_of(pictures) if isinstance(contrast, str) else contrast
@@ -84,29 +81,39 @@ def write_report(
         _panel(panel, *(contrast_of([panel]) if contrast == "plane" else common))
         for panel in pictures
     ]
+    page = _rendered(source, panels, shown, said)
+    with whole_file(output) as temporary:
+        temporary.write_text(page, "utf-8")
+    return len(shown)
+
+
+def _rendered(
+    source: Path, panels: list[Panel], shown: list[dict[str, Any]], contrast: str
+) -> str:
+    """Fill the template."""
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
     counts = read_counts(source)
     text = (resources.files("blinkcore.report") / "template.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     # Scripts end where they say so, also within a string.
     data = json.dumps({"panels": shown, "figures": _figures(panels, counts)})
-    page = environment.from_string(text).render(
+    return environment.from_string(text).render(
         title=source.name or str(source),
         version=blinkcore.__version__,
         plotly=get_plotlyjs(),
         data=data.replace("</", "<\\/"),
         panels=shown,
-        n_more=max(0, len(panels) - max_pictures),
+        n_more=len(panels) - len(shown),
         n_spots=sum(panel.n_all for panel in panels),
         n_images=len({panel.image for panel in panels}),
         minimum=_smallest(panels),
-        contrast=said,
+        contrast=contrast,
         columns=list(counts.columns),
         rows=[[_cell(v) for v in row] for row in counts.itertuples(index=False)],
         facts=run_facts(source),
     )
-    with whole_file(output) as temporary:
-        temporary.write_text(page, "utf-8")
-    return len(shown)
 
 
 def _smallest(panels: list[Panel]) -> float:
