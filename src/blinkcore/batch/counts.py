@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 IMAGES = "counts"  # name of the table, and of its rows in a description
 CELLS = "counts_by_cell"
+_WHOLE = {"frame", "channel", "cell", "n", "area_px", "volume_px"}
 
 
 def counts_of_image(
@@ -111,6 +112,10 @@ def write_counts(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     if path.exists():
         before = _read(path)
         table = pd.concat([before[~before["image"].isin(table["image"])], table])
+    for name in _WHOLE & set(table.columns):
+        table[name] = table[name].astype(
+            "Int64"
+        )  # whole numbers also where some are empty
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 

@@ -128,9 +128,13 @@ def _shift(
 def _sentence(name: str, table: Any) -> str:
     whole = table[table["cell"].isna()] if "cell" in table else table
     n = int(whole["n_pairs"].sum())
+    chance = float(whole["chance"].sum())
+    # Frames are independent: their intervals add up as standard errors do.
+    spread = float(
+        (((whole["chance_high"] - whole["chance_low"]) / 2) ** 2).sum() ** 0.5
+    )
     return (
         f"{name}: {n} of {int(whole['n_first'].sum())} and "
         f"{int(whole['n_second'].sum())} spots are pairs; by chance "
-        f"{whole['chance'].sum():.1f} "
-        f"({whole['chance_low'].sum():.0f} to {whole['chance_high'].sum():.0f})"
+        f"{chance:.1f} ({max(0.0, chance - spread):.0f} to {chance + spread:.0f})"
     )
