@@ -73,7 +73,12 @@ def picture_of_objects(folder):
     top.imshow(pixels.max(axis=0), cmap="gray")
     colors = mpl.colormaps["plasma"](spots["z"] / pixels.shape[0])
     top.scatter(
-        spots["x"], spots["y"], s=90, facecolors="none", edgecolors=colors, linewidths=1.5
+        spots["x"],
+        spots["y"],
+        s=90,
+        facecolors="none",
+        edgecolors=colors,
+        linewidths=1.5,
     )
     side.imshow(pixels.max(axis=1), cmap="gray", aspect=3)
     side.errorbar(spots["x"], spots["z"], yerr=spots["z_uncertainty"], fmt="o", ms=6, mfc="none",

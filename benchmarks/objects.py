@@ -1,0 +1,99 @@
+"""Spots of simulated z-stacks: detections joined over z, beside trackpy in three dimensions.
+
+    python benchmarks/objects.py
+
+trackpy's `locate` looks at the stack itself; of its threshold `minmass` the best of 30 for these very stacks
+is taken, so that its row is an upper limit. trackpy is not a dependency: pip install trackpy.
+"""
+
+import warnings
+
+import numpy as np
+from timing import machine, table
+
+from blinkcore import predict
+from blinkcore.evaluation.scores import match
+from blinkcore.network.model import load_model
+from blinkcore.simulation.stacks import scattered, simulate_stack
+
+N_STACKS, N_SPOTS, SHAPE = 4, 60, (21, 192, 192)
+CUTOFF = 2.0  # px and planes
+
+
+def score(stacks, found):
+    """Precision, recall, axial and lateral RMSE over the bound."""
+    n = n_found = n_pairs = 0
+    off, bound = [], []
+    for stack, points in zip(stacks, found, strict=True):
+        pairs = match(stack.points, points, cutoff=CUTOFF)
+        n, n_found, n_pairs = (
+            n + len(stack.points),
+            n_found + len(points),
+            n_pairs + len(pairs),
+        )
+        off.append(points[pairs[:, 1]] - stack.points[pairs[:, 0]])
+        bound.append(stack.cramer_rao[pairs[:, 0]])
+    off, bound = np.concatenate(off), np.concatenate(bound)
+    ratio = np.sqrt((off**2).mean(axis=0)) / np.sqrt((bound**2).mean(axis=0))
+    return (
+        n_pairs / max(1, n_found),
+        n_pairs / n,
+        ratio[0],
+        np.sqrt((ratio[1:] ** 2).mean()),
+    )
+
+
+def by_trackpy(stacks):
+    import trackpy
+
+    trackpy.quiet()
+    best = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        raw = [trackpy.locate(s.pixels, (7, 9, 9)) for s in stacks]
+    for quantile in np.linspace(0, 0.999, 30):
+        limit = np.quantile(np.concatenate([r["mass"] for r in raw]), quantile)
+        found = [r.loc[r["mass"] > limit, ["z", "y", "x"]].to_numpy(float) for r in raw]
+        scores = score(stacks, found)
+        f1 = 2 * scores[0] * scores[1] / max(1e-9, scores[0] + scores[1])
+        if best is None or f1 > best[0]:
+            best = (f1, scores)
+    return best[1]
+
+
+def main():
+    machine()
+    models = {name: load_model(name, amp=False) for name in ("general", "precise")}
+    rows = []
+    for peak in (30, 60, 120, 250, 1000):
+        for sigma_z in (1.0, 2.5):
+            stacks = []
+            for seed in range(N_STACKS):
+                rng = np.random.default_rng([2026, seed])
+                points = scattered(SHAPE, N_SPOTS, 12.0, rng)
+                stacks.append(
+                    simulate_stack(SHAPE, points, rng, peak=peak, sigma_z=sigma_z)
+                )
+            results = {
+                name: score(
+                    stacks,
+                    [
+                        predict(s.pixels, m, axes="ZYX")[["z", "y", "x"]].to_numpy()
+                        for s in stacks
+                    ],
+                )
+                for name, m in models.items()
+            }
+            results["trackpy, best threshold"] = by_trackpy(stacks)
+            for name, (precision, recall, axial, lateral) in results.items():
+                rows.append((f"{peak / np.sqrt(peak + 100):.1f}", sigma_z, name, f"{precision:.3f}",
+                             f"{recall:.3f}", f"{axial:.2f}", f"{lateral:.2f}"))  # fmt: skip
+    table(
+        ("SNR of the middle plane", "sigma z", "detector", "precision", "recall",
+         "axial RMSE / bound", "lateral RMSE / bound"),
+        rows,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
