@@ -7,7 +7,7 @@ import tifffile
 from batches import run
 from blinkcore import predict
 from blinkcore.batch.run import Options
-from blinkcore.detection.axial import places_in_z
+from blinkcore.detection.axial import NEAR, places_in_z
 from blinkcore.detection.objects import join_planes
 from blinkcore.evaluation.scores import match
 from blinkcore.io import read_image
@@ -147,10 +147,10 @@ def test_noise_of_one_plane_is_less_probable_than_a_spot():
 
 
 def test_profiles_at_the_ends_of_a_stack_have_a_place():
-    apart = np.arange(-3, 4.0)
+    apart = np.arange(-NEAR, NEAR + 1.0)
     full = 100 * np.exp(-0.5 * ((apart - 0.3) / 1.2) ** 2)
     cut = full.copy()
-    cut[:3] = np.nan
+    cut[:NEAR] = np.nan
     axial = places_in_z(np.stack([full] * 9 + [cut]), 1.0)
     np.testing.assert_allclose(axial.z, 0.3, atol=1e-3)
     assert axial.width == pytest.approx(1.2, abs=1e-3)

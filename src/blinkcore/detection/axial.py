@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NEAR = 3  # planes on each side of the highest one
+NEAR = 5  # planes on each side of the highest one
 WIDTHS = (0.4, 4.0)  # planes; smallest and largest width of a profile
 _FARTHEST = 1.0  # plane between a spot and the plane in which it is highest
 _STEPS = 20  # of the fit
@@ -44,7 +44,7 @@ def places_in_z(profiles: NDArray[np.float64], noise: float) -> Axial:
 
     Parameters
     ----------
-    profiles : ndarray of float64, shape (n, 7)
+    profiles : ndarray of float64, shape (n, 2 NEAR + 1)
         Heights in the planes around the highest one, which is in the middle; NaN where the
         stack ends.
     noise : float
