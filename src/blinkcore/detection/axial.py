@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 NEAR = 5  # planes on each side of the highest one
 WIDTHS = (0.4, 4.0)  # planes; smallest and largest width of a profile
 _FARTHEST = 1.0  # plane between a spot and the plane in which it is highest
+_RISE = 3.0  # standard deviations of the noise that a height rises at another spot
 _STEPS = 20  # of the fit
 
 
@@ -57,7 +58,7 @@ def places_in_z(profiles: NDArray[np.float64], noise: float) -> Axial:
     if len(profiles) == 0:
         return Axial(np.empty(0), np.empty(0), np.empty(0), 1.2)
     apart = np.arange(-NEAR, NEAR + 1.0)
-    known = np.isfinite(profiles)
+    known = np.isfinite(profiles) & ~_beyond_a_valley(profiles, noise)
     heights = np.where(known, profiles, 0.0)
     peak = np.maximum(heights[:, NEAR], 1e-9)
     start = np.stack([peak, np.zeros(len(peak)), np.full(len(peak), 1.2)], axis=1)
@@ -76,8 +77,22 @@ def places_in_z(profiles: NDArray[np.float64], noise: float) -> Axial:
     uncertainty = np.sqrt(variance / np.maximum(information, 1e-12))
     shape = np.where(known, model / fit[:, :1], 0.0)
     norm = np.sqrt(np.maximum((shape**2).sum(axis=1), 1e-12))
-    support = (shape * heights).sum(axis=1) / norm / np.nanmax(profiles, axis=1)
+    support = (shape * heights).sum(axis=1) / norm / peak
     return Axial(fit[:, 1], np.minimum(uncertainty, _FARTHEST), support, width)
+
+
+def _beyond_a_valley(profiles: NDArray[np.float64], noise: float) -> NDArray[np.bool_]:
+    """Tell which heights are of another spot: behind a place where they rise again."""
+    beyond = np.zeros(profiles.shape, bool)
+    for side in (-1, 1):
+        lowest = profiles[:, NEAR].copy()
+        is_over = np.zeros(len(profiles), bool)
+        for step in range(1, NEAR + 1):
+            at = NEAR + side * step
+            is_over |= profiles[:, at] > lowest + _RISE * noise
+            beyond[:, at] = is_over
+            lowest = np.fmin(lowest, profiles[:, at])
+    return beyond
 
 
 def _gaussian(
