@@ -176,6 +176,18 @@ def test_deep_pickles_are_refused():
         parse(deep)
 
 
+def test_a_memo_that_would_fill_the_memory_is_refused(changed):
+    """Found by the fuzzer: one byte makes PyTorch reserve a billion places."""
+    put = b"r" + (334).to_bytes(4, "little")
+
+    def enlarge(data):
+        assert data.count(put) == 1
+        return data.replace(put, b"r" + (10**9).to_bytes(4, "little"))
+
+    with pytest.raises(ValueError, match="memo index 1000000000"):
+        load_model(changed("/data.pkl", enlarge))
+
+
 def test_plain_pickles_are_read():
     value = {"a": [1, 2.5, None, True, (b"x", "y")], "b": []}
     for protocol in (3, 4, 5):  # before them, bytes are a call

@@ -246,3 +246,14 @@ def test_devices_that_are_not_there_are_named(device):
         pytest.skip("there is an MPS device")
     with pytest.raises(ValueError, match=device):
         load_model("general", device=device)
+
+
+def test_bundled_models_are_those_of_the_list(monkeypatch):
+    from blinkcore.files import sha256_of
+    from blinkcore.network import model as module
+
+    digests = module._bundled_digests()
+    assert digests == {p.name: sha256_of(p) for p in bundled_models().values()}
+    monkeypatch.setattr(module, "_bundled_digests", lambda: dict.fromkeys(digests, "0"))
+    with pytest.raises(ValueError, match="is damaged or was changed"):
+        load_model("general")

@@ -94,6 +94,9 @@ def parse(content: bytes) -> Any:
         for number, (opcode, value, _) in enumerate(pickletools.genops(content)):
             if number > _MAX_OPCODES:
                 raise ValueError("its pickle is too long")
+            # PyTorch makes its memo as long as the largest index.
+            if opcode.name in _PUTS and value is not None and int(value) > number:
+                raise ValueError(f"memo index {value}")
             machine.step(opcode.name, value)
         (result,) = machine.stack
     except (IndexError, KeyError, TypeError, AttributeError, ValueError) as error:

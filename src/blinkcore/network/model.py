@@ -88,6 +88,12 @@ def bundled_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.pt"))}
 
 
+def _bundled_digests() -> dict[str, str]:
+    """SHA-256 of each bundled file, by name."""
+    text = (resources.files("blinkcore") / "models" / "sha256.txt").read_text("utf-8")
+    return dict(line.split() for line in text.splitlines())
+
+
 def load_model(
     model: str | os.PathLike[str] = DEFAULT, *, device: str = "auto", amp: bool = True
 ) -> Model:
@@ -117,6 +123,9 @@ def load_model(
     name, path = _find(model)
     where = pick_device(device)
     content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if path == bundled_models().get(name) and digest != _bundled_digests()[path.name]:
+        raise ValueError(f"{path} is damaged or was changed; install blinkcore again")
     network, metadata = _read(path, content, where)
     exact: tuple[str, ...] = getattr(network.network, "exact", ())
     half = half_precision(where) if amp and exact and where == "cpu" else None
@@ -125,7 +134,6 @@ def load_model(
             if layer not in exact:
                 module.to(half)
     precision = str(half or torch.float32).removeprefix("torch.")
-    digest = hashlib.sha256(content).hexdigest()
     return Model(
         name, metadata, digest, where, precision, torchscript.freeze(network, where)
     )
