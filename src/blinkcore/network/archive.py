@@ -81,6 +81,13 @@ def checked(content: bytes, metadata: str) -> tuple[bytes, bytes]:
     return _archive(members), about
 
 
+def metadata_of(content: bytes, metadata: str) -> bytes:
+    """Read the metadata of a file that need not be checked, because it is one of ours."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        folder = archive.namelist()[0].partition("/")[0]
+        return archive.read(f"{folder}/extra/{metadata}")
+
+
 def _members(content: bytes) -> dict[str, bytes]:
     """Read what the archive holds, by name without the archive's own folder."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -189,15 +189,18 @@ def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
 
 
 def _read(path: Path, content: bytes, device: str) -> tuple[Any, Metadata]:
-    """Check, read and try a model file."""
+    """Check, read and try a model file; bundled ones are known by their digest."""
+    if hashlib.sha256(content).hexdigest() in _bundled_digests().values():
+        about = archive.metadata_of(content, METADATA_FILE)
+        return torchscript.load(content, device), Metadata.from_json(about.decode())
     try:
-        script, text = archive.checked(content, METADATA_FILE)
-        if not text:
+        script, about = archive.checked(content, METADATA_FILE)
+        if not about:
             raise ValueError(
                 f"it is a TorchScript file but not a model of blinkcore: it has no "
                 f"{METADATA_FILE}"
             )
-        metadata = Metadata.from_json(text.decode())
+        metadata = Metadata.from_json(about.decode())
         network = torchscript.load(script, device)
         probe(network, metadata, device)
     except (ValueError, TypeError) as error:
