@@ -25,6 +25,8 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror csrc/*.cpp csrc/*.hpp
 	$(BIN)/mypy
+	! command -v cppcheck >/dev/null || cppcheck -q --error-exitcode=1 --std=c++17 \
+	  --enable=warning,performance,portability --suppress=missingIncludeSystem -I csrc csrc/*.cpp
 
 SECONDS ?= 60
 fuzz: .venv/dev
