@@ -72,3 +72,17 @@ def test_a_sum_goes_into_the_relu_not_into_the_input():
     x = torch.tensor([-1.0, 2.0])
     assert network(x).tolist() == [-1.0, 4.0]
     assert x.tolist() == [-1.0, 2.0]
+
+
+def test_a_pytorch_that_cannot_rewrite_runs_the_network_as_it_is(monkeypatch, caplog):
+    expected = load_model("general", device="cpu", amp=False)
+
+    def missing(*arguments):
+        raise RuntimeError("no such pass")
+
+    name = "_jit_pass_custom_pattern_based_rewrite_graph"
+    monkeypatch.setattr(torch._C, name, missing)
+    model = load_model("general", device="cpu", amp=False)
+    assert "they run slower: no such pass" in caplog.text
+    x = np.random.default_rng(0).normal(0, 3, (1, 1, 64, 64)).astype(np.float32)
+    np.testing.assert_allclose(model(x), expected(x), atol=2e-5)

@@ -7,9 +7,12 @@ last bits of small and narrow images, for which oneDNN has another kernel.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
+
+logger = logging.getLogger(__name__)
 
 # Each pattern, and what takes its place. TorchScript replaces only where the values between
 # the nodes of a pattern are used nowhere else, so they may be overwritten.
@@ -63,7 +66,10 @@ _COMPRESS = (
 
 
 def fuse(network: Any, methods: tuple[str, ...]) -> None:
-    """Rewrite a frozen network for a CPU, in place.
+    """Rewrite a frozen network for a CPU, in place; without it all is right, but slower.
+
+    The rewriting is not a public part of PyTorch. Where a version does not have it, or not
+    so, the network stays as it is, and the log says so.
 
     Parameters
     ----------
@@ -77,8 +83,15 @@ def fuse(network: Any, methods: tuple[str, ...]) -> None:
     # Inductor, PyTorch's compiler, has this operator too; not on a Mac.
     if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         patterns.append(_CONV_RELU)
-    for method in methods:
-        for pattern, replacement in patterns:
-            torch._C._jit_pass_custom_pattern_based_rewrite_graph(
-                pattern, replacement, getattr(network, method).graph
-            )
+    try:
+        for method in methods:
+            for pattern, replacement in patterns:
+                torch._C._jit_pass_custom_pattern_based_rewrite_graph(
+                    pattern, replacement, getattr(network, method).graph
+                )
+    except (RuntimeError, AttributeError, TypeError) as error:
+        logger.warning(
+            "PyTorch %s does not rewrite networks as blinkcore knows it, so they run "
+            "slower: %s",
+            torch.__version__, error,
+        )  # fmt: skip
