@@ -113,6 +113,18 @@ def test_json_progress_is_one_object_a_line(image, tmp_path):
     assert set(error) == {"event", "image", "message"}
 
 
+def test_the_planes_of_a_long_movie_are_told(tmp_path, scene):
+    movie = np.stack([scene.image] * 4)
+    tifffile.imwrite(tmp_path / "m.tif", movie, imagej=True, metadata={"axes": "TYX"})
+    done = run_blinkcore("predict", tmp_path / "m.tif", "-o", "-", "--progress", "json")
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    planes = [event for event in events if event["event"] == "plane"]
+    assert planes[-1]["done"] == planes[-1]["total"] == 4
+    assert planes[-1]["image"].endswith("m.tif")
+    done = run_blinkcore("predict", tmp_path / "m.tif", "-o", "-", "--progress", "bar")
+    assert "4/4" in done.stderr
+
+
 def test_the_status_file_says_ok(image, tmp_path):
     status = tmp_path / "status.json"
     run_blinkcore("predict", image, "-o", tmp_path / "out", "--status", status)

@@ -24,7 +24,7 @@ from blinkcore.files import writable
 from blinkcore.network.calibration import real_count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from blinkcore.batch.inputs import Input
@@ -40,6 +40,7 @@ def predict_input(
     regions: Mapping[str, Path],
     check_scale: bool,
     said: set[str],
+    on_plane: Callable[[int, int], None] | None = None,
 ) -> tuple[Image, pd.DataFrame, dict[str, Any]]:
     """Read an input and find its spots.
 
@@ -55,6 +56,8 @@ def predict_input(
         Warn if its spots are wider or narrower than those of the model.
     said : set of str
         Kinds of warnings that were given in this run; each is given once.
+    on_plane : callable, optional
+        See `blinkcore.detection.predict.predict_image`.
 
     Returns
     -------
@@ -80,7 +83,8 @@ def predict_input(
     scale = options.scale
     if scale == "auto":
         scale = choose_scale(image, options.model, options.channel)
-    spots = predict_image(image, options.model, replace(options, scale=scale))
+    how = replace(options, scale=scale)
+    spots = predict_image(image, options.model, how, on_plane=on_plane)
     if options.threshold is options.fdr is None:
         _warn(item, doubt_warning(spots), said)
     _warn(item, series_warning(spots, image.size("Z")), said)

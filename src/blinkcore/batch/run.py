@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ from blinkcore.io import tiff
 from blinkcore.spots import PLACES
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 __all__ = ["Event", "Input", "Options", "find_inputs", "output_names", "predict_files"]
 
@@ -43,7 +44,11 @@ _UNFORESEEN = (
 )
 
 
-def predict_files(inputs: list[Input], options: Options) -> Generator[Event]:
+def predict_files(
+    inputs: list[Input],
+    options: Options,
+    on_plane: Callable[[str, int, int], None] | None = None,
+) -> Generator[Event]:
     """Find spots in many files; yields what became of each as soon as it is known.
 
     Parameters
@@ -52,6 +57,9 @@ def predict_files(inputs: list[Input], options: Options) -> Generator[Event]:
         Of `find_inputs`.
     options : Options
         See there.
+    on_plane : callable, optional
+        Is told, after each plane, the input's name, how many of its planes are done, and how
+        many there are.
 
     Yields
     ------
@@ -75,6 +83,7 @@ def predict_files(inputs: list[Input], options: Options) -> Generator[Event]:
             label_images(inputs, options.labels),
             Collected.start(options) if one_table else None,
             check_scale=options.scale == 1.0,
+            on_plane=on_plane,
         )
         try:
             yield from run.events(inputs)
@@ -95,6 +104,7 @@ class _Run:
     labels: dict[Path, dict[str, Path]]
     collected: Collected | None
     check_scale: bool
+    on_plane: Callable[[str, int, int], None] | None = None
     said: set[str] = field(default_factory=set)  # kinds of warnings that were given
     records: list[dict[str, Any]] = field(default_factory=list)  # of finished inputs
 
@@ -142,6 +152,7 @@ class _Run:
         result = Result.of(self.names[item.path], options)
         output = str(result.table if collected is None else options.output or "-")
         n_written = None
+        told = partial(self.on_plane, item.name) if self.on_plane else None
         try:
             done = result.is_done(item) if collected is None else collected.has(item)
             if done:
@@ -154,7 +165,7 @@ class _Run:
                 labels = self.labels.get(item.path, {})
                 with time_limit(options.timeout):
                     image, spots, record = predict_input(
-                        item, options, labels, self.check_scale, self.said
+                        item, options, labels, self.check_scale, self.said, told
                     )
                 if collected is not None:
                     collected.add(spots, record)

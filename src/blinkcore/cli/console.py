@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from blinkcore.batch.run import Event
 
+_EVERY = 0.5  # s between events of planes
 SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
@@ -34,6 +36,7 @@ class Report:
         self.total = 0
         self.events: list[Event] = []
         self.bar: Any = None
+        self.last_plane = 0.0
 
     def start(self, total: int) -> None:
         """Begin with so many inputs."""
@@ -41,6 +44,24 @@ class Report:
         if self.progress == "bar" and total > 1:
             self.bar = typer.progressbar(length=total, file=sys.stderr)
             self.bar.__enter__()
+
+    def plane(self, image: str, done: int, total: int) -> None:
+        """Say how many planes of an image are done; of one image the bar counts planes."""
+        if total == 1:
+            return
+        if self.progress == "json":
+            now = time.monotonic()
+            if now - self.last_plane > _EVERY or done == total:
+                self.last_plane = now
+                what = {"image": image, "done": done, "total": total}
+                self._print({"event": "plane", **what})
+        elif self.progress == "bar" and self.total == 1:
+            if self.bar is None:
+                self.bar = typer.progressbar(
+                    length=total, label=one_line(image), file=sys.stderr, show_pos=True
+                )
+                self.bar.__enter__()
+            self.bar.update(1)
 
     def add(self, event: Event) -> None:
         """Say what became of one input."""
@@ -53,7 +74,7 @@ class Report:
             self._say(
                 f"{one_line(event.image)}: {count_of(event.spots, 'spot')}{_dim(event)}"
             )
-        if self.bar is not None:
+        if self.bar is not None and self.total > 1:
             self.bar.update(1)
 
     def tell(self, text: str, *, is_warning: bool) -> None:

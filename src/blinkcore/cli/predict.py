@@ -107,7 +107,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
     for error in errors:
         report.add(error)
     # Closed whatever happens, because closing writes what is done.
-    with closing(predict_files(found, batch)) as events:
+    with closing(predict_files(found, batch, report.plane)) as events:
         for event in events:
             report.add(event)
     if values["report_"] is not None and target is not None:

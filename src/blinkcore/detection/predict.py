@@ -31,6 +31,8 @@ from blinkcore.network.model import DEFAULT, Model, load_model
 from blinkcore.spots import PLACES, ordered, with_micrometers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 
@@ -92,7 +94,12 @@ def predict(
 
 
 def predict_image(
-    image: Image, model: Model, options: PredictOptions, *, tile: int = TILE
+    image: Image,
+    model: Model,
+    options: PredictOptions,
+    *,
+    tile: int = TILE,
+    on_plane: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Find the spots in an image that is read, with a model that is loaded.
 
@@ -106,6 +113,8 @@ def predict_image(
         How to find spots.
     tile : int
         See `predict`.
+    on_plane : callable, optional
+        Is told after each plane how many are done, and how many there are.
 
     Returns
     -------
@@ -122,9 +131,11 @@ def predict_image(
     if options.z == "max":
         image = max_projection(image)
     planes = list(image.places(channel))
-    candidates = [
-        _find_scaled(image.plane(*place), model, tile, factor) for place in planes
-    ]
+    candidates = []
+    for number, place in enumerate(planes, 1):
+        candidates.append(_find_scaled(image.plane(*place), model, tile, factor))
+        if on_plane is not None:
+            on_plane(number, len(planes))
     if image.size("Z") > 1 and options.z == "objects":
         spots, n_dim = choose_objects(image, planes, candidates, model, options)
     else:
