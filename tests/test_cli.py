@@ -1,5 +1,6 @@
 """The installed program, run as others run it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -121,8 +122,26 @@ def test_the_planes_of_a_long_movie_are_told(tmp_path, scene):
     planes = [event for event in events if event["event"] == "plane"]
     assert planes[-1]["done"] == planes[-1]["total"] == 4
     assert planes[-1]["image"].endswith("m.tif")
-    done = run_blinkcore("predict", tmp_path / "m.tif", "-o", "-", "--progress", "bar")
-    assert "4/4" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_terminal_shows_the_planes_of_one_movie(tmp_path, scene):
+    import pty
+
+    movie = np.stack([scene.image] * 4)
+    tifffile.imwrite(tmp_path / "m.tif", movie, imagej=True, metadata={"axes": "TYX"})
+    ours, theirs = pty.openpty()
+    command = [BLINKCORE, "predict", str(tmp_path / "m.tif"), "-o", str(tmp_path / "o")]
+    with subprocess.Popen(command, stderr=theirs) as process:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while block := os.read(ours, 4096):
+                said += block
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"4/4" in said
+    assert b"spots in 1 image" in said
 
 
 def test_the_status_file_says_ok(image, tmp_path):
