@@ -170,6 +170,20 @@ def test_deep_metadata_are_one_sentence(changed):
         read_metadata(path)
 
 
+class Tensor:
+    """Pickles as a tensor that has no storage."""
+
+    def __reduce__(self):
+        return torch._utils._rebuild_tensor_v2, ((), 0, (1,), (1,), False, {})
+
+
+def test_a_tensor_without_numbers_is_damaged(changed):
+    """Found by the fuzzer: a tensor that is described by too few values."""
+    path = changed("/data.pkl", lambda _: pickle.dumps(Tensor(), 2))
+    with pytest.raises(ValueError, match="its pickles are damaged"):
+        load_model(path)
+
+
 def test_deep_pickles_are_refused():
     deep = b"\x80\x02)" + b"\x85" * 500 + b"."
     with pytest.raises(ValueError, match="nested more than 100 deep"):

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 
 from batches import run, write
 from blinkcore import files
@@ -200,3 +201,18 @@ def test_names_that_spreadsheets_would_run_are_paths(
     run(["=1+1.tif", "+a.tif"], Options(general, tmp_path / "all.csv"))
     found = set(tables.read(tmp_path / "all.csv")["image"])
     assert found == {"./=1+1.tif", "./+a.tif"}
+
+
+def test_pixels_that_do_not_fit_into_memory_are_refused(
+    general, tmp_path, scene, monkeypatch
+):
+    tifffile.imwrite(
+        tmp_path / "a.tif", scene.image, compression="zlib", photometric="minisblack"
+    )
+    monkeypatch.setenv("BLINKCORE_MAX_MEMORY", "1000")
+    (event,) = run([tmp_path / "a.tif"], Options(general, tmp_path / "o"))
+    assert event.kind == "error"
+    assert "that it may take (--max-memory)" in event.message
+    monkeypatch.setenv("BLINKCORE_NO_LIMITS", "1")
+    (event,) = run([tmp_path / "a.tif"], Options(general, tmp_path / "o"))
+    assert event.kind == "result"

@@ -59,9 +59,10 @@ def check_memory(n_bytes: int, name: str) -> None:
     name : str
         Of the file, for the message.
     """
-    if n_bytes < 64 * MIB or _are_lifted():
+    told = os.environ.get(_MEMORY)
+    if _are_lifted() or (told is None and n_bytes < 64 * MIB):  # too little to ask for
         return
-    allowed = int(os.environ.get(_MEMORY) or _free_memory())
+    allowed = _free_memory() if told is None else int(told)
     if n_bytes > allowed:
         raise ValueError(
             f"{name} needs {n_bytes / GIB:.1f} GiB for its pixels, more than the "

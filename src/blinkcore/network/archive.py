@@ -70,8 +70,12 @@ def checked(content: bytes, metadata: str) -> tuple[bytes, bytes]:
     code = {n: c for n, c in members.items() if n.startswith("code/")}
     if "data.pkl" not in members or "constants.pkl" not in members or not code:
         raise ValueError("it is not a TorchScript file")
-    for name in ("data.pkl", "constants.pkl"):
-        _check_pickle(name.removesuffix(".pkl"), members)
+    try:
+        for name in ("data", "constants"):
+            _check_pickle(name, members)
+    except (TypeError, LookupError, AttributeError) as error:
+        # Records of another form than PyTorch writes.
+        raise ValueError(f"its pickles are damaged: {error}") from error
     limits.check(
         sum(map(len, code.values())), limits.MODEL_CODE, "its code has {} bytes"
     )
