@@ -14,17 +14,14 @@ import os
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-
-from blinkcore.network import archive, registry, torchscript
-from blinkcore.network.device import half_precision, pick_device
+from blinkcore.network import archive, registry
 from blinkcore.network.metadata import METADATA_FILE, Metadata
-from blinkcore.network.probe import probe
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from blinkcore.network.networks import Blink, DeepBlink
@@ -75,6 +72,8 @@ class Model:
         ndarray of float32, shape (N, 3 or 4, H / cell, W / cell)
             Probability, row offset, column offset and, where `has_error`, the error in px.
         """
+        import torch
+
         run = self.network.with_error if self.has_error else self.network
         with torch.inference_mode():
             result: torch.Tensor = run(torch.from_numpy(tiles).to(self.device))
@@ -121,12 +120,18 @@ def load_model(
         If the file is not a model of blinkcore, or the device is not there.
     """
     name, path = _find(model)
-    where = pick_device(device)
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if path == bundled_models().get(name) and digest != _bundled_digests()[path.name]:
         raise ValueError(f"{path} is damaged or was changed; install blinkcore again")
-    network, metadata = _read(path, content, where)
+    checked = _checked(path, content)  # before the seconds that PyTorch takes to import
+    import torch
+
+    from blinkcore.network import torchscript
+    from blinkcore.network.device import half_precision, pick_device
+
+    where = pick_device(device)
+    network = _loaded(path, checked, where)
     exact: tuple[str, ...] = getattr(network.network, "exact", ())
     half = half_precision(where) if amp and exact and where == "cpu" else None
     if half is not None:
@@ -134,21 +139,22 @@ def load_model(
             if layer not in exact:
                 module.to(half)
     precision = str(half or torch.float32).removeprefix("torch.")
-    return Model(
-        name, metadata, digest, where, precision, torchscript.freeze(network, where)
-    )
+    frozen = torchscript.freeze(network, where)
+    return Model(name, checked.metadata, digest, where, precision, frozen)
 
 
 def read_metadata(model: str | os.PathLike[str]) -> Metadata:
     """Read what a model says about itself; arguments and errors as of `load_model`."""
     _, path = _find(model)
-    return _read(path, path.read_bytes(), "cpu")[1]
+    checked = _checked(path, path.read_bytes())
+    _loaded(path, checked, "cpu")
+    return checked.metadata
 
 
 def load_weights(model: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """Read the weights of a model, to go on training; errors as of `load_model`."""
     _, path = _find(model)
-    network, _ = _read(path, path.read_bytes(), "cpu")
+    network = _loaded(path, _checked(path, path.read_bytes()), "cpu")
     state = network.network.state_dict()
     return {name: value.clone() for name, value in state.items()}
 
@@ -167,6 +173,8 @@ def save_model(
     path : str or path
         Where to.
     """
+    from blinkcore.network import torchscript
+
     torchscript.save(network, path, {METADATA_FILE: metadata.to_json()})
 
 
@@ -188,11 +196,19 @@ def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
     )
 
 
-def _read(path: Path, content: bytes, device: str) -> tuple[Any, Metadata]:
-    """Check, read and try a model file; bundled ones are known by their digest."""
+class _Checked(NamedTuple):
+    """A model file that was checked: its TorchScript, and what it says about itself."""
+
+    script: bytes
+    metadata: Metadata
+    is_ours: bool  # bundled, known by its digest
+
+
+def _checked(path: Path, content: bytes) -> _Checked:
+    """Check a model file without PyTorch; bundled ones are known by their digest."""
     if hashlib.sha256(content).hexdigest() in _bundled_digests().values():
         about = archive.metadata_of(content, METADATA_FILE)
-        return torchscript.load(content, device), Metadata.from_json(about.decode())
+        return _Checked(content, Metadata.from_json(about.decode()), True)
     try:
         script, about = archive.checked(content, METADATA_FILE)
         if not about:
@@ -200,9 +216,20 @@ def _read(path: Path, content: bytes, device: str) -> tuple[Any, Metadata]:
                 f"it is a TorchScript file but not a model of blinkcore: it has no "
                 f"{METADATA_FILE}"
             )
-        metadata = Metadata.from_json(about.decode())
-        network = torchscript.load(script, device)
-        probe(network, metadata, device)
+        return _Checked(script, Metadata.from_json(about.decode()), False)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
-    return network, metadata
+
+
+def _loaded(path: Path, checked: _Checked, device: str) -> Any:
+    """Give a checked file to PyTorch, and try the network of strangers."""
+    from blinkcore.network import torchscript
+    from blinkcore.network.probe import probe
+
+    try:
+        network = torchscript.load(checked.script, device)
+        if not checked.is_ours:
+            probe(network, checked.metadata, device)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used as a model: {error}") from error
+    return network
