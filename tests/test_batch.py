@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 import tifffile
 
@@ -211,3 +212,21 @@ def test_a_mistake_of_ours_costs_one_file(general, folder, tmp_path, monkeypatch
     events = run([folder / "flat.tif", folder / "one"], Options(general, tmp_path))
     assert [e.kind for e in events] == ["error", "error"]
     assert "ZeroDivisionError: a mistake (blinkcore did not expect" in events[0].message
+
+
+def test_pictures_of_a_run_have_one_contrast_unless_asked(general, scene, tmp_path):
+    write(tmp_path / "in" / "dim.tif", (scene.image // 4).astype(np.uint16))
+    write(tmp_path / "in" / "bright.tif", scene.image)
+
+    def level(contrast):
+        out = tmp_path / contrast
+        run([tmp_path / "in"], Options(general, out, overlay=out, contrast=contrast))
+        return [
+            np.asarray(PIL.Image.open(out / f"{n}.overlay.png").convert("L")).mean()
+            for n in ("dim", "bright")
+        ]
+
+    dim, bright = level("run")
+    assert bright > 1.5 * dim
+    dim, bright = level("plane")
+    assert bright == pytest.approx(dim, rel=0.3)

@@ -2,7 +2,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from blinkcore.detection.overlay import draw_overlay, write_overlay
+from blinkcore.detection.overlay import (
+    bar_length,
+    draw_overlay,
+    percentiles,
+    write_overlay,
+)
 
 
 def yellow(picture):
@@ -61,3 +66,31 @@ def test_an_infinite_pixel_in_a_narrow_range_gives_no_warning(tmp_path):
     plane[3, 4] = np.inf
     write_overlay(plane, np.empty((0, 2)), tmp_path / "a.png")
     assert (tmp_path / "a.png").exists()
+
+
+def test_one_contrast_shows_pictures_alike():
+    rng = np.random.default_rng(0)
+    dim, bright = (rng.normal(level, 1, (60, 60)) for level in (10, 100))
+    limits = percentiles([dim, bright])
+    levels = [
+        np.median(np.asarray(draw_overlay(plane, [], contrast=limits))[..., 0])
+        for plane in (dim, bright)
+    ]
+    assert levels[0] < 20
+    assert levels[1] > 230
+    own = [np.median(np.asarray(draw_overlay(p, []))[..., 0]) for p in (dim, bright)]
+    assert own[0] == pytest.approx(own[1], abs=20)
+
+
+@pytest.mark.parametrize(
+    ("width", "length"), [(100.0, 20.0), (7.0, 1.0), (0.3, 0.05), (2500.0, 500.0)]
+)
+def test_scale_bars_have_round_lengths(width, length):
+    assert bar_length(width) == pytest.approx(length)
+
+
+def test_the_scale_bar_is_as_long_as_it_says():
+    picture = np.asarray(draw_overlay(np.zeros((100, 120)), [], pixel_size=0.1))
+    white = (picture == 255).all(axis=2)
+    row = white[-40:].sum(axis=1).max()  # 2 µm are 20 px, magnified ten times
+    assert row == pytest.approx(200, abs=2)

@@ -21,7 +21,7 @@ from blinkcore.spots import PLACES, ordered
 
 if TYPE_CHECKING:
     from blinkcore.batch.inputs import Input
-    from blinkcore.batch.results import Options
+    from blinkcore.batch.options import Options
 
 # What files, memory and libraries are known to cause.
 FAILURES = (OSError, ValueError, RuntimeError, MemoryError, ImportError)

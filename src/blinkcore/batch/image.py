@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from blinkcore.batch.inputs import Input
-    from blinkcore.batch.results import Options
+    from blinkcore.batch.options import Options
     from blinkcore.image import Image
 
 logger = logging.getLogger(__name__)

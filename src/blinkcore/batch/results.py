@@ -18,7 +18,6 @@ import blinkcore
 from blinkcore import io
 from blinkcore.batch.inputs import identity
 from blinkcore.detection import overlay
-from blinkcore.detection.options import PredictOptions
 from blinkcore.files import writable, write_json
 from blinkcore.io import tables
 
@@ -26,86 +25,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from blinkcore.batch.inputs import Input
+    from blinkcore.batch.options import Options
     from blinkcore.image import Image
-    from blinkcore.network.model import Model
 
 COORDINATES = (
     "y down and x right in px; an integer is the centre of a pixel, the first pixel's "
     "centre is (0, 0); frame, channel and z count from 0"
 )
-
-
-@dataclass(frozen=True)
-class Options(PredictOptions):
-    """How to find spots and where to put them; those of `PredictOptions` and these.
-
-    Attributes
-    ----------
-    model : Model
-        Loaded.
-    output : Path or None
-        A folder for one table an input; a `.csv` or `.parquet` file for one of all;
-        None: standard output.
-    formats : tuple of str
-        Suffixes of the files for an input in a folder, see `blinkcore.io.suffixes.WRITERS`; the
-        first is its result, the others lie beside it. On standard output the first.
-    overlay : Path or None
-        Folder for pictures with the spots circled, `<name>.overlay.png`.
-    skip_existing : bool
-        Leave inputs alone whose result, found with the same options, is there.
-    labels : tuple of (str, Path)
-        Column, and label image or folder of label images, by whose regions spots are
-        counted; the first are the cells, see `blinkcore.detection.cells`.
-    truncated : bool
-        Take what is there of files that were cut off.
-    timeout : float or None
-        Seconds after which an input is given up; None: no limit.
-    """
-
-    model: Model
-    output: Path | None
-    formats: tuple[str, ...] = (".csv",)
-    overlay: Path | None = None
-    skip_existing: bool = False
-    labels: tuple[tuple[str, Path], ...] = ()
-    truncated: bool = False
-    timeout: float | None = None
-
-    @property
-    def one_table(self) -> bool:
-        """Whether all inputs share one table."""
-        return self.output is None or tables.is_table(self.output)
-
-    def _threshold(self) -> float | None:
-        if self.fdr is not None:
-            return None  # another one for each image
-        own = self.model.metadata.threshold
-        return own if self.threshold is None else self.threshold
-
-    def recorded(self) -> dict[str, Any]:
-        """Give what decides which spots are found, as a sidecar keeps it."""
-        size = self.pixel_size
-        return {
-            "model": {
-                "name": self.model.name,
-                "sha256": self.model.sha256,
-                "architecture": self.model.metadata.architecture,
-                "precision": self.model.precision,
-            },
-            "threshold": self._threshold(),
-            "options": {
-                "fdr": self.fdr,
-                "radius": self.radius,
-                "scale": self.scale,
-                "dim": self.dim,
-                "z": self.z,
-                "channel": self.channel,
-                "axes": self.axes,
-                "pixel_size_um": None if size is None else size._asdict(),
-                "labels": {name: identity(path) for name, path in self.labels},
-                **({"truncated": True} if self.truncated else {}),
-            },
-        }
 
 
 def sidecar(options: Options, images: list[dict[str, Any]]) -> dict[str, Any]:
@@ -261,8 +187,16 @@ class Result:
             own += sorted(self.base.parent.glob(f"{names}[0-9]*.xml"))
         return [path for path in own if path.exists()]
 
-    def write_pictures(self, image: Image, spots: pd.DataFrame) -> None:
-        """Write one picture a plane; those of a stack go to a folder. Note it down."""
+    def write_pictures(
+        self,
+        image: Image,
+        spots: pd.DataFrame,
+        contrast: dict[int, tuple[float, float]],
+    ) -> None:
+        """Write one picture a plane; those of a stack go to a folder. Note it down.
+
+        `contrast` is that of each channel; without it each plane has its own.
+        """
         if self.picture is None:
             return
         channel = self.options.channel
@@ -279,7 +213,14 @@ class Result:
                 if column in spots
             )
             path = _picture(self.picture / place if several else self.picture)
-            overlay.write_overlay(plane.data, chosen[["y", "x"]].to_numpy(), path)
+            size = image.pixel_size
+            overlay.write_overlay(
+                plane.data,
+                chosen[["y", "x"]].to_numpy(),
+                path,
+                contrast=contrast.get(plane.channel),
+                pixel_size=None if size is None else size.x,
+            )
         content = io.read_sidecar(self.sidecar)
         if self.options.output is not None and content is not None:
             content["overlay"] = identity(self.picture)

@@ -7,7 +7,7 @@ A failing file never stops the others, what is done stays done, and every table 
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,10 @@ from blinkcore.batch.inputs import (
     output_names,
 )
 from blinkcore.batch.lock import locked
-from blinkcore.batch.results import Options, Result
+from blinkcore.batch.options import Options
+from blinkcore.batch.results import Result
 from blinkcore.batch.timeout import time_limit
+from blinkcore.detection.overlay import percentiles
 from blinkcore.files import sentence
 from blinkcore.io import tiff
 from blinkcore.spots import PLACES
@@ -35,10 +37,13 @@ from blinkcore.spots import PLACES
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from numpy.typing import NDArray
+
 __all__ = ["Event", "Input", "Options", "find_inputs", "output_names", "predict_files"]
 
 logger = logging.getLogger(__name__)
 
+_LOOKED_AT = 16  # inputs, for the contrast of the pictures
 _UNFORESEEN = (
     "blinkcore did not expect this; please report it with this file, --debug shows more"
 )
@@ -84,6 +89,7 @@ def predict_files(
             Collected.start(options) if one_table else None,
             check_scale=options.scale == 1.0,
             on_plane=on_plane,
+            contrast=_contrast(inputs, options) if options.overlay else {},
         )
         try:
             yield from run.events(inputs)
@@ -105,6 +111,7 @@ class _Run:
     collected: Collected | None
     check_scale: bool
     on_plane: Callable[[str, int, int], None] | None = None
+    contrast: dict[int, tuple[float, float]] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)  # kinds of warnings that were given
     records: list[dict[str, Any]] = field(default_factory=list)  # of finished inputs
 
@@ -174,7 +181,7 @@ class _Run:
                     _warn_lost_columns(lost, self.said)
                     self.records.append(record)
                 n_written = len(spots)
-                result.write_pictures(image, spots)
+                result.write_pictures(image, spots, self.contrast)
         except Exception as error:
             logger.debug("%s", item.name, exc_info=True)
             message = sentence(error)
@@ -193,6 +200,25 @@ class _Run:
         before = io.read_sidecar(result.sidecar)
         if self.collected is None and before is not None:
             self.records += before["images"]
+
+
+def _contrast(inputs: list[Input], options: Options) -> dict[int, tuple[float, float]]:
+    """Choose one contrast for each channel, from middle planes of some of the inputs."""
+    if options.contrast == "plane":
+        return {}
+    planes: dict[int, list[NDArray[Any]]] = {}
+    for item in inputs[:: max(1, len(inputs) // _LOOKED_AT)]:
+        with suppress(OSError, ValueError, RuntimeError):  # said when its turn comes
+            image = io.read_image(
+                item.path, axes=options.axes, rgb=options.channel is not None
+            )
+            for channel in {c for _, c, _ in image.places(options.channel)}:
+                middle = image.middle_plane(channel).data
+                planes.setdefault(channel, []).append(middle)
+    if not isinstance(options.contrast, str):
+        return dict.fromkeys(planes, options.contrast)
+    found = {channel: percentiles(seen) for channel, seen in planes.items()}
+    return {channel: limits for channel, limits in found.items() if limits is not None}
 
 
 def _warn_lost_columns(lost: dict[str, list[str]], said: set[str]) -> None:

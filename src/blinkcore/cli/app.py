@@ -34,6 +34,12 @@ Axes = Annotated[
 PixelSizes = Annotated[
     str | None, typer.Option(help="µm: one number for y and x, or three for z,y,x.")
 ]
+Contrast = Annotated[
+    str,
+    typer.Option(
+        help="Of the pictures: run (one for all), plane, or LOW,HIGH in counts."
+    ),
+]
 Unit = Annotated[str, typer.Option(help="Of positions in labels: auto, px or um.")]
 
 
@@ -90,6 +96,23 @@ def parse_distance(option: str, text: str, pixel_size: PixelSize | None) -> floa
             f"{option} {text}: the size of a pixel is not known; give --pixel-size"
         )
     return value / pixel_size.x
+
+
+def parse_contrast(text: str) -> tuple[float, float] | str:
+    """Read a contrast: two numbers, `run` for one that all pictures share, or `plane`."""
+    if text in ("run", "plane"):
+        return text
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"--contrast must be run, plane or LOW,HIGH, got {text!r}"
+        ) from error
+    if not low < high:
+        raise ValueError(
+            f"--contrast must be from a lower to a higher value, got {text!r}"
+        )
+    return low, high
 
 
 def parse_split(text: str) -> tuple[float, float, float]:

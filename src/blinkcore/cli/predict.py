@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from blinkcore.cli import predict_options as options
-from blinkcore.cli.app import Amp, Axes, Debug, Device, ModelName, PixelSizes, app
+from blinkcore.cli.app import (
+    Amp,
+    Axes,
+    Contrast,
+    Debug,
+    Device,
+    ModelName,
+    PixelSizes,
+    app,
+    parse_contrast,
+)
 from blinkcore.cli.console import Report, one_sentence
 from blinkcore.cli.predict_options import (
     AllowTruncated,
@@ -57,6 +67,7 @@ def predict(
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
     overlay: Overlay = None,
+    contrast: Contrast = "run",
     report_: ReportPage = None,
     max_memory: MaxMemory = None,
     timeout: Timeout = None,
@@ -83,6 +94,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
     options.check_usage(values["progress"], formats)
     options.check_format(target, formats, values["status"])
     options.check_report(values["report_"], target)
+    contrast = parse_contrast(values["contrast"])
     how = options.predict_options(values)
     timeout = options.checked_timeout(values["timeout"])
 
@@ -96,6 +108,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
         output=target,
         formats=formats,
         overlay=values["overlay"],
+        contrast=contrast,
         skip_existing=values["skip_existing"],
         labels=options.region_columns(values["labels"]),
         truncated=values["allow_truncated"],
@@ -113,4 +126,4 @@ def _run(values: dict[str, Any], report: Report) -> None:
     if values["report_"] is not None and target is not None:
         from blinkcore.report.page import write_report
 
-        write_report(target, values["report_"])
+        write_report(target, values["report_"], contrast=contrast)

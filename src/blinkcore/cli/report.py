@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from blinkcore.cli.app import Debug, app
+from blinkcore.cli.app import Contrast, Debug, app, parse_contrast
 from blinkcore.cli.console import count_of, one_sentence
 
 Source = Annotated[
@@ -16,12 +16,6 @@ Source = Annotated[
 Output = Annotated[Path, typer.Option("--output", "-o", help="The page (.html).")]
 Samples = Annotated[
     Path | None, typer.Option(help="Sample sheet: CSV with columns image, condition.")
-]
-Contrast = Annotated[
-    str,
-    typer.Option(
-        help="Of the pictures: run (one for all), plane, or LOW,HIGH in counts."
-    ),
 ]
 Pictures = Annotated[int, typer.Option(min=1, help="Largest number of pictures.")]
 
@@ -52,20 +46,3 @@ def report(
             max_pictures=pictures,
         )
         typer.echo(f"Wrote {output}: {count_of(n, 'picture')}", err=True)
-
-
-def parse_contrast(text: str) -> tuple[float, float] | str:
-    """Read a contrast: two numbers, `run` for one that all pictures share, or `plane`."""
-    if text in ("run", "plane"):
-        return text
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ValueError(
-            f"--contrast must be run, plane or LOW,HIGH, got {text!r}"
-        ) from error
-    if not low < high:
-        raise ValueError(
-            f"--contrast must be from a lower to a higher value, got {text!r}"
-        )
-    return low, high

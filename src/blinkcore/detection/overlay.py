@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageFont
 
 from blinkcore.files import whole_file
 
@@ -23,18 +24,27 @@ _LARGEST = 4096  # px, longer side: large ones are reduced
 
 
 def draw_overlay(
-    plane: NDArray[Any], points: ArrayLike, *, radius: float = 4.0
+    plane: NDArray[Any],
+    points: ArrayLike,
+    *,
+    radius: float = 4.0,
+    contrast: tuple[float, float] | None = None,
+    pixel_size: float | None = None,
 ) -> PIL.Image.Image:
     """Draw a circle around each spot of a plane.
 
     Parameters
     ----------
     plane : ndarray, shape (height, width)
-        Any real type. Shown in grey from its 0.5th to its 99.8th percentile.
+        Any real type.
     points : array-like, shape (n, 2)
         y, x in px.
     radius : float
         Of the circles, in px of the plane.
+    contrast : tuple of float, optional
+        What is black and what is white; by default the 0.5th and the 99.8th percentile.
+    pixel_size : float, optional
+        In µm; the picture has a scale bar then.
 
     Returns
     -------
@@ -43,7 +53,7 @@ def draw_overlay(
     """
     longest = max(plane.shape)
     step = -(-longest // _LARGEST)
-    grey = PIL.Image.fromarray(_stretched(plane)).reduce(step)
+    grey = PIL.Image.fromarray(_stretched(plane, contrast)).reduce(step)
     zoom = max(1, _TARGET // max(grey.size))
     size = (grey.width * zoom, grey.height * zoom)
     # Circles are drawn at twice the size and reduced: smooth edges. The image is not.
@@ -56,12 +66,58 @@ def draw_overlay(
         pen.ellipse((cx - r, cy - r, cx + r, cy + r), outline=255, width=3)
     picture = grey.resize(size, PIL.Image.Resampling.NEAREST).convert("RGB")
     picture.paste(_COLOR, mask=mask.resize(size, PIL.Image.Resampling.BOX))
+    if pixel_size is not None:
+        _add_scale_bar(picture, pixel_size * step / zoom)
     return picture
 
 
-def write_overlay(plane: NDArray[Any], points: ArrayLike, path: Path) -> None:
-    """Draw spots and write the picture as PNG, whole or not at all."""
-    picture = draw_overlay(plane, points)
+def bar_length(width: float) -> float:
+    """Choose a round length, 1, 2 or 5 times a power of ten, of about a fifth of a width."""
+    wanted = width / 5
+    power = 10.0 ** np.floor(np.log10(wanted))
+    return float(max(s * power for s in (1, 2, 5) if s * power <= wanted * 1.0001))
+
+
+def _add_scale_bar(picture: PIL.Image.Image, pixel_size: float) -> None:
+    """Draw a white bar with its length in the lower right corner."""
+    length = bar_length(picture.width * pixel_size)
+    n = length / pixel_size
+    unit = max(8, picture.height // 60)
+    right, bottom = picture.width - 2 * unit, picture.height - 2 * unit
+    pen = PIL.ImageDraw.Draw(picture)
+    pen.rectangle((right - n, bottom - unit // 2, right, bottom), fill=(255, 255, 255))
+    font = PIL.ImageFont.load_default(2 * unit)
+    pen.text(
+        (right - n / 2, bottom - unit), f"{length:g} µm", (255, 255, 255), font, "ms"
+    )
+
+
+def percentiles(planes: Sequence[NDArray[Any]]) -> tuple[float, float] | None:
+    """Give the 0.5th and the 99.8th percentile of planes together; None without a pixel."""
+    samples = [_sample(plane) for plane in planes]
+    values = np.concatenate([*samples, np.empty(0)])
+    if values.size == 0:
+        return None
+    low, high = np.percentile(values, [0.5, 99.8])
+    return float(low), float(high if high > low else values.max())
+
+
+def _sample(plane: NDArray[Any]) -> NDArray[np.float64]:
+    """Take finite pixels of some rows."""
+    sample = plane[:: max(1, plane.size >> 22)].astype(np.float64)
+    return sample[np.isfinite(sample)]
+
+
+def write_overlay(
+    plane: NDArray[Any],
+    points: ArrayLike,
+    path: Path,
+    *,
+    contrast: tuple[float, float] | None = None,
+    pixel_size: float | None = None,
+) -> None:
+    """Draw spots and write the picture as PNG, whole or not at all; see `draw_overlay`."""
+    picture = draw_overlay(plane, points, contrast=contrast, pixel_size=pixel_size)
     with whole_file(path) as temporary:
         picture.save(temporary, "PNG")
 
@@ -94,17 +150,15 @@ def write_sheet(
         sheet.save(temporary, "PNG")
 
 
-def _stretched(plane: NDArray[Any]) -> NDArray[np.uint8]:
+def _stretched(
+    plane: NDArray[Any], contrast: tuple[float, float] | None
+) -> NDArray[np.uint8]:
     """Turn pixels into grey values, row by row: a large plane is not copied as floats."""
-    step = max(1, plane.size >> 22)
-    sample = plane[::step].astype(np.float64)
-    finite = sample[np.isfinite(sample)]
     grey = np.zeros(plane.shape, np.uint8)
-    if finite.size == 0:
+    contrast = contrast or percentiles([plane])
+    if contrast is None:
         return grey
-    low, high = np.percentile(finite, [0.5, 99.8])
-    if high <= low:
-        high = finite.max()
+    low, high = contrast
     width = max(high - low, abs(low) * 1e-6, 1e-12)
     for row, pixels in enumerate(plane):
         known = np.clip(np.nan_to_num(pixels.astype(np.float64), nan=low), low, high)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import blinkcore
+from blinkcore.detection.overlay import bar_length
 from blinkcore.files import whole_file
 from blinkcore.report.collect import (
     Panel,
@@ -161,10 +162,8 @@ def _scale_bar(panel: Panel) -> dict[str, Any] | None:
     """Make a bar of a round length, about a fifth of the width; None if the size is unknown."""
     if panel.pixel_size is None:
         return None
-    wanted = panel.shape[1] * panel.pixel_size.x / 5
-    power = 10.0 ** np.floor(np.log10(wanted))
-    length = max(step * power for step in (1, 2, 5) if step * power <= wanted * 1.0001)
-    return {"px": float(length / panel.pixel_size.x), "text": f"{length:g} µm"}
+    length = bar_length(panel.shape[1] * panel.pixel_size.x)
+    return {"px": length / panel.pixel_size.x, "text": f"{length:g} µm"}
 
 
 def _figures(panels: list[Panel], counts: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,0 +1,92 @@
+"""How to find spots in many files, and where to put them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from blinkcore.batch.inputs import identity
+from blinkcore.detection.options import PredictOptions
+from blinkcore.io import tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from blinkcore.network.model import Model
+
+
+@dataclass(frozen=True)
+class Options(PredictOptions):
+    """How to find spots and where to put them; those of `PredictOptions` and these.
+
+    Attributes
+    ----------
+    model : Model
+        Loaded.
+    output : Path or None
+        A folder for one table an input; a `.csv` or `.parquet` file for one of all;
+        None: standard output.
+    formats : tuple of str
+        Suffixes of the files for an input in a folder, see `blinkcore.io.suffixes.WRITERS`; the
+        first is its result, the others lie beside it. On standard output the first.
+    overlay : Path or None
+        Folder for pictures with the spots circled, `<name>.overlay.png`.
+    contrast : "run", "plane" or tuple of float
+        Of the pictures: one for each channel of all, one for each plane, or what is black
+        and what is white.
+    skip_existing : bool
+        Leave inputs alone whose result, found with the same options, is there.
+    labels : tuple of (str, Path)
+        Column, and label image or folder of label images, by whose regions spots are
+        counted; the first are the cells, see `blinkcore.detection.cells`.
+    truncated : bool
+        Take what is there of files that were cut off.
+    timeout : float or None
+        Seconds after which an input is given up; None: no limit.
+    """
+
+    model: Model
+    output: Path | None
+    formats: tuple[str, ...] = (".csv",)
+    overlay: Path | None = None
+    contrast: tuple[float, float] | str = "run"
+    skip_existing: bool = False
+    labels: tuple[tuple[str, Path], ...] = ()
+    truncated: bool = False
+    timeout: float | None = None
+
+    @property
+    def one_table(self) -> bool:
+        """Whether all inputs share one table."""
+        return self.output is None or tables.is_table(self.output)
+
+    def _threshold(self) -> float | None:
+        if self.fdr is not None:
+            return None  # another one for each image
+        own = self.model.metadata.threshold
+        return own if self.threshold is None else self.threshold
+
+    def recorded(self) -> dict[str, Any]:
+        """Give what decides which spots are found, as a sidecar keeps it."""
+        size = self.pixel_size
+        return {
+            "model": {
+                "name": self.model.name,
+                "sha256": self.model.sha256,
+                "architecture": self.model.metadata.architecture,
+                "precision": self.model.precision,
+            },
+            "threshold": self._threshold(),
+            "options": {
+                "fdr": self.fdr,
+                "radius": self.radius,
+                "scale": self.scale,
+                "dim": self.dim,
+                "z": self.z,
+                "channel": self.channel,
+                "axes": self.axes,
+                "pixel_size_um": None if size is None else size._asdict(),
+                "labels": {name: identity(path) for name, path in self.labels},
+                **({"truncated": True} if self.truncated else {}),
+            },
+        }
