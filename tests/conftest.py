@@ -12,11 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from blinkcore.simulation.ranges import SceneRanges
 from blinkcore.simulation.scenes import simulate
 from real_imagej import START_JVM
 
+# What Hypothesis keeps stays out of the folder's root.
+set_hypothesis_home_dir(Path(__file__).parents[1] / "build" / "hypothesis")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 EASY = SceneRanges(
