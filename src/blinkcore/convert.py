@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import blinkcore
+from blinkcore.files import check_readable
 from blinkcore.network.metadata import Metadata
 from blinkcore.network.model import save_model
 from blinkcore.network.networks import DeepBlink
@@ -91,8 +92,7 @@ def _read(path: Path) -> tuple[list[Any], dict[str, list[NDArray[Any]]], str]:
             "deepBlink models need h5py; install it with: "
             "pip install 'blinkcore[deepblink]'"
         ) from error
-    with path.open("rb"):  # a missing file is an OSError that names it
-        pass
+    check_readable(path)
     try:
         with h5py.File(path, "r") as file:
             config = json.loads(file.attrs["model_config"])

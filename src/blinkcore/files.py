@@ -94,6 +94,12 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
+def check_readable(path: Path) -> None:
+    """Raise the OSError that names a file that cannot be opened."""
+    with path.open("rb"):
+        pass
+
+
 def sentence(error: BaseException) -> str:
     """Say an error in one line."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:

@@ -12,19 +12,14 @@ from pathlib import Path
 
 import psutil
 
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
 
 MODEL = GIB  # a model file, and all that is packed in it
 MODEL_MEMBERS = 20_000  # files in it
 MODEL_CODE = 16 * MIB  # text of its network
 MODEL_METADATA = 16 * MIB
-DATASET_RATIO = 1_000  # unpacked over packed bytes
 REGISTRY = 16 * MIB
-RECIPE = MIB
 LIST = 256 * MIB  # --list and @FILE
-TEXT = 4 * GIB  # tables, XML, JSON, GeoJSON
-ROI_MEMBERS = 1_000_000  # selections in a .zip
-ROI = 64 * MIB  # one of them, unpacked
 
 _MEMORY = "BLINKCORE_MAX_MEMORY"
 _SWITCH = "BLINKCORE_NO_LIMITS"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from blinkcore import io
 from blinkcore.datasets.pairing import pair_by_name
 from blinkcore.detection import overlay
-from blinkcore.files import files_in, one_line, sentence, writable
+from blinkcore.files import check_readable, files_in, one_line, sentence, writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -143,8 +143,7 @@ def label_images(
     found: dict[Path, dict[str, Path]] = {item.path: {} for item in inputs}
     for column, place in labels:
         if not place.is_dir():
-            with place.open("rb"):  # an OSError that names it
-                pass
+            check_readable(place)
         if place.is_file() and len(inputs) == 1:
             found[inputs[0].path][column] = place  # one and one need no common name
             continue

@@ -195,7 +195,8 @@ class Result:
     ) -> None:
         """Write one picture a plane; those of a stack go to a folder. Note it down.
 
-        `contrast` is that of each channel; without it each plane has its own.
+        `contrast` is that of the run, for each channel; without it, and without one in the
+        options, each plane has its own.
         """
         if self.picture is None:
             return
@@ -214,11 +215,13 @@ class Result:
             )
             path = _picture(self.picture / place if several else self.picture)
             size = image.pixel_size
+            told = self.options.contrast
+            limits = contrast.get(plane.channel) if isinstance(told, str) else told
             overlay.write_overlay(
                 plane.data,
                 chosen[["y", "x"]].to_numpy(),
                 path,
-                contrast=contrast.get(plane.channel),
+                contrast=limits,
                 pixel_size=None if size is None else size.x,
             )
         content = io.read_sidecar(self.sidecar)

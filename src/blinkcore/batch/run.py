@@ -89,7 +89,7 @@ def predict_files(
             Collected.start(options) if one_table else None,
             check_scale=options.scale == 1.0,
             on_plane=on_plane,
-            contrast=_contrast(inputs, options) if options.overlay else {},
+            contrast=_contrast(inputs, options),
         )
         try:
             yield from run.events(inputs)
@@ -203,8 +203,11 @@ class _Run:
 
 
 def _contrast(inputs: list[Input], options: Options) -> dict[int, tuple[float, float]]:
-    """Choose one contrast for each channel, from middle planes of some of the inputs."""
-    if options.contrast == "plane":
+    """Choose one contrast for each channel, from middle planes of some of the inputs.
+
+    Empty where there are no pictures, or another contrast is asked for.
+    """
+    if options.overlay is None or options.contrast != "run":
         return {}
     planes: dict[int, list[NDArray[Any]]] = {}
     for item in inputs[:: max(1, len(inputs) // _LOOKED_AT)]:
@@ -215,8 +218,6 @@ def _contrast(inputs: list[Input], options: Options) -> dict[int, tuple[float, f
             for channel in {c for _, c, _ in image.places(options.channel)}:
                 middle = image.middle_plane(channel).data
                 planes.setdefault(channel, []).append(middle)
-    if not isinstance(options.contrast, str):
-        return dict.fromkeys(planes, options.contrast)
     found = {channel: percentiles(seen) for channel, seen in planes.items()}
     return {channel: limits for channel, limits in found.items() if limits is not None}
 

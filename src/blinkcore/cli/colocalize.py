@@ -62,12 +62,12 @@ def colocalize(
     """Pair the spots of two channels, beside what chance would give."""
     with one_sentence(debug):
         pair = _channels(channels)
-        if shift not in ("none", "translation", "affine"):
-            raise ValueError(
-                f"--shift must be none, translation or affine, got {shift!r}"
-            )
         from blinkcore.colocalization import results
+        from blinkcore.colocalization.shift import MODELS
 
+        if shift not in ("none", *MODELS):
+            known = " or ".join(["none", *MODELS])
+            raise ValueError(f"--shift must be {known}, got {shift!r}")
         images = results.read_channels(first, second, pair)
         size = images[0].first.pixel_size
         reach = parse_distance("--distance", distance, size)

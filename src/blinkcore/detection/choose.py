@@ -93,7 +93,9 @@ def choose_objects(
         table["z_uncertainty"] = objects.z_uncertainty
         table["n_planes"] = objects.n_planes
         tables.append(table)
-        if options.fdr is None and not options.dim:
+        # Where the population changes nothing, nothing was left out.
+        is_changed = any((judged[i][:, PROBABILITY] != alone[i]).any() for i in mine)
+        if options.fdr is None and is_changed:
             single = [judged[i].copy() for i in mine]
             for spots, i in zip(single, mine, strict=True):
                 spots[:, PROBABILITY] = alone[i]

@@ -14,7 +14,7 @@ import numpy as np
 from blinkcore import io
 from blinkcore.datasets import dataset
 from blinkcore.detection.predict import find_spots
-from blinkcore.files import files_in
+from blinkcore.files import check_readable, files_in
 from blinkcore.io import suffixes
 from blinkcore.io.suffixes import stem_of_spots
 from blinkcore.io.tables import is_counts
@@ -238,8 +238,7 @@ def _run(
 def _label_files(path: Path) -> dict[str, Path]:
     """Files of labels by the name that they have in common with other methods'."""
     if not path.is_dir():
-        with path.open("rb"):  # an OSError that names it
-            pass
+        check_readable(path)
         return {stem_of_spots(path): path}
     files: dict[str, Path] = {}
     for file in files_in(path, suffixes.LABELS):

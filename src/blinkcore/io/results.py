@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from blinkcore import io
-from blinkcore.files import files_in
+from blinkcore.files import check_readable, files_in
 from blinkcore.image import PixelSize
 from blinkcore.io import tables
 from blinkcore.io.suffixes import stem_of_image
@@ -60,8 +60,7 @@ def read_results(source: Path) -> Iterator[ImageSpots]:
         If a table cannot be read, or there is none.
     """
     if not source.is_dir():
-        with source.open("rb"):  # an OSError that names it
-            pass
+        check_readable(source)
     paths = files_in(source, tables.SUFFIXES) if source.is_dir() else [source]
     paths = [path for path in paths if not tables.is_counts(path)]
     if not paths:

@@ -121,10 +121,9 @@ def load_model(
     """
     name, path = _find(model)
     content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if path == bundled_models().get(name) and digest != _bundled_digests()[path.name]:
-        raise ValueError(f"{path} is damaged or was changed; install blinkcore again")
     checked = _checked(path, content)  # before the seconds that PyTorch takes to import
+    if path == bundled_models().get(name) and not checked.is_ours:
+        raise ValueError(f"{path} is damaged or was changed; install blinkcore again")
     import torch
 
     from blinkcore.network import torchscript
@@ -140,7 +139,7 @@ def load_model(
                 module.to(half)
     precision = str(half or torch.float32).removeprefix("torch.")
     frozen = torchscript.freeze(network, where)
-    return Model(name, checked.metadata, digest, where, precision, frozen)
+    return Model(name, checked.metadata, checked.sha256, where, precision, frozen)
 
 
 def read_metadata(model: str | os.PathLike[str]) -> Metadata:
@@ -201,14 +200,16 @@ class _Checked(NamedTuple):
 
     script: bytes
     metadata: Metadata
+    sha256: str  # of the file
     is_ours: bool  # bundled, known by its digest
 
 
 def _checked(path: Path, content: bytes) -> _Checked:
     """Check a model file without PyTorch; bundled ones are known by their digest."""
-    if hashlib.sha256(content).hexdigest() in _bundled_digests().values():
+    digest = hashlib.sha256(content).hexdigest()
+    if digest in _bundled_digests().values():
         about = archive.metadata_of(content, METADATA_FILE)
-        return _Checked(content, Metadata.from_json(about.decode()), True)
+        return _Checked(content, Metadata.from_json(about.decode()), digest, True)
     try:
         script, about = archive.checked(content, METADATA_FILE)
         if not about:
@@ -216,7 +217,7 @@ def _checked(path: Path, content: bytes) -> _Checked:
                 f"it is a TorchScript file but not a model of blinkcore: it has no "
                 f"{METADATA_FILE}"
             )
-        return _Checked(script, Metadata.from_json(about.decode()), False)
+        return _Checked(script, Metadata.from_json(about.decode()), digest, False)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
 

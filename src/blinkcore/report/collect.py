@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from blinkcore import io
 from blinkcore.detection.projection import max_projection
+from blinkcore.files import check_readable
 from blinkcore.io.results import ImageSpots, read_results
 
 if TYPE_CHECKING:
@@ -198,8 +199,7 @@ def read_sample_sheet(path: Path) -> dict[str, str]:
     ValueError
         If it is not a CSV with these columns.
     """
-    with path.open("rb"):  # an OSError that names it
-        pass
+    check_readable(path)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (ValueError, UnicodeDecodeError) as error:
