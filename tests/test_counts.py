@@ -104,10 +104,12 @@ def test_the_distance_to_the_border_is_that_of_the_cell():
     image = Image(np.zeros((20, 30), np.uint8), "YX")
     regions = Regions(Image(labels, "YX"))
     spots = pd.DataFrame({"y": [10.0, 10, 10, 0], "x": [5.0, 7, 14, 0]})
-    number, distance = regions.of_spots(spots)
-    np.testing.assert_array_equal(number, [1, 1, 1, 0])
+    found, distance = regions.of_spots(spots)
+    np.testing.assert_array_equal(found, [1, 1, 1, 0])
     np.testing.assert_array_equal(distance, [0.5, 2.5, 0.5, np.nan])
     assert regions.sizes(0) == {1: 100, 2: 100}
+    for number, own in regions.pixels(0).items():
+        np.testing.assert_array_equal(own, np.argwhere(labels == number))
     assert image.sizes == regions.labels.sizes
 
 

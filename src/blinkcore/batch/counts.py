@@ -113,9 +113,7 @@ def write_counts(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
         before = _read(path)
         table = pd.concat([before[~before["image"].isin(table["image"])], table])
     for name in _WHOLE & set(table.columns):
-        table[name] = table[name].astype(
-            "Int64"
-        )  # whole numbers also where some are empty
+        table[name] = table[name].astype("Int64")  # whole, also where some are empty
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 

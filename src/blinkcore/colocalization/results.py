@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,9 +87,7 @@ def _channel(spots: ImageSpots, channel: int) -> ImageSpots:
             f"the table of {spots.name} has no column 'channel': give two tables"
         )
     own = table[table["channel"] == channel].reset_index(drop=True)
-    return ImageSpots(
-        spots.name, spots.image, own, spots.pixel_size, spots.interval, spots.sizes
-    )
+    return replace(spots, spots=own)
 
 
 def shift_between(
@@ -180,10 +178,13 @@ def colocalize_image(
     partner = [np.full(len(side), -1, np.int64) for side in spots]
     apart = [np.full(len(side), np.nan) for side in spots]
     rows = []
+    pixels = None
     for group in _groups(both, cells):
+        if regions and group.cell is None and (pixels is None or regions.changes):
+            pixels = regions.pixels(group.frame)
         own = [p[r] for p, r in zip(places, group.rows, strict=True)]
         numbers = None if cells is None else cells[1][group.rows[1]]
-        draw = _chance(both, group.frame, own[1], regions, numbers)
+        draw = _chance(both, own[1], pixels, numbers)
         found = colocalize(*own, distance=distance, shuffled=draw, seed=seed)
         rows.append(_row(both, group, found))
         if group.cell is None:
@@ -236,21 +237,15 @@ def _scale(both: Channels) -> NDArray[np.float64]:
 
 def _chance(
     both: Channels,
-    frame: int,
     second: NDArray[np.float64],
-    regions: Regions | None,
+    pixels: dict[int, NDArray[np.int64]] | None,
     cells: NDArray[np.int64] | None,
 ) -> Callable[[np.random.Generator], NDArray[np.float64]]:
     """Random places for the second channel's spots, within their cells if there are any."""
     scale = _scale(both)
-    if regions is None or cells is None:
+    if pixels is None or cells is None:
         sizes = both.first.sizes or _sizes_of(both)
         return shuffled_in_field(second, (sizes["Y"], sizes["X"]), scale)
-    pixels = {}
-    for number in np.unique(cells):
-        planes = [regions.plane(frame, z) for z in range(regions.labels.size("Z"))]
-        covered = np.any([plane == number for plane in planes], axis=0)
-        pixels[int(number)] = np.argwhere(covered)
     return shuffled_in_regions(second, cells, pixels, scale)
 
 

@@ -67,6 +67,11 @@ class Regions:
         """Whether its regions are bodies in a stack and not areas."""
         return self.labels.size("Z") > 1
 
+    @property
+    def changes(self) -> bool:
+        """Whether they are others in each frame."""
+        return self.labels.size("T") > 1
+
     def plane(self, frame: int, z: int) -> NDArray[np.int64]:
         """Labels of one plane of the image."""
         t = min(frame, self.labels.size("T") - 1)
@@ -97,7 +102,7 @@ class Regions:
             np.rint(np.asarray(spots.get(name, zero), float)).astype(np.int64)
             for name in ("frame", "z")
         )
-        frames = frames if self.labels.size("T") > 1 else np.zeros_like(frames)
+        frames = frames if self.changes else np.zeros_like(frames)
         z = z.clip(0, self.labels.size("Z") - 1)
         nearest = np.rint(spots[["y", "x"]].to_numpy(float)).astype(np.int64)
         for frame, k in set(zip(frames.tolist(), z.tolist(), strict=True)):
@@ -120,6 +125,22 @@ class Regions:
                 total[number] = total.get(number, 0) + count
         total.pop(0, None)
         return total
+
+    def pixels(self, frame: int) -> dict[int, NDArray[np.int64]]:
+        """Pixels (n, 2) of each region in a frame, y and x; of a body those that it covers.
+
+        What is outside of all regions is region 0.
+        """
+        planes = [self.plane(frame, z) for z in range(self.labels.size("Z"))]
+        shape = planes[0].shape
+        n = planes[0].size
+        # One number for region and place: sorted, they are by region and then by row.
+        keys = [plane.ravel() * n + np.arange(n) for plane in planes]
+        region, place = np.divmod(np.unique(np.concatenate(keys)), n)
+        numbers, starts = np.unique(region, return_index=True)
+        y, x = np.unravel_index(place, shape)
+        places = np.split(np.stack([y, x], axis=1), starts[1:])
+        return dict(zip(numbers.tolist(), places, strict=True))
 
 
 def _read(path: Path, sizes: Mapping[str, int]) -> Image:
