@@ -69,23 +69,31 @@ def browser():
     chromium.quit()
 
 
+def until(condition):
+    """Wait for a browser that may be busy; a minute is far more than it needs."""
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert condition()
+
+
 def opened(browser, path):
     browser.get(path.as_uri())
-    end = time.monotonic() + 60
     body = browser.find_element("css selector", "body")
-    while body.get_attribute("data-ready") != "yes" and time.monotonic() < end:
-        time.sleep(0.1)
+    until(lambda: body.get_attribute("data-ready") == "yes")
     assert [
         line for line in browser.get_log("browser") if line["level"] == "SEVERE"
     ] == []
 
 
 def move_slider(browser, value):
+    """Move the slider; the page shows its value when all pictures are drawn again."""
     browser.execute_script(
         "const s = document.getElementById('threshold'); s.value = arguments[0];"
+        "document.getElementById('value').textContent = '';"
         "s.dispatchEvent(new Event('input'));", value,
     )  # fmt: skip
-    time.sleep(1.0)
+    until(lambda: browser.find_element("id", "value").text != "")
 
 
 @pytest.mark.slow
@@ -113,8 +121,9 @@ def test_the_slider_hides_spots_and_hovering_tells_of_one(browser, results, tmp_
     actions = ActionChains(browser)
     actions.w3c_actions.pointer_action.move_to_location(int(place[0]), int(place[1]))
     actions.perform()
-    time.sleep(1.0)
-    hover = browser.find_element("css selector", "#panel2 .hoverlayer").text
+    layer = browser.find_element("css selector", "#panel2 .hoverlayer")
+    until(lambda: layer.text != "")
+    hover = layer.text
     assert "probability" in hover
     assert "intensity" in hover
 
