@@ -16,6 +16,7 @@ from batches import run, write
 from blinkcore import files
 from blinkcore.batch.lock import locked
 from blinkcore.batch.run import Options
+from blinkcore.batch.timeout import time_limit
 from blinkcore.io import tables
 from programs import BLINKCORE, run_blinkcore
 
@@ -85,6 +86,25 @@ def test_an_image_that_takes_too_long_is_given_up(general, folder, tmp_path):
     assert "longer than 0.0001 s (--timeout)" in events[0].message
     (event,) = run([folder / "one"], Options(general, tmp_path / "out", timeout=100.0))
     assert event.kind == "result"
+
+
+@posix
+@pytest.mark.parametrize("kept", [OSError, Exception])
+def test_no_handler_keeps_the_end_of_the_time_to_itself(kept):
+    with pytest.raises(TimeoutError, match="longer than"), time_limit(0.01):
+        try:
+            while True:
+                pass
+        except kept:
+            pass
+    with pytest.raises(TimeoutError, match="longer than"), time_limit(0.01):
+        try:
+            while True:
+                pass
+        except BaseException:
+            raise ValueError("the last decoder failed, too") from None
+    with pytest.raises(ValueError, match="its own"), time_limit(100.0):
+        raise ValueError("its own")
 
 
 STUCK = """

@@ -48,6 +48,13 @@ def test_places_lie_between_planes_and_know_how_well(single, stack):
     assert 0.5 < within.mean() < 0.9  # 0.68, if it is a standard error
 
 
+def test_spots_at_the_ends_of_a_stack_lie_in_its_planes(single, stack):
+    ends = predict(stack.pixels[5:8], single, axes="ZYX")
+    assert len(ends) > 10
+    assert ends["z"].between(0, 2).all()
+    assert ends["z"].isin([0, 2]).any()  # some are brightest beyond the end
+
+
 def test_a_projection_has_no_z(single, stack):
     spots = predict(stack.pixels, single, axes="ZYX", z="max")
     assert "z" not in spots.columns

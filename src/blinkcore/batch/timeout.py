@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+_AGAIN = 0.1  # s; the signal comes again if what it met first kept it to itself
+
+
+class _TimeIsOver(BaseException):
+    """Passes all that handles `Exception`, such as a reader that tries the next decoder."""
+
 
 def has_time_limits() -> bool:
     """Whether time can be limited here: in the main thread, where there are timers."""
@@ -36,13 +42,28 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         yield
         return
 
+    is_within, is_over = True, False
+
     def end(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"it took longer than {seconds:g} s (--timeout)")
+        nonlocal is_over
+        if is_within:
+            is_over = True
+            raise _TimeIsOver
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
     try:
-        yield
+        try:
+            yield
+        finally:
+            is_within = False
+    except _TimeIsOver:
+        pass
+    except Exception:
+        if not is_over:  # else it is what became of the signal
+            raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+    if is_over:
+        raise TimeoutError(f"it took longer than {seconds:g} s (--timeout)")

@@ -109,7 +109,8 @@ def join_planes(
     tops = np.array([part.top(kept) for part in parts], np.int64)
     profiles = _profiles(spots, tops, len(planes), heights_at)
     axial = places_in_z(profiles, noise)
-    z = np.clip(axial.z + tops, -0.5, len(planes) - 0.5)
+    # Every place lies in a plane: a spot of which a stack has only the rim lies in its end.
+    z = np.clip(axial.z + tops, 0.0, len(planes) - 1.0)
     spots[:, PROBABILITY] *= np.clip(axial.support, 0.0, 1.0)
     is_kept = spots[:, PROBABILITY] > threshold
     is_kept &= ~_are_fragments(parts, spots, z, axial.width)
