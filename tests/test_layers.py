@@ -17,7 +17,9 @@ LAYERS = [
     {"network", "simulation"},
     {"io"},
     {"spots"},
-    {"image", "files", "limits", "plain_pickle", "_core", "__init__"},
+    {"image"},
+    {"large_plane"},
+    {"files", "limits", "plain_pickle", "_core", "__init__"},
 ]
 TORCH = {"network", "training", "detection", "export", "convert"}
 # The only modules that may name TorchScript's own functions, which PyTorch may change.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from blinkcore.large_plane import LargePlane
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -39,12 +41,16 @@ class ArrayLike(Protocol):
 
 
 class Plane(NamedTuple):
-    """One 2D array (Y, X) of an image and where it lies in it."""
+    """One 2D array (Y, X) of an image and where it lies in it.
+
+    Planes beyond `blinkcore.large_plane.LARGE` pixels may be a `LargePlane`: finding spots
+    reads bands of it, and `np.asarray` all of it.
+    """
 
     frame: int
     channel: int
     z: int
-    data: np.ndarray
+    data: Any
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,9 @@ class Image:
         """Read one plane; its data may be a view of a file."""
         at = {"T": frame, "C": channel, "Z": z}
         index = tuple(at[a] for a in self.axes if a not in "YX")
-        return Plane(frame, channel, z, np.asarray(self.data[index]))
+        data = self.data[index]
+        is_large = isinstance(data, LargePlane)
+        return Plane(frame, channel, z, data if is_large else np.asarray(data))
 
 
 def check_axes(axes: str, shape: tuple[int, ...]) -> None:

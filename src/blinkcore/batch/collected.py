@@ -64,7 +64,7 @@ class Collected:
 
     def has(self, item: Input) -> bool:
         """Whether an input is in the table already."""
-        path = identity(item.path)
+        path = identity(item.source)
         return any(record.get("path") == path for record in self.records)
 
     def add(self, spots: pd.DataFrame, record: dict[str, Any]) -> None:

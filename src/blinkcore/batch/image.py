@@ -69,11 +69,12 @@ def predict_input(
         About the image, for the description of the result.
     """
     image = io.read_image(
-        item.path,
+        item.source,
         axes=options.axes,
         pixel_size=options.pixel_size,
         rgb=options.channel is not None,
         truncated=options.truncated,
+        level=options.level,
     )
     if check_scale:
         warning = scale_warning(image, options.model, options.channel)
@@ -99,7 +100,7 @@ def _described(item: Input, image: Image, spots: pd.DataFrame) -> dict[str, Any]
     size = image.pixel_size
     return {
         "image": _safe_name(item.name),
-        "path": identity(item.path),
+        "path": identity(item.source),
         "axes": image.axes,
         "shape": list(image.data.shape),
         "pixel_size_um": None if size is None else size._asdict(),

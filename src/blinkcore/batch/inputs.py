@@ -5,13 +5,15 @@ from __future__ import annotations
 import glob
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from blinkcore import io
 from blinkcore.datasets.pairing import pair_by_name
 from blinkcore.detection import overlay
 from blinkcore.files import check_readable, files_in, one_line, sentence, writable
+from blinkcore.io import ome_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,17 +26,25 @@ class Input:
     Attributes
     ----------
     path : Path
-        The file.
+        The file; of OME-Zarr the folder of the image.
     name : str
         The path as the user gave it, for tables and messages.
     relative : Path
         The part of the path that its outputs keep: from the given folder on, or the
         file's name.
+    url : str
+        Of OME-Zarr that is no folder of this computer; empty: it is the path.
     """
 
     path: Path
     name: str
     relative: Path
+    url: str = ""
+
+    @property
+    def source(self) -> Path | str:
+        """What is read."""
+        return self.url or self.path
 
 
 @dataclass(frozen=True)
@@ -90,12 +100,12 @@ def find_inputs(
         try:
             found = list(_expand(name, recursive=recursive))
             problem = "" if found else _why_no_input(name)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError) as error:
             found, problem = [], sentence(error)
         if problem:
             errors.append(Event("error", name, message=problem))
         for item in found:
-            inputs.setdefault(identity(item.path), item)
+            inputs.setdefault(identity(item.source), item)
     return list(inputs.values()), errors
 
 
@@ -162,7 +172,9 @@ def label_images(
 
 
 def identity(path: Path | str) -> str:
-    """Path of a file without links, `..` and differences of case that do not count."""
+    """Path of a file without links, `..` and differences of case that do not count; or URL."""
+    if ome_zarr.is_url(path):
+        return writable(str(path))
     return writable(os.path.normcase(os.path.realpath(path)))
 
 
@@ -170,9 +182,12 @@ def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
     if not name.strip():
         raise ValueError("an empty name is no input")
     path = Path(name)
-    if path.is_dir():
-        for file in _in_folder(path, recursive=recursive):
-            yield Input(file, str(file), file.relative_to(path))
+    if ome_zarr.is_url(name):
+        yield from _in_zarr(name, name, PurePosixPath(urlsplit(name).path).name)
+    elif path.is_dir() and ome_zarr.recognizes(path):
+        yield from _in_zarr(path, name, path.resolve().name)
+    elif path.is_dir():
+        yield from _in_folder(path, recursive=recursive)
     elif path.exists():
         yield Input(path, name, Path(path.name))
     elif glob.has_magic(name):
@@ -192,21 +207,49 @@ def _matches(pattern: str) -> list[Path]:
     return list(Path(path.anchor or ".").glob(str(Path(*parts))))
 
 
-def _in_folder(folder: Path, *, recursive: bool) -> list[Path]:
-    walk = folder.rglob("*") if recursive else folder.glob("*")
+def _in_zarr(source: Path | str, name: str, relative: str) -> Iterator[Input]:
+    """Give the images of an OME-Zarr: one, the fields of a plate, or a few series."""
+    url = source if isinstance(source, str) else ""
+    for inner in ome_zarr.images_in(source):
+        if not inner:
+            yield Input(Path(source), name, Path(relative), url)
+            continue
+        place = Path(relative.removesuffix(ome_zarr.SUFFIX)) / inner
+        within = f"{name.rstrip('/')}/{inner}"
+        own = f"{url.rstrip('/')}/{inner}" if url else ""
+        yield Input(Path(source) / inner, within, place, own)
+
+
+def _in_folder(folder: Path, *, recursive: bool) -> Iterator[Input]:
+    """Give the images of a folder; what is OME-Zarr is an image, not a folder."""
+    for path in _image_paths(folder, recursive=recursive):
+        relative = path.relative_to(folder)
+        if path.is_dir():
+            yield from _in_zarr(path, str(path), str(relative))
+        else:
+            yield Input(path, str(path), relative)
+
+
+def _image_paths(folder: Path, *, recursive: bool) -> list[Path]:
+    found = []
+    for place, folders, files in os.walk(folder):
+        names = [n for n in files if Path(n).suffix.lower() in io.IMAGE_SUFFIXES]
+        zarrs = [n for n in folders if ome_zarr.recognizes(Path(place, n))]
+        deeper = [n for n in folders if recursive and n not in zarrs]
+        folders[:] = deeper
+        found += [Path(place, name) for name in (*names, *zarrs)]
     return sorted(
         path
-        for path in walk
-        if path.suffix.lower() in io.IMAGE_SUFFIXES
-        and not path.name.startswith(".")
+        for path in found
+        if not path.name.startswith(".")
         and not path.name.endswith(overlay.SUFFIX)
-        and path.is_file()
+        and (path.is_file() or path.is_dir())
     )
 
 
 def _why_no_input(name: str) -> str:
     if Path(name).is_dir():
-        kinds = " ".join(io.IMAGE_SUFFIXES)
+        kinds = " ".join((*io.IMAGE_SUFFIXES, ome_zarr.SUFFIX))
         return one_line(
             f"{name} has no image in it ({kinds}); --recursive looks deeper"
         )

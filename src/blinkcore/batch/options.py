@@ -88,5 +88,6 @@ class Options(PredictOptions):
                 "pixel_size_um": None if size is None else size._asdict(),
                 "labels": {name: identity(path) for name, path in self.labels},
                 **({"truncated": True} if self.truncated else {}),
+                **({"level": self.level} if self.level else {}),
             },
         }

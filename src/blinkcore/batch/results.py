@@ -98,7 +98,7 @@ class Result:
         if before is None:
             return False
         paths = [record.get("path") for record in before["images"]]
-        if paths != [identity(item.path)]:
+        if paths != [identity(item.source)]:
             raise ValueError(
                 f"{self.table} holds the spots of {paths[0] if paths else 'another image'}"
                 "; choose another output folder"

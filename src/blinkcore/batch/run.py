@@ -120,10 +120,10 @@ class _Run:
         covered: set[str] = set()
         regions = {identity(p) for own in self.labels.values() for p in own.values()}
         for item in inputs:
-            if identity(item.path) in regions:
+            if identity(item.source) in regions:
                 yield Event("skipped", item.name, message="a label image")
                 continue
-            if identity(item.path) in covered:
+            if identity(item.source) in covered:
                 yield Event("skipped", item.name, message="part of an earlier image")
                 continue
             covered.update(identity(path) for path in tiff.files_of_set(item.path))
@@ -213,7 +213,10 @@ def _contrast(inputs: list[Input], options: Options) -> dict[int, tuple[float, f
     for item in inputs[:: max(1, len(inputs) // _LOOKED_AT)]:
         with suppress(OSError, ValueError, RuntimeError):  # said when its turn comes
             image = io.read_image(
-                item.path, axes=options.axes, rgb=options.channel is not None
+                item.source,
+                axes=options.axes,
+                rgb=options.channel is not None,
+                level=options.level,
             )
             for channel in {c for _, c, _ in image.places(options.channel)}:
                 middle = image.middle_plane(channel).data

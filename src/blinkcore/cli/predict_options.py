@@ -75,6 +75,7 @@ Channel = Annotated[
     int | None,
     typer.Option(help="Only this channel, from 0; of an RGB image its colour."),
 ]
+Level = Annotated[int, typer.Option(help="Resolution of OME-Zarr, from 0, the finest.")]
 Format = Annotated[
     str,
     typer.Option(
@@ -186,6 +187,7 @@ def predict_options(values: dict[str, Any]) -> PredictOptions:
             channel=values["channel"],
             axes=axes.upper() if axes else None,
             pixel_size=parse_pixel_size(values["pixel_size"]),
+            level=values["level"],
         )
     except ValueError as error:
         text = str(error)

@@ -13,6 +13,7 @@ import numpy as np
 
 from blinkcore.detection.refine import refined
 from blinkcore.detection.tiles import TILE, in_core, tiles
+from blinkcore.large_plane import bands_of
 from blinkcore.network import grid
 from blinkcore.network.calibration import PROBABILITY_FLOOR
 from blinkcore.network.normalize import normalized, padded_to_multiple, plane_scaling
@@ -30,7 +31,7 @@ COLUMNS = ("y", "x", "probability", "localization_uncertainty", "height")
 _MAX_WHOLE = 4096 * 4096
 # Widths in px of the two Gaussians whose difference is the height of a spot, and how far they
 # are summed.
-_NARROW, _WIDE, _RADIUS = 1.0, 2.0, 6
+_NARROW, _WIDE, HEIGHT_REACH = 1.0, 2.0, 6
 # A hot pixel: stands out by so many standard deviations of the noise around, and its four
 # neighbours by at most this share of it (a spot of sigma 0.8 px: 0.46 or more).
 _HOT_CONTRAST, _HOT_SHARE = 6.0, 0.1
@@ -186,14 +187,14 @@ def measure_heights(
     ndarray of float64, shape (n,)
         Difference of the image smoothed by Gaussians of 1 px and of 2 px, at each point.
     """
-    offsets = np.arange(-_RADIUS, _RADIUS + 1)
+    offsets = np.arange(-HEIGHT_REACH, HEIGHT_REACH + 1)
     heights = np.empty(len(points))
     for start in range(0, len(points), _CHUNK):
         position = points[start : start + _CHUNK, :2]
         nearest = np.rint(position).astype(np.intp)
         places = nearest[:, :, None] + offsets  # (n, 2, 13)
         apart = places - position[:, :, None]
-        light = _squares(pixels, nearest, _RADIUS)
+        light = _squares(pixels, nearest, HEIGHT_REACH)
         height = np.zeros(len(position))
         for sigma, sign in ((_NARROW, 1.0), (_WIDE, -1.0)):
             weights = np.exp(-0.5 * (apart / sigma) ** 2)
@@ -220,7 +221,12 @@ def height_noise(plane: NDArray[Any]) -> float:
     """
     rng = np.random.default_rng(0)
     places = rng.uniform(0, np.array(plane.shape) - 1, (2000, 2))
-    heights = measure_heights(np.asarray(plane), places)
+    heights = np.concatenate(
+        [
+            measure_heights(pixels, places[which] - [top, 0])
+            for which, pixels, top in bands_of(plane, places, HEIGHT_REACH + 1)
+        ]
+    )
     heights = heights[np.isfinite(heights)]
     if len(heights) == 0:
         return 0.0

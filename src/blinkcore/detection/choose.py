@@ -10,11 +10,13 @@ import pandas as pd
 from blinkcore.detection.candidates import (
     COLUMNS,
     HEIGHT,
+    HEIGHT_REACH,
     PROBABILITY,
     height_noise,
     measure_heights,
 )
 from blinkcore.detection.objects import Objects, join_planes
+from blinkcore.large_plane import bands_of
 from blinkcore.network.calibration import calibrated, keep_for_fdr
 from blinkcore.spots import PLACES
 
@@ -116,8 +118,11 @@ def _objects(
     """Join the planes `mine` of one frame and channel."""
 
     def heights_at(number: int, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        pixels = image.plane(*planes[mine[number]]).data
-        return measure_heights(np.asarray(pixels), points)
+        plane = image.plane(*planes[mine[number]]).data
+        heights = np.empty(len(points))
+        for which, pixels, top in bands_of(plane, points, HEIGHT_REACH + 1):
+            heights[which] = measure_heights(pixels, points[which, :2] - [top, 0])
+        return heights
 
     middle = image.plane(*planes[mine[len(mine) // 2]]).data
     found = join_planes(

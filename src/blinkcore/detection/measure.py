@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from blinkcore.large_plane import bands_of
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -49,6 +51,17 @@ def measure(
     if not radius > 0:
         raise ValueError(f"radius must be positive, got {radius}")
     positions = np.asarray(points, float).reshape(-1, 2)
+    result = np.full((len(positions), 3), np.nan)
+    reach = int(np.ceil(radius + _GAP + _WIDTH)) + 1
+    for which, pixels, top in bands_of(plane, positions, reach):
+        result[which] = _measured(pixels, positions[which] - [top, 0], radius)
+    return result
+
+
+def _measured(
+    plane: NDArray[Any], positions: NDArray[np.float64], radius: float
+) -> NDArray[np.float64]:
+    """Measure spots of which all that counts lies in one array."""
     outer = radius + _GAP + _WIDTH
     reach = int(np.ceil(outer))
     step = np.arange(-reach, reach + 1)

@@ -49,6 +49,8 @@ class PredictOptions:
         One letter a dimension out of `TCZYX`, in the file's order; None: as the file says.
     pixel_size : PixelSize or None
         In µm, instead of what the file says.
+    level : int
+        Of the resolutions of OME-Zarr, from 0, the finest.
 
     Raises
     ------
@@ -65,6 +67,7 @@ class PredictOptions:
     channel: int | None = None
     axes: str | None = None
     pixel_size: PixelSize | None = None
+    level: int = 0
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
@@ -86,5 +89,7 @@ class PredictOptions:
             raise ValueError(f"z must be one of {', '.join(Z_MODES)}, got {self.z!r}")
         if self.channel is not None and self.channel < 0:
             raise ValueError(f"channel counts from 0, got {self.channel}")
+        if self.level < 0:
+            raise ValueError(f"level counts from 0, got {self.level}")
         if self.axes is not None:
             check_axes(self.axes, (1,) * len(self.axes))

@@ -21,6 +21,7 @@ SUFFIX = ".overlay.png"  # of pictures; such files are never taken for inputs
 _COLOR = (255, 196, 0)
 _TARGET = 1200  # px, least length of the longer side: small images are magnified
 _LARGEST = 4096  # px, longer side: large ones are reduced
+_AT_A_TIME = 1 << 22  # pixels that are turned into grey values
 
 
 def draw_overlay(
@@ -53,7 +54,7 @@ def draw_overlay(
     """
     longest = max(plane.shape)
     step = -(-longest // _LARGEST)
-    grey = PIL.Image.fromarray(_stretched(plane, contrast)).reduce(step)
+    grey = _reduced(plane, contrast or percentiles([plane]), step)
     zoom = max(1, _TARGET // max(grey.size))
     size = (grey.width * zoom, grey.height * zoom)
     # Circles are drawn at twice the size and reduced: smooth edges. The image is not.
@@ -150,17 +151,27 @@ def write_sheet(
         sheet.save(temporary, "PNG")
 
 
-def _stretched(
-    plane: NDArray[Any], contrast: tuple[float, float] | None
-) -> NDArray[np.uint8]:
-    """Turn pixels into grey values, row by row: a large plane is not copied as floats."""
-    grey = np.zeros(plane.shape, np.uint8)
-    contrast = contrast or percentiles([plane])
+def _reduced(
+    plane: NDArray[Any], contrast: tuple[float, float] | None, step: int
+) -> PIL.Image.Image:
+    """Turn pixels into grey values, means of step x step px, some rows at a time."""
+    height, width = plane.shape
+    size = (-(-width // step), -(-height // step))
+    picture = PIL.Image.new("L", size)
     if contrast is None:
-        return grey
+        return picture
+    n_rows = step * max(1, _AT_A_TIME // width // step)
+    for top in range(0, height, n_rows):
+        grey = _stretched(np.asarray(plane[top : top + n_rows]), contrast)
+        picture.paste(PIL.Image.fromarray(grey).reduce(step), (0, top // step))
+    return picture
+
+
+def _stretched(
+    pixels: NDArray[Any], contrast: tuple[float, float]
+) -> NDArray[np.uint8]:
     low, high = contrast
     width = max(high - low, abs(low) * 1e-6, 1e-12)
-    for row, pixels in enumerate(plane):
-        known = np.clip(np.nan_to_num(pixels.astype(np.float64), nan=low), low, high)
-        grey[row] = np.rint(np.clip((known - low) / width, 0.0, 1.0) * 255)
-    return grey
+    known = np.clip(np.nan_to_num(pixels.astype(np.float64), nan=low), low, high)
+    grey = np.rint(np.clip((known - low) / width, 0.0, 1.0) * 255)
+    return grey.astype(np.uint8)

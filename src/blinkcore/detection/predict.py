@@ -49,6 +49,7 @@ def predict(
     channel: int | None = None,
     axes: str | None = None,
     pixel_size: PixelSize | None = None,
+    level: int = 0,
     device: str = "auto",
     tile: int = TILE,
 ) -> pd.DataFrame:
@@ -57,10 +58,10 @@ def predict(
     Parameters
     ----------
     image : path, ndarray or Image
-        A file, or an array of any real type with up to five dimensions.
+        A file, a URL of OME-Zarr, or an array of any real type with up to five dimensions.
     model : str, path or Model
         Name of a bundled model, path of a `.pt` file, or a loaded model.
-    threshold, fdr, radius, scale, dim, z, channel, axes, pixel_size
+    threshold, fdr, radius, scale, dim, z, channel, axes, pixel_size, level
         How spots are found; each is described in
         `blinkcore.detection.options.PredictOptions`. `axes` is needed for an array of more
         than two dimensions, and for a file that does not tell.
@@ -86,7 +87,7 @@ def predict(
     """
     options = PredictOptions(
         threshold=threshold, fdr=fdr, radius=radius, scale=scale, dim=dim, z=z,
-        channel=channel, axes=axes, pixel_size=pixel_size,
+        channel=channel, axes=axes, pixel_size=pixel_size, level=level,
     )  # fmt: skip
     image = _as_image(image, options)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
@@ -156,7 +157,13 @@ def _as_image(
     axes, pixel_size = options.axes, options.pixel_size
     if isinstance(image, (str, os.PathLike)):
         is_colour = options.channel is not None
-        return io.read_image(image, axes=axes, pixel_size=pixel_size, rgb=is_colour)
+        return io.read_image(
+            image,
+            axes=axes,
+            pixel_size=pixel_size,
+            rgb=is_colour,
+            level=options.level,
+        )
     if not isinstance(image, Image):
         return _from_array(np.asarray(image), axes, pixel_size)
     if axes is not None or pixel_size is not None:

@@ -49,9 +49,9 @@ class _Projected:
         before, after = index[: self._at], index[self._at :]
         data = self._image.data
         planes = [(*before, z, *after) for z in range(self._image.size("Z"))]
-        result = np.array(data[planes[0]])
+        result = np.array(np.asarray(data[planes[0]]))
         for plane in planes[1:]:
-            np.maximum(result, data[plane], out=result)
+            np.maximum(result, np.asarray(data[plane]), out=result)
         return result
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from blinkcore.network.normalize import FAR, MAX_SAMPLES, MEDIAN_TO_NOISE
+from blinkcore.network.normalize import FAR, MEDIAN_TO_NOISE, sampled_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,14 +25,14 @@ def image_warning(plane: NDArray[Any]) -> str | None:
     Parameters
     ----------
     plane : ndarray, shape (height, width)
-        Any real type; at most some 65,000 pixels of it are looked at.
+        Any real type; some of its rows are looked at.
 
     Returns
     -------
     str or None
         A sentence without the name of the file; None if nothing is wrong.
     """
-    rows = plane[:: max(1, plane.size // MAX_SAMPLES)]
+    rows = sampled_rows(plane)
     if plane.dtype.kind == "f":
         rows = _finite_rows(rows)
     if rows.size == 0 or rows.shape[1] <= FAR or not (low := rows.min()) < rows.max():

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blinkcore.io import geojson, imagej, isbi, picture, tables, tiff, trackmate
+from blinkcore.io import (
+    geojson,
+    imagej,
+    isbi,
+    ome_zarr,
+    picture,
+    tables,
+    tiff,
+    trackmate,
+)
 from blinkcore.io.suffixes import PLACE, WRITERS, format_of
 from blinkcore.spots import check_spots
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping
 
     import numpy as np
@@ -33,13 +42,15 @@ def read_image(
     pixel_size: PixelSize | None = None,
     rgb: bool = False,
     truncated: bool = False,
+    level: int = 0,
 ) -> Image:
-    """Read a TIFF (plain, ImageJ, OME), PNG or JPEG file, whatever it is called.
+    """Read a TIFF (plain, ImageJ, OME), PNG, JPEG or OME-Zarr, whatever it is called.
 
     Parameters
     ----------
     path : str or path
-        The file. A TIFF is read plane by plane, when a plane is asked for.
+        The file; of OME-Zarr the folder, or a URL. TIFF and OME-Zarr are read plane by plane,
+        when a plane is asked for.
     axes : str, optional
         One letter a dimension out of `TCZYX`, in the file's order, instead of what its
         metadata say.
@@ -50,6 +61,8 @@ def read_image(
     truncated : bool
         Take what is there of a TIFF or JPEG file that was cut off, the rest 0 or grey,
         instead of refusing it.
+    level : int
+        Of the resolutions of OME-Zarr, from 0, the finest. Positions are in its pixels.
 
     Returns
     -------
@@ -63,9 +76,14 @@ def read_image(
         If it is none of these formats or damaged, if its axes are not clear, or if it is
         a colour picture; the message says what to do.
     """
-    path = Path(path)
+    source = os.fspath(path) if ome_zarr.is_url(path) else Path(path)
+    if isinstance(source, str) or (source.is_dir() and ome_zarr.recognizes(source)):
+        return ome_zarr.read(source, axes=axes, pixel_size=pixel_size, level=level)
+    path = source
     if path.exists() and not path.is_file():  # a pipe would keep us waiting
         raise ValueError(f"{path} is not a file")
+    if level:
+        raise ValueError(f"{path} has one resolution; --level is of OME-Zarr")
     with path.open("rb") as file:
         head = file.read(16)
     if not head:

@@ -27,6 +27,7 @@ from blinkcore.image import (
     in_order,
 )
 from blinkcore.io.color import color_refusal, from_samples
+from blinkcore.io.tiff_bands import large_page
 from blinkcore.io.tiff_calibration import (
     MetadataError,
     frame_interval_of,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from blinkcore.large_plane import LargePlane
 
 logger = logging.getLogger(__name__)
 
@@ -306,19 +309,22 @@ class _Pages:
         self._leading = [axes.index(a) for a in file_axes[:-2]]
         self._file_shape = shape[:-2]
 
-    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
+    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any] | LargePlane:
         at = tuple(index[i] for i in self._leading)
         number = int(np.ravel_multi_index(at, self._file_shape)) if at else 0
         with _readable(self._path):
             page = self._pages[number]
             with _opened(page.parent.filehandle):
-                limits.check_memory(page.nbytes, str(self._path))
                 if not self._is_truncated:
                     check_complete(page)
+                    large = large_page(page, self._path, _readable)
+                    if large is not None:
+                        return large
+                limits.check_memory(page.nbytes, str(self._path))
                 return page.asarray().reshape(self.shape[-2:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        planes = [self[index] for index in np.ndindex(self.shape[:-2])]
+        planes = [np.asarray(self[index]) for index in np.ndindex(self.shape[:-2])]
         return np.asarray(planes, dtype).reshape(self.shape)
 
 

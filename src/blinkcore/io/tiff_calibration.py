@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import tifffile
 
 from blinkcore.image import PixelSize
-
-_MICROMETERS = {
-    "pm": 1e-6,
-    "å": 1e-4,
-    "nm": 1e-3,
-    "µm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-}
-
-
-_SECONDS = {
-    "ms": 1e-3, "msec": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0,
-    "min": 60.0, "minute": 60.0, "minutes": 60.0, "h": 3600.0, "hour": 3600.0,
-}  # fmt: skip
+from blinkcore.io.units import micrometers, positive, seconds
 
 
 class MetadataError(ValueError):
@@ -85,7 +65,7 @@ def frame_interval_of(
         metadata = file.imagej_metadata or {}
         value, unit = metadata.get("finterval", 0), metadata.get("tunit", "s")
     try:
-        return _positive(float(value) * _SECONDS.get(str(unit).strip().lower(), 0.0))
+        return positive(float(value) * (seconds(str(unit)) or 0.0))
     except (TypeError, ValueError):
         return None
 
@@ -103,7 +83,7 @@ def _imagej_pixel_size(file: tifffile.TiffFile) -> PixelSize | None:
     unit = str(metadata.get("unit", ""))
     # The unit of x counts for y and z, too, unless they have their own.
     in_x, in_y, in_z = (
-        _micrometers(str(metadata.get(name, unit)))
+        micrometers(str(metadata.get(name, unit)))
         for name in ("unit", "yunit", "zunit")
     )
     tags = file.pages.first.tags
@@ -116,8 +96,8 @@ def _imagej_pixel_size(file: tifffile.TiffFile) -> PixelSize | None:
     sizes = []
     for name, in_micrometers in (("YResolution", in_y), ("XResolution", in_x)):
         pixels, units = tags[name].value  # pixels per unit, as a fraction
-        sizes.append(_positive(in_micrometers * units / pixels if pixels else 0.0))
-    z = _positive((in_z or 0.0) * float(metadata.get("spacing", 0.0)))
+        sizes.append(positive(in_micrometers * units / pixels if pixels else 0.0))
+    z = positive((in_z or 0.0) * float(metadata.get("spacing", 0.0)))
     y, x = sizes
     return None if y is None or x is None else PixelSize(z, y, x)
 
@@ -127,22 +107,12 @@ def _ome_pixel_size(xml: str, number: int) -> PixelSize | None:
     sizes = []
     for axis in "ZYX":
         name = f"PhysicalSize{axis}"
-        unit = _micrometers(str(pixels.get(f"{name}Unit", "µm")))
+        unit = micrometers(str(pixels.get(f"{name}Unit", "µm")))
         try:
-            sizes.append(_positive((unit or 0.0) * float(pixels.get(name, 0))))
+            sizes.append(positive((unit or 0.0) * float(pixels.get(name, 0))))
         except (ValueError, TypeError) as error:
             raise MetadataError(
                 f"{name} must be a number, got {pixels[name]!r}; give --pixel-size"
             ) from error
     z, y, x = sizes
     return None if y is None or x is None else PixelSize(z, y, x)
-
-
-def _micrometers(unit: str) -> float | None:
-    """Give a unit's length in µm; None for pixels, inches and what is no length."""
-    name = unit.replace("\\u00B5", "µ").replace("μ", "µ").strip().lower()
-    return _MICROMETERS.get(name)
-
-
-def _positive(size: float) -> float | None:
-    return size if math.isfinite(size) and size > 0 else None

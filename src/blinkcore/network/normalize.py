@@ -19,6 +19,7 @@ FAR = 5  # px: farther than a spot is wide
 MEDIAN_TO_NOISE = 0.9539
 MEAN_TO_NOISE = np.sqrt(np.pi) / 2.0
 MAX_SAMPLES = 1 << 16  # pixels that the statistics look at: whole rows, evenly spaced
+_MIN_ROWS = 32  # however wide a plane is
 
 
 class Scaling(NamedTuple):
@@ -53,12 +54,13 @@ def plane_scaling(plane: NDArray[Any], method: str) -> Scaling:
     """
     if method not in METHODS:
         raise ValueError(f"normalization must be one of {METHODS}, got {method!r}")
-    step = 1 if method == "standard" else max(1, plane.size // MAX_SAMPLES)
-    rows = plane[::step].astype(np.float32 if plane.dtype.itemsize < 4 else np.float64)
+    rows = plane[:] if method == "standard" else sampled_rows(plane)
+    rows = rows.astype(np.float32 if plane.dtype.itemsize < 4 else np.float64)
     finite = rows[np.isfinite(rows)]
-    if finite.size == 0 and step > 1:
-        kept = np.isfinite(plane).any(axis=1)
-        return plane_scaling(plane[kept], method) if kept.any() else Scaling(0.0, 1.0)
+    if finite.size == 0 and len(rows) < len(plane):
+        whole = np.asarray(plane)
+        kept = np.isfinite(whole).any(axis=1)
+        return plane_scaling(whole[kept], method) if kept.any() else Scaling(0.0, 1.0)
     if finite.size == 0:
         return Scaling(0.0, 1.0)
     if method == "standard":
@@ -88,6 +90,13 @@ def _median(values: NDArray[np.floating[Any]]) -> float:
     parted = np.partition(values, half)
     upper = parted[half]
     return float(upper if values.size % 2 else (parted[:half].max() + upper) / 2)
+
+
+def sampled_rows(plane: NDArray[Any]) -> NDArray[Any]:
+    """Give the rows that the statistics of a plane (height, width) look at."""
+    step = min(plane.size // MAX_SAMPLES, plane.shape[0] // _MIN_ROWS)
+    rows: NDArray[Any] = plane[:: max(1, step)]
+    return rows
 
 
 def normalized(pixels: NDArray[Any], scaling: Scaling) -> NDArray[np.float32]:
