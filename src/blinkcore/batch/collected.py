@@ -79,7 +79,7 @@ class Collected:
         path = self.options.output
         if not self.parts:
             return
-        table = self._table()
+        table = joined(self.parts)
         if path is None:
             if last:
                 tables.write_to(table, sys.stdout.buffer, self.options.formats[0])
@@ -93,18 +93,19 @@ class Collected:
                 raise OSError(_rescued(table, path, error)) from error
         self.written = time.monotonic()
 
-    def _table(self) -> pd.DataFrame:
-        """Join the parts; an image without an axis lies at 0 of it.
 
-        µm of an image whose pixel size is unknown stay empty.
-        """
-        parts = [part for part in self.parts if len(part)] or self.parts[:1]
-        columns = {name for part in self.parts for name in part.columns}
-        table = pd.concat(parts, ignore_index=True)
-        for name in columns - set(table.columns):
-            table[name] = np.nan
-        axes = [n for n in PLACES.values() if n in table.columns]
-        return ordered(table.fillna(dict.fromkeys(axes, 0)))
+def joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Join tables of spots; an image without an axis lies at 0 of it.
+
+    µm of an image whose pixel size is unknown stay empty.
+    """
+    filled = [part for part in parts if len(part)] or parts[:1]
+    columns = {name for part in parts for name in part.columns}
+    table = pd.concat(filled, ignore_index=True)
+    for name in columns - set(table.columns):
+        table[name] = np.nan
+    axes = [n for n in PLACES.values() if n in table.columns]
+    return ordered(table.fillna(dict.fromkeys(axes, 0)))
 
 
 def _rescued(table: pd.DataFrame, path: Path, error: Exception) -> str:

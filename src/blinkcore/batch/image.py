@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from blinkcore.batch.cluster import Cluster
     from blinkcore.batch.inputs import Input
     from blinkcore.batch.options import Options
     from blinkcore.image import Image
@@ -41,6 +42,7 @@ def predict_input(
     check_scale: bool,
     said: set[str],
     on_plane: Callable[[int, int], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> tuple[Image, pd.DataFrame, dict[str, Any]]:
     """Read an input and find its spots.
 
@@ -58,6 +60,8 @@ def predict_input(
         Kinds of warnings that were given in this run; each is given once.
     on_plane : callable, optional
         See `blinkcore.detection.predict.predict_image`.
+    cluster : Cluster, optional
+        Whose workers look at the planes.
 
     Returns
     -------
@@ -85,7 +89,8 @@ def predict_input(
     if scale == "auto":
         scale = choose_scale(image, options.model, options.channel)
     how = replace(options, scale=scale)
-    spots = predict_image(image, options.model, how, on_plane=on_plane)
+    find = None if cluster is None else cluster.finder(item, image)
+    spots = predict_image(image, options.model, how, on_plane=on_plane, find=find)
     if options.threshold is options.fdr is None:
         _warn(item, doubt_warning(spots), said)
     _warn(item, series_warning(spots, image.size("Z")), said)

@@ -39,11 +39,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from blinkcore.batch.cluster import Cluster
+
 __all__ = ["Event", "Input", "Options", "find_inputs", "output_names", "predict_files"]
 
 logger = logging.getLogger(__name__)
 
-_LOOKED_AT = 16  # inputs, for the contrast of the pictures
+_LOOKED_AT = 16  # inputs, for the contrast of the pictures, and ahead of a cluster
 _UNFORESEEN = (
     "blinkcore did not expect this; please report it with this file, --debug shows more"
 )
@@ -53,6 +55,7 @@ def predict_files(
     inputs: list[Input],
     options: Options,
     on_plane: Callable[[str, int, int], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> Generator[Event]:
     """Find spots in many files; yields what became of each as soon as it is known.
 
@@ -65,6 +68,8 @@ def predict_files(
     on_plane : callable, optional
         Is told, after each plane, the input's name, how many of its planes are done, and how
         many there are.
+    cluster : Cluster, optional
+        Whose workers look at the planes.
 
     Yields
     ------
@@ -89,6 +94,7 @@ def predict_files(
             Collected.start(options) if one_table else None,
             check_scale=options.scale == 1.0,
             on_plane=on_plane,
+            cluster=cluster,
             contrast=_contrast(inputs, options),
         )
         try:
@@ -111,6 +117,7 @@ class _Run:
     collected: Collected | None
     check_scale: bool
     on_plane: Callable[[str, int, int], None] | None = None
+    cluster: Cluster | None = None
     contrast: dict[int, tuple[float, float]] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)  # kinds of warnings that were given
     records: list[dict[str, Any]] = field(default_factory=list)  # of finished inputs
@@ -119,7 +126,10 @@ class _Run:
         """Go through the inputs."""
         covered: set[str] = set()
         regions = {identity(p) for own in self.labels.values() for p in own.values()}
-        for item in inputs:
+        for number, item in enumerate(inputs):
+            if self.cluster is not None:
+                coming = inputs[number : number + _LOOKED_AT]
+                self.cluster.look_ahead([i for i in coming if not self._is_done(i)])
             if identity(item.source) in regions:
                 yield Event("skipped", item.name, message="a label image")
                 continue
@@ -172,8 +182,9 @@ class _Run:
                 labels = self.labels.get(item.path, {})
                 with time_limit(options.timeout):
                     image, spots, record = predict_input(
-                        item, options, labels, self.check_scale, self.said, told
-                    )
+                        item, options, labels, self.check_scale, self.said, told,
+                        self.cluster,
+                    )  # fmt: skip
                 if collected is not None:
                     collected.add(spots, record)
                 else:
@@ -194,6 +205,14 @@ class _Run:
             return Event("error", item.name, output, n_written or 0, message=message)
         n_dim = record["dim_specks_left_out"]
         return Event("result", item.name, output, len(spots), n_dim)
+
+    def _is_done(self, item: Input) -> bool:
+        """Tell whether an input needs no work; errors are said when its turn comes."""
+        with suppress(Exception):
+            if self.collected is not None:
+                return self.collected.has(item)
+            return Result.of(self.names[item.path], self.options).is_done(item)
+        return True
 
     def _remember(self, result: Result) -> None:
         """Take the counts of a result that was there from its description."""

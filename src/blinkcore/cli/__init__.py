@@ -20,6 +20,7 @@ from blinkcore.cli import (
     evaluate,
     export,
     link,
+    merge,
     models,
     predict,
     report,
@@ -32,7 +33,7 @@ from blinkcore.cli.interrupt import end_politely
 from blinkcore.files import one_line
 
 __all__ = [
-    "app", "colocalize", "convert", "dataset", "evaluate", "export", "link", "main", "models", "predict", "report",
+    "app", "colocalize", "convert", "dataset", "evaluate", "export", "link", "main", "merge", "models", "predict", "report",
     "simulate", "train",
 ]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ from blinkcore.cli.predict_options import (
     Recursive,
     ReportPage,
     Scale,
+    Scheduler,
+    Shard,
     SkipExisting,
     Status,
     Threshold,
@@ -67,6 +69,8 @@ def predict(
     format_: Format = "csv",
     list_: List = None,
     recursive: Recursive = False,
+    shard: Shard = None,
+    scheduler: Scheduler = None,
     skip_existing: SkipExisting = False,
     overlay: Overlay = None,
     contrast: Contrast = "run",
@@ -99,6 +103,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
     contrast = parse_contrast(values["contrast"])
     how = options.predict_options(values)
     timeout = options.checked_timeout(values["timeout"])
+    first, step = options.parse_shard(values["shard"])
 
     from blinkcore.batch.run import Options, find_inputs, predict_files
     from blinkcore.network.model import load_model
@@ -118,12 +123,20 @@ def _run(values: dict[str, Any], report: Report) -> None:
         **vars(how),
     )
     found, errors = find_inputs(names, recursive=values["recursive"])
+    found = found[first::step]
     report.start(len(found) + len(errors))
     for error in errors:
         report.add(error)
-    # Closed whatever happens, because closing writes what is done.
-    with closing(predict_files(found, batch, report.plane)) as events:
-        for event in events:
+    with ExitStack() as stack:
+        cluster = None
+        if values["scheduler"] is not None:
+            from blinkcore.batch.cluster import Cluster
+
+            cluster = Cluster(values["scheduler"], batch, values["model"])
+            stack.enter_context(closing(cluster))
+        # Closed whatever happens, because closing writes what is done.
+        events = predict_files(found, batch, report.plane, cluster)
+        for event in stack.enter_context(closing(events)):
             report.add(event)
     if values["report_"] is not None and target is not None:
         from blinkcore.report.page import write_report

@@ -88,6 +88,17 @@ List = Annotated[
     Path | None,
     typer.Option("--list", help="File with more inputs, one path a line."),
 ]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Many processes: local, their number, or the address of a dask scheduler, "
+        "like tcp://host:8786."
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(help="Only part I of N of the inputs, like 3/100, for array jobs."),
+]
 Recursive = Annotated[
     bool, typer.Option("--recursive", "-r", help="Look into folders of folders.")
 ]
@@ -145,6 +156,17 @@ def _listed(path: Path | None) -> list[str]:
         raise ValueError(f"--list {path} is not a UTF-8 text file") from error
     lines = [line.rstrip("\r") for line in text.split("\n")]
     return [line for line in lines if line.strip()]
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """Read what --shard says, I of N counted from 1; gives first and step of a slice."""
+    if text is None:
+        return 0, 1
+    found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    number, total = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= total:
+        raise ValueError(f"--shard must be I/N with I from 1 to N, got {text!r}")
+    return number - 1, total
 
 
 def limit_memory(text: str | None) -> None:

@@ -16,7 +16,12 @@ from blinkcore.detection.tiles import TILE, in_core, tiles
 from blinkcore.large_plane import bands_of
 from blinkcore.network import grid
 from blinkcore.network.calibration import PROBABILITY_FLOOR
-from blinkcore.network.normalize import normalized, padded_to_multiple, plane_scaling
+from blinkcore.network.normalize import (
+    Scaling,
+    normalized,
+    padded_to_multiple,
+    plane_scaling,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +68,8 @@ def find_candidates(
     floor: float = PROBABILITY_FLOOR,
     tile: int = TILE,
     refine: bool = True,
+    scaling: Scaling | None = None,
+    part: slice | None = None,
 ) -> NDArray[np.float64]:
     """Find everything in a plane that may be a spot.
 
@@ -82,6 +89,10 @@ def find_candidates(
     refine : bool
         Sharpen the positions of spots by a fit, see `blinkcore.detection.refine`; of
         networks that predict the uncertainty.
+    scaling : Scaling, optional
+        Of the plane, where it is known already.
+    part : slice, optional
+        Only tiles that begin in these rows; all parts together give what the plane gives.
 
     Returns
     -------
@@ -101,9 +112,12 @@ def find_candidates(
         reach, side = 0, max(plane.shape)
     # Four cells more, because candidates of neighbouring cells are merged.
     reach += 4 * network.cell_size
-    scaling = plane_scaling(plane, network.normalization)
+    scaling = scaling or plane_scaling(plane, network.normalization)
     found = [np.empty((0, len(COLUMNS)))]
+    rows = range(plane.shape[0])[part or slice(None)]
     for core, window in tiles(plane.shape, side, network.stride, reach):
+        if core[0].start not in rows:
+            continue
         pixels = normalized(plane[window], scaling)
         spots = _in_tile(pixels, run, network, floor=floor, refine=refine)
         spots[:, HEIGHT] *= scaling.scale

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,15 +25,26 @@ from blinkcore.detection.options import PredictOptions
 from blinkcore.detection.projection import max_projection
 from blinkcore.detection.scale import choose_scale, resampled
 from blinkcore.detection.tiles import TILE
-from blinkcore.image import Image, PixelSize, Plane, in_order
+from blinkcore.image import Image, PixelSize, in_order
 from blinkcore.network.calibration import PROBABILITY_FLOOR, calibrated
 from blinkcore.network.model import DEFAULT, Model, load_model
 from blinkcore.spots import PLACES, ordered, with_micrometers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
+
+    from blinkcore.network.normalize import Scaling
+
+    Find = Callable[[float], Iterable[NDArray[np.float64]]]
+
+
+class Part(NamedTuple):
+    """Rows of a plane in which tiles begin, and the scaling of the whole plane."""
+
+    scaling: Scaling
+    rows: slice
 
 
 def predict(
@@ -101,6 +112,7 @@ def predict_image(
     *,
     tile: int = TILE,
     on_plane: Callable[[int, int], None] | None = None,
+    find: Find | None = None,
 ) -> pd.DataFrame:
     """Find the spots in an image that is read, with a model that is loaded.
 
@@ -116,6 +128,9 @@ def predict_image(
         See `predict`.
     on_plane : callable, optional
         Is told after each plane how many are done, and how many there are.
+    find : callable, optional
+        Gives the candidates of each plane in turn, given the factor by which planes are
+        resampled, as `candidates_of_plane` does: where other processes look at the planes.
 
     Returns
     -------
@@ -133,8 +148,13 @@ def predict_image(
         image = max_projection(image)
     planes = list(image.places(channel))
     candidates = []
-    for number, place in enumerate(planes, 1):
-        candidates.append(_find_scaled(image.plane(*place), model, tile, factor))
+    found = (
+        (candidates_of_plane(image, place, model, factor, tile) for place in planes)
+        if find is None
+        else find(factor)
+    )
+    for number, spots_of_plane in enumerate(found, 1):
+        candidates.append(spots_of_plane)
         if on_plane is not None:
             on_plane(number, len(planes))
     if image.size("Z") > 1 and options.z == "objects":
@@ -193,18 +213,48 @@ def _measure(
     spots[list(MEASURED)] = values
 
 
-def _find_scaled(
-    plane: Plane, model: Model, tile: int, factor: float
+def candidates_of_plane(
+    image: Image,
+    place: tuple[int, int, int],
+    model: Model,
+    factor: float,
+    tile: int = TILE,
+    part: Part | None = None,
 ) -> NDArray[np.float64]:
+    """Find everything in a plane of an image that may be a spot.
+
+    Parameters
+    ----------
+    image : Image
+        The image.
+    place : tuple of int
+        Frame, channel and z of the plane.
+    model : Model
+        To run.
+    factor : float
+        By which the plane is resampled for the model.
+    tile : int
+        See `predict`.
+    part : Part, optional
+        Of a plane that is not resampled.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 5)
+        In px of the image; see `blinkcore.detection.candidates.find_candidates`.
+    """
+    plane, about = image.plane(*place).data, model.metadata
     if factor == 1.0:
-        return find_candidates(plane.data, model, model.metadata, tile=tile)
-    other = resampled(plane.data, factor)
+        scaling, rows = part or (None, None)
+        return find_candidates(
+            plane, model, about, tile=tile, scaling=scaling, part=rows
+        )
+    other = resampled(np.asarray(plane), factor)
     # Enlarged pixels are alike, and a fit would take them for as many that are not.
-    fine = factor <= 1.0
-    spots = find_candidates(other, model, model.metadata, tile=tile, refine=fine)
-    ratio = np.array(plane.data.shape) / np.array(other.shape)
+    spots = find_candidates(other, model, about, tile=tile, refine=factor <= 1.0)
+    ratio = np.array(plane.shape) / np.array(other.shape)
     spots[:, [Y, X]] = (spots[:, [Y, X]] + 0.5) * ratio - 0.5
-    put_inside(spots, plane.data.shape)
+    put_inside(spots, plane.shape)
     spots[:, UNCERTAINTY] *= ratio.mean()
     return spots
 

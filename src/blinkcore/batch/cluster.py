@@ -1,0 +1,272 @@
+"""Many processes, on this or other computers, look at the planes of images (dask.distributed).
+
+Workers read the pixels themselves, so all must see the files under the same names. They give
+candidates; what is a spot among those is decided here, over the whole image, in the order of
+the planes: so the table does not depend on how many workers there are, nor on their luck.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from blinkcore import io
+from blinkcore.detection.predict import Part, candidates_of_plane
+from blinkcore.detection.projection import max_projection
+from blinkcore.detection.scale import choose_scale
+from blinkcore.detection.tiles import TILE
+from blinkcore.large_plane import LARGE
+from blinkcore.network.model import Model, load_model
+from blinkcore.network.normalize import plane_scaling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from blinkcore.batch.inputs import Input
+    from blinkcore.batch.options import Options
+    from blinkcore.image import Image, PixelSize
+    from blinkcore.network.normalize import Scaling
+
+    Place = tuple[int, int, int]
+
+_TASKS = 4  # for each worker that are given out before their turn
+_ROWS = 4  # of tiles in a part of a large plane
+_ANSWER = 30.0  # s in which a scheduler must answer
+
+
+class _Source(NamedTuple):
+    """What a worker reads, and how."""
+
+    name: str
+    is_url: bool
+    axes: str | None
+    pixel_size: PixelSize | None
+    rgb: bool
+    truncated: bool
+    level: int
+    projected: bool
+
+    def read(self) -> Image:
+        image = io.read_image(
+            self.name if self.is_url else Path(self.name),
+            axes=self.axes,
+            pixel_size=self.pixel_size,
+            rgb=self.rgb,
+            truncated=self.truncated,
+            level=self.level,
+        )
+        return max_projection(image) if self.projected else image
+
+
+class _Network(NamedTuple):
+    """Which model a worker runs, and how: precision and threads change the last bits."""
+
+    name: str
+    sha256: str
+    device: str
+    precision: str
+    n_threads: int
+
+
+@lru_cache(maxsize=2)
+def _image(source: _Source) -> Image:
+    return source.read()
+
+
+@lru_cache(maxsize=1)
+def _model(network: _Network) -> Model:
+    import torch
+
+    torch.set_num_threads(network.n_threads)
+    model = load_model(
+        network.name, device=network.device, amp=network.precision != "float32"
+    )
+    if (model.sha256, model.precision) != (network.sha256, network.precision):
+        raise ValueError(
+            f"a worker has another model {network.name}, or computes in {model.precision} "
+            f"and not in {network.precision} (--no-amp makes all alike)"
+        )
+    return model
+
+
+def _scaling(source: _Source, place: Place, network: _Network) -> Scaling:
+    method = _model(network).metadata.normalization
+    return plane_scaling(_image(source).plane(*place).data, method)
+
+
+def _candidates(
+    source: _Source,
+    place: Place,
+    network: _Network,
+    factor: float,
+    scaling: Scaling | None = None,
+    rows: slice | None = None,
+) -> NDArray[np.float64]:
+    part = None if scaling is None or rows is None else Part(scaling, rows)
+    return candidates_of_plane(
+        _image(source), place, _model(network), factor, part=part
+    )
+
+
+class Cluster:
+    """Workers that find candidates.
+
+    Parameters
+    ----------
+    scheduler : str
+        Address of a dask scheduler, such as ``tcp://host:8786``; ``local`` for a process on
+        each core of this computer, or their number.
+    options : Options
+        How to find spots.
+    model_name : str
+        What the model was loaded as: its name, or a path that the workers see, too.
+
+    Raises
+    ------
+    ImportError
+        If dask.distributed is not installed.
+    OSError
+        If the scheduler does not answer.
+    ValueError
+        If there is no such scheduler.
+    """
+
+    def __init__(self, scheduler: str, options: Options, model_name: str) -> None:
+        import torch
+
+        self._options = options
+        path = Path(model_name)
+        model = options.model
+        self._network = _Network(
+            str(path.absolute()) if path.is_file() else model_name,
+            model.sha256,
+            model.device.partition(":")[0],
+            model.precision,
+            torch.get_num_threads(),
+        )
+        self._given: dict[str, tuple[float, deque[list[Any]]]] = {}
+        self._client, self._cluster = _connected(scheduler)
+
+    def close(self) -> None:
+        """Let the workers go; those that were started here end."""
+        for _, planes in self._given.values():
+            self._client.cancel([f for futures in planes for f in futures])
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+    def look_ahead(self, items: list[Input]) -> None:
+        """Give out the planes of inputs whose turn comes, as far as workers need them."""
+        for item in items:
+            n_given = sum(len(p) for _, planes in self._given.values() for p in planes)
+            if n_given >= _TASKS * max(1, len(self._client.nthreads())):
+                return
+            if str(item.source) not in self._given:
+                # What is wrong with a file is said when its turn comes.
+                with suppress(Exception):
+                    image = self._source(item).read()
+                    options = self._options
+                    scale = options.scale
+                    if scale == "auto":
+                        scale = choose_scale(image, options.model, options.channel)
+                    self._give(item, image, float(scale))
+
+    def finder(
+        self, item: Input, image: Image
+    ) -> Callable[[float], Iterator[NDArray[np.float64]]]:
+        """Give a `find` for `blinkcore.detection.predict.predict_image` of an input."""
+
+        def find(factor: float) -> Iterator[NDArray[np.float64]]:
+            before = self._given.get(str(item.source))
+            if before is None or before[0] != factor:
+                self._give(item, image, factor)
+            _, planes = self._given.pop(str(item.source))
+            while planes:
+                # Let go of it at once: the scheduler forgets what nobody holds.
+                yield np.concatenate(self._client.gather(planes.popleft()))
+
+        return find
+
+    def _source(self, item: Input) -> _Source:
+        options = self._options
+        return _Source(
+            item.url or str(item.path.absolute()),
+            bool(item.url),
+            options.axes,
+            options.pixel_size,
+            options.channel is not None,
+            options.truncated,
+            options.level,
+            options.z == "max",
+        )
+
+    def _give(self, item: Input, image: Image, factor: float) -> None:
+        """Give out the planes of an image: for each the tasks whose results follow."""
+        source, network, submit = self._source(item), self._network, self._client.submit
+        if source.projected:
+            image = max_projection(image)
+        height, width = image.size("Y"), image.size("X")
+        whole = self._options.model.metadata.receptive_field is None
+        planes: deque[list[Any]] = deque()
+        for place in image.places(self._options.channel):
+            if factor != 1.0 or whole or height * width <= LARGE:
+                planes.append(
+                    [submit(_candidates, source, place, network, factor, pure=False)]
+                )
+                continue
+            scaling = submit(_scaling, source, place, network, pure=False)
+            step = _ROWS * TILE
+            parts = [slice(top, top + step) for top in range(0, height, step)]
+            planes.append(
+                [
+                    submit(
+                        _candidates, source, place, network, factor, scaling, rows,
+                        pure=False,
+                    )
+                    for rows in parts
+                ]
+            )  # fmt: skip
+        self._given[str(item.source)] = (factor, planes)
+
+
+def _connected(scheduler: str) -> tuple[Any, Any]:
+    """Connect to a scheduler; gives the client, and the cluster if it was started here."""
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ImportError(
+            "--scheduler needs dask: install 'blinkcore[cluster]'"
+        ) from error
+    # Its log is for those who run a cluster.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if scheduler == "local" or scheduler.isdecimal():
+        n_workers = (os.cpu_count() or 1) if scheduler == "local" else int(scheduler)
+        if n_workers < 1:
+            raise ValueError("--scheduler needs at least one process")
+        cluster = LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=None,
+        )
+        return Client(cluster), cluster
+    if "://" not in scheduler:
+        raise ValueError(
+            f"--scheduler must be local, a number of processes, or an address like "
+            f"tcp://host:8786; got {scheduler!r}"
+        )
+    try:
+        return Client(scheduler, timeout=_ANSWER), None
+    except OSError as error:
+        raise OSError(
+            f"--scheduler {scheduler} does not answer within {_ANSWER:g} s"
+        ) from error

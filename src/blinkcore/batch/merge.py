@@ -1,0 +1,104 @@
+"""Tables of several runs, such as the jobs of an array, put together as if of one run."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from blinkcore import io
+from blinkcore.batch.collected import joined
+from blinkcore.batch.counts import CELLS, IMAGES, write_counts
+from blinkcore.files import check_readable, writable, write_json
+from blinkcore.io import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_OF_A_RUN = ("created", "command", "images", "formats", "complete", "overlay")
+
+
+def merge(sources: Iterable[Path], output: Path) -> tuple[int, int]:
+    """Join tables of spots, their descriptions and their counts.
+
+    Parameters
+    ----------
+    sources : iterable of Path
+        Tables that `blinkcore predict` wrote, and folders of them.
+    output : Path
+        The table of all, `.csv` or `.parquet`; `<name>.json` and `<name>.counts.csv` lie
+        beside it.
+
+    Returns
+    -------
+    n_images, n_spots : int
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read or written.
+    ValueError
+        If a table has no description of blinkcore beside it, if the tables were made with
+        different models or options, or if an image is in two of them.
+    """
+    if not tables.is_table(output):
+        raise ValueError(f"--output must end in .csv or .parquet, got {output}")
+    parts, records = [], []
+    first: tuple[Path, dict[str, Any]] | None = None
+    origin: dict[str, Path] = {}
+    for path in _tables_in(sources, output):
+        about = io.read_sidecar(path.with_suffix(".json"))
+        if about is None:
+            raise ValueError(
+                f"{path} is no result of blinkcore: it has no readable "
+                f"{path.with_suffix('.json').name} beside it"
+            )
+        if not about.get("complete", True):
+            raise ValueError(f"{path} is of a run that was cut; run it again")
+        how = {k: v for k, v in about.items() if k not in _OF_A_RUN}
+        first = first or (path, how)
+        if how != first[1]:
+            raise ValueError(
+                f"{path} was made with another model, version or other options than "
+                f"{first[0]}"
+            )
+        for record in about["images"]:
+            name = str(record.get("path"))
+            if name in origin:
+                raise ValueError(f"{name} is there twice: in {origin[name]} and {path}")
+            origin[name] = path
+        parts.append(tables.read(path))
+        records += about["images"]
+    if first is None:
+        raise ValueError("there is no table of spots to merge")
+    table = joined(parts)
+    io.write_spots(table, output)
+    made = {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": [writable(word) for word in sys.argv],
+    }
+    write_json({**first[1], **made, "images": records}, output.with_suffix(".json"))
+    for name in (IMAGES, CELLS):
+        rows = [row for record in records for row in record.get(name, ())]
+        write_counts(rows, output.with_name(f"{output.stem}.{name}.csv"))
+    return len(records), len(table)
+
+
+def _tables_in(sources: Iterable[Path], output: Path) -> list[Path]:
+    """List tables of spots; of two formats of one result the first."""
+    found: dict[Path, Path] = {}
+    for source in sources:
+        if source.is_dir():
+            paths = sorted(p for p in source.rglob("*") if tables.is_table(p))
+        else:
+            check_readable(source)
+            paths = [source]
+        for path in paths:
+            hidden = path.name.startswith(".")
+            if source.is_dir() and (tables.is_counts(path) or hidden or path == output):
+                continue
+            if not source.is_dir() and path.with_suffix("") in found:
+                raise ValueError(f"{path} is given twice")
+            found.setdefault(path.with_suffix(""), path)
+    return list(found.values())

@@ -1,0 +1,33 @@
+"""`blinkcore merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blinkcore.cli.app import Debug, app
+from blinkcore.cli.console import count_of, one_sentence
+
+Tables = Annotated[
+    list[Path],
+    typer.Argument(metavar="TABLE...", help="Results of predict, or folders of them."),
+]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Table of all, .csv or .parquet.")
+]
+
+
+@app.command()
+def merge(sources: Tables, output: Output, debug: Debug = False) -> None:
+    """Join tables of several runs, such as the jobs of an array, and their counts."""
+    with one_sentence(debug):
+        from blinkcore.batch.merge import merge as merge_tables
+
+        n_images, n_spots = merge_tables(sources, output)
+        typer.echo(
+            f"{count_of(n_spots, 'spot')} in {count_of(n_images, 'image')}; written to "
+            f"{output}",
+            err=True,
+        )

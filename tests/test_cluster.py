@@ -1,0 +1,112 @@
+"""Planes on several processes: the same table, whoever computes it, and if one of them dies."""
+
+import os
+import subprocess
+import time
+
+import numpy as np
+import psutil
+import pytest
+import tifffile
+import zarr
+
+from programs import BLINKCORE, run_blinkcore
+
+
+@pytest.fixture
+def series(tmp_path, examples):
+    """A movie, a picture and a plane beyond the size that is read in bands, in one folder."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    cells = tifffile.imread(examples / "cells.tif")
+    movie = np.stack([np.roll(cells, i, axis=1) for i in range(6)])
+    tifffile.imwrite(folder / "movie.tif", movie, imagej=True, metadata={"axes": "TYX"})
+    tifffile.imwrite(folder / "cells.tif", cells)
+    side = 5888  # 34.7 megapixels
+    array = zarr.open_array(
+        folder / "wide.zarr", mode="w", shape=(side, side), chunks=(512, 512),
+        dtype=cells.dtype,
+    )  # fmt: skip
+    n = -(-side // min(cells.shape))
+    array[:] = np.tile(np.pad(cells, 100), (n, n))[:side, :side]
+    return folder
+
+
+def tables(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.csv"))}
+
+
+@pytest.mark.slow
+def test_the_table_is_that_of_one_process(series, tmp_path):
+    alone = run_blinkcore("predict", series, "-o", tmp_path / "one")
+    assert alone.returncode == 0, alone.stderr
+    two = run_blinkcore("predict", series, "-o", tmp_path / "two", "--scheduler", "2")
+    assert two.returncode == 0, two.stderr
+    assert set(tables(tmp_path / "one")) == {
+        "cells.csv", "counts.csv", "movie.csv", "wide.csv",
+    }  # fmt: skip
+    assert tables(tmp_path / "one") == tables(tmp_path / "two")
+
+    # One of the workers dies while it works.
+    command = [
+        BLINKCORE,
+        "predict",
+        series,
+        "-o",
+        tmp_path / "killed",
+        "--scheduler",
+        "2",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        victim = busy_worker(process.pid)
+        victim.kill()
+        _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert tables(tmp_path / "one") == tables(tmp_path / "killed")
+    assert not psutil.pid_exists(victim.pid)
+
+
+def busy_worker(pid):
+    """Wait for a child that computes: it has loaded PyTorch and used the CPU for a while."""
+    for _ in range(600):
+        for child in psutil.Process(pid).children(recursive=True):
+            try:
+                loaded = any("libtorch" in m.path for m in child.memory_maps())
+                if loaded and child.cpu_times().user > 4:
+                    return child
+            except (psutil.Error, OSError):
+                continue
+        time.sleep(0.1)
+    raise AssertionError("no worker came to work")
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "said"),
+    [
+        ("0", "at least one process"),
+        ("here", "--scheduler must be local, a number of processes, or an address"),
+        ("nosuch://host:1", "--scheduler"),
+    ],
+)
+def test_wrong_schedulers_are_a_sentence(scheduler, said, examples, tmp_path):
+    done = run_blinkcore(
+        "predict",
+        examples / "cells.tif",
+        "-o",
+        tmp_path / "out",
+        "--scheduler",
+        scheduler,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list((tmp_path / "out").glob("*.csv"))
+
+
+@pytest.mark.slow
+def test_a_damaged_image_ends_nothing(series, tmp_path):
+    (series / "broken.tif").write_bytes(b"II*\0" + os.urandom(40))
+    done = run_blinkcore("predict", series, "-o", tmp_path / "o", "--scheduler", "1")
+    assert done.returncode == 1
+    assert "broken.tif" in done.stderr
+    assert len(tables(tmp_path / "o")) == 4

@@ -1,0 +1,76 @@
+"""Parts of a run for array jobs, and their tables put together again."""
+
+import pandas as pd
+import pytest
+import tifffile
+
+from programs import run_blinkcore
+
+
+@pytest.fixture
+def five(tmp_path, examples):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    cells = tifffile.imread(examples / "cells.tif")
+    for i in range(5):
+        tifffile.imwrite(folder / f"{i}.tif", cells[: 100 + 30 * i])
+    return folder
+
+
+def test_shards_together_are_the_run(five, tmp_path):
+    out = tmp_path / "whole.csv"
+    assert run_blinkcore("predict", five, "-o", out).returncode == 0
+    for i in (1, 2, 3):
+        part = tmp_path / f"part{i}.csv"
+        done = run_blinkcore("predict", five, "-o", part, "--shard", f"{i}/3")
+        assert done.returncode == 0
+    parts = [tmp_path / f"part{i}.csv" for i in (1, 2, 3)]
+    merged = tmp_path / "merged.csv"
+    done = run_blinkcore("merge", *parts, "-o", merged)
+    assert done.returncode == 0, done.stderr
+    assert "5 images" in done.stderr
+    expected = pd.read_csv(out)
+    found = pd.read_csv(merged).sort_values(["image"], kind="stable")
+    pd.testing.assert_frame_equal(found.reset_index(drop=True), expected)
+    counts = pd.read_csv(tmp_path / "merged.counts.csv").sort_values("image")
+    pd.testing.assert_frame_equal(
+        counts.reset_index(drop=True), pd.read_csv(tmp_path / "whole.counts.csv")
+    )
+
+
+def test_a_folder_of_results_is_merged(five, tmp_path):
+    assert run_blinkcore("predict", five, "-o", tmp_path / "out").returncode == 0
+    done = run_blinkcore("merge", tmp_path / "out", "-o", tmp_path / "all.parquet")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_parquet(tmp_path / "all.parquet")
+    assert table["image"].nunique() == 5
+    counts = pd.read_csv(tmp_path / "all.counts.csv")
+    assert counts["n"].sum() == len(table)
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "-1/2"])
+def test_wrong_shards_are_a_sentence(shard, five, tmp_path):
+    done = run_blinkcore("predict", five, "-o", tmp_path / "o", "--shard", shard)
+    assert done.returncode == 2
+    assert "--shard must be I/N" in done.stderr
+
+
+def test_what_does_not_fit_together_is_a_sentence(five, tmp_path, examples):
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    run_blinkcore("predict", five / "0.tif", "-o", one)
+    run_blinkcore("predict", five / "1.tif", "-o", two, "--threshold", "0.9")
+    done = run_blinkcore("merge", one, two, "-o", tmp_path / "all.csv")
+    assert done.returncode == 2
+    assert "other options" in done.stderr
+    assert not (tmp_path / "all.csv").exists()
+    done = run_blinkcore("merge", one, one, "-o", tmp_path / "all.csv")
+    assert done.returncode == 2
+    assert "twice" in done.stderr
+    notes = tmp_path / "notes.csv"
+    notes.write_text("a,b\n1,2\n")
+    done = run_blinkcore("merge", one, notes, "-o", tmp_path / "all.csv")
+    assert done.returncode == 2
+    assert "no result of blinkcore" in done.stderr
+    done = run_blinkcore("merge", one, "-o", tmp_path / "all.xlsx")
+    assert done.returncode == 2
+    assert ".csv or .parquet" in done.stderr
