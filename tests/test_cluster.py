@@ -69,15 +69,20 @@ def test_the_table_is_that_of_one_process(series, tmp_path):
 def busy_worker(pid):
     """Wait for a child that computes: it has loaded PyTorch and used the CPU for a while."""
     for _ in range(600):
-        for child in psutil.Process(pid).children(recursive=True):
-            try:
-                loaded = any("libtorch" in m.path for m in child.memory_maps())
-                if loaded and child.cpu_times().user > 4:
-                    return child
-            except (psutil.Error, OSError):
-                continue
+        children = psutil.Process(pid).children(recursive=True)
+        busy = next((child for child in children if is_busy(child)), None)
+        if busy is not None:
+            return busy
         time.sleep(0.1)
     raise AssertionError("no worker came to work")
+
+
+def is_busy(process):
+    try:
+        loaded = any("libtorch" in m.path for m in process.memory_maps())
+        return loaded and process.cpu_times().user > 4
+    except (psutil.Error, OSError):
+        return False
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from blinkcore.detection.projection import max_projection
 from blinkcore.detection.scale import choose_scale
 from blinkcore.detection.tiles import TILE
 from blinkcore.large_plane import LARGE
+from blinkcore.network.device import get_threads, set_threads
 from blinkcore.network.model import Model, load_model
 from blinkcore.network.normalize import plane_scaling
 
@@ -84,9 +85,7 @@ def _image(source: _Source) -> Image:
 
 @lru_cache(maxsize=1)
 def _model(network: _Network) -> Model:
-    import torch
-
-    torch.set_num_threads(network.n_threads)
+    set_threads(network.n_threads)
     model = load_model(
         network.name, device=network.device, amp=network.precision != "float32"
     )
@@ -141,8 +140,6 @@ class Cluster:
     """
 
     def __init__(self, scheduler: str, options: Options, model_name: str) -> None:
-        import torch
-
         self._options = options
         path = Path(model_name)
         model = options.model
@@ -151,7 +148,7 @@ class Cluster:
             model.sha256,
             model.device.partition(":")[0],
             model.precision,
-            torch.get_num_threads(),
+            get_threads(),
         )
         self._given: dict[str, tuple[float, deque[list[Any]]]] = {}
         self._client, self._cluster = _connected(scheduler)
@@ -270,3 +267,5 @@ def _connected(scheduler: str) -> tuple[Any, Any]:
         raise OSError(
             f"--scheduler {scheduler} does not answer within {_ANSWER:g} s"
         ) from error
+    except ValueError as error:
+        raise ValueError(f"--scheduler {scheduler}: {error}") from error

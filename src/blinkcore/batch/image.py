@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from blinkcore import io
 from blinkcore.batch.counts import CELLS, IMAGES, counts_of_cells, counts_of_image
 from blinkcore.batch.inputs import identity
 from blinkcore.detection.cells import Regions
@@ -72,14 +71,7 @@ def predict_input(
     record : dict
         About the image, for the description of the result.
     """
-    image = io.read_image(
-        item.source,
-        axes=options.axes,
-        pixel_size=options.pixel_size,
-        rgb=options.channel is not None,
-        truncated=options.truncated,
-        level=options.level,
-    )
+    image = options.read(item.source)
     if check_scale:
         warning = scale_warning(image, options.model, options.channel)
         if warning is not None:

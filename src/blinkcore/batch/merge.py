@@ -44,45 +44,58 @@ def merge(sources: Iterable[Path], output: Path) -> tuple[int, int]:
     """
     if not tables.is_table(output):
         raise ValueError(f"--output must end in .csv or .parquet, got {output}")
-    parts, records = [], []
-    first: tuple[Path, dict[str, Any]] | None = None
+    paths = _tables_in(sources, output)
+    if not paths:
+        raise ValueError("there is no table of spots to merge")
+    about = [_description(path) for path in paths]
+    _check_alike(paths, about)
+    records = [record for one in about for record in one["images"]]
+    table = joined([tables.read(path) for path in paths])
+    io.write_spots(table, output)
+    made = {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": [writable(word) for word in sys.argv],
+    }
+    content = {**_how(about[0]), **made, "images": records}
+    write_json(content, output.with_suffix(".json"))
+    for name in (IMAGES, CELLS):
+        rows = [row for record in records for row in record.get(name, ())]
+        write_counts(rows, output.with_name(f"{output.stem}.{name}.csv"))
+    return len(records), len(table)
+
+
+def _description(path: Path) -> dict[str, Any]:
+    """Read what lies beside a table."""
+    about = io.read_sidecar(path.with_suffix(".json"))
+    if about is None:
+        raise ValueError(
+            f"{path} is no result of blinkcore: it has no readable "
+            f"{path.with_suffix('.json').name} beside it"
+        )
+    if not about.get("complete", True):
+        raise ValueError(f"{path} is of a run that was cut; run it again")
+    return about
+
+
+def _how(about: dict[str, Any]) -> dict[str, Any]:
+    """Give what runs must have in common."""
+    return {key: value for key, value in about.items() if key not in _OF_A_RUN}
+
+
+def _check_alike(paths: list[Path], descriptions: list[dict[str, Any]]) -> None:
+    """Raise ValueError if tables were made in different ways, or share an image."""
     origin: dict[str, Path] = {}
-    for path in _tables_in(sources, output):
-        about = io.read_sidecar(path.with_suffix(".json"))
-        if about is None:
-            raise ValueError(
-                f"{path} is no result of blinkcore: it has no readable "
-                f"{path.with_suffix('.json').name} beside it"
-            )
-        if not about.get("complete", True):
-            raise ValueError(f"{path} is of a run that was cut; run it again")
-        how = {k: v for k, v in about.items() if k not in _OF_A_RUN}
-        first = first or (path, how)
-        if how != first[1]:
+    for path, about in zip(paths, descriptions, strict=True):
+        if _how(about) != _how(descriptions[0]):
             raise ValueError(
                 f"{path} was made with another model, version or other options than "
-                f"{first[0]}"
+                f"{paths[0]}"
             )
         for record in about["images"]:
             name = str(record.get("path"))
             if name in origin:
                 raise ValueError(f"{name} is there twice: in {origin[name]} and {path}")
             origin[name] = path
-        parts.append(tables.read(path))
-        records += about["images"]
-    if first is None:
-        raise ValueError("there is no table of spots to merge")
-    table = joined(parts)
-    io.write_spots(table, output)
-    made = {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": [writable(word) for word in sys.argv],
-    }
-    write_json({**first[1], **made, "images": records}, output.with_suffix(".json"))
-    for name in (IMAGES, CELLS):
-        rows = [row for record in records for row in record.get(name, ())]
-        write_counts(rows, output.with_name(f"{output.stem}.{name}.csv"))
-    return len(records), len(table)
 
 
 def _tables_in(sources: Iterable[Path], output: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from blinkcore import io
 from blinkcore.batch.inputs import identity
 from blinkcore.detection.options import PredictOptions
 from blinkcore.io import tables
@@ -12,6 +13,7 @@ from blinkcore.io import tables
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from blinkcore.image import Image
     from blinkcore.network.model import Model
 
 
@@ -59,6 +61,17 @@ class Options(PredictOptions):
     def one_table(self) -> bool:
         """Whether all inputs share one table."""
         return self.output is None or tables.is_table(self.output)
+
+    def read(self, source: Path | str) -> Image:
+        """Read an image as these options have it; errors as of `blinkcore.io.read_image`."""
+        return io.read_image(
+            source,
+            axes=self.axes,
+            pixel_size=self.pixel_size,
+            rgb=self.channel is not None,
+            truncated=self.truncated,
+            level=self.level,
+        )
 
     def _threshold(self) -> float | None:
         if self.fdr is not None:

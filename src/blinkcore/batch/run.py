@@ -231,12 +231,7 @@ def _contrast(inputs: list[Input], options: Options) -> dict[int, tuple[float, f
     planes: dict[int, list[NDArray[Any]]] = {}
     for item in inputs[:: max(1, len(inputs) // _LOOKED_AT)]:
         with suppress(OSError, ValueError, RuntimeError):  # said when its turn comes
-            image = io.read_image(
-                item.source,
-                axes=options.axes,
-                rgb=options.channel is not None,
-                level=options.level,
-            )
+            image = options.read(item.source)
             for channel in {c for _, c, _ in image.places(options.channel)}:
                 middle = image.middle_plane(channel).data
                 planes.setdefault(channel, []).append(middle)

@@ -106,12 +106,7 @@ def find_candidates(
     ValueError
         If the plane is too large for a network that must see it in one piece.
     """
-    reach, side = network.receptive_field, tile
-    if reach is None:
-        _check_whole(plane.shape)
-        reach, side = 0, max(plane.shape)
-    # Four cells more, because candidates of neighbouring cells are merged.
-    reach += 4 * network.cell_size
+    side, reach = _cut(plane.shape, network, tile)
     scaling = scaling or plane_scaling(plane, network.normalization)
     found = [np.empty((0, len(COLUMNS)))]
     rows = range(plane.shape[0])[part or slice(None)]
@@ -123,19 +118,22 @@ def find_candidates(
         spots[:, HEIGHT] *= scaling.scale
         spots[:, [Y, X]] += [window[0].start, window[1].start]
         found.append(spots[in_core(spots, core, plane.shape)])
-    candidates = np.concatenate(found)
-    put_inside(candidates, plane.shape)
-    return candidates
+    return put_inside(np.concatenate(found), plane.shape)
 
 
-def _check_whole(shape: tuple[int, ...]) -> None:
-    """Raise ValueError if a plane is too large to be run in one piece."""
+def _cut(shape: tuple[int, ...], network: Network, tile: int) -> tuple[int, int]:
+    """Choose the side of tiles and how far they see, px; some networks see all at once."""
+    # Four cells more, because candidates of neighbouring cells are merged.
+    more = 4 * network.cell_size
+    if network.receptive_field is not None:
+        return tile, network.receptive_field + more
     if shape[0] * shape[1] > _MAX_WHOLE:
         raise ValueError(
             f"this model takes planes of up to {_MAX_WHOLE} px (its squeeze-and-excitation "
             f"needs the plane in one piece), got {shape[0]} x {shape[1]}; use a blink model "
             "or crop the image"
         )
+    return max(shape), more
 
 
 def _in_tile(
@@ -259,8 +257,11 @@ def _squares(
     return squares
 
 
-def put_inside(spots: NDArray[np.float64], shape: tuple[int, ...]) -> None:
+def put_inside(
+    spots: NDArray[np.float64], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
     """Put centres a little outside the outermost pixels on their edge, in place."""
     # The last place that is still inside with the four decimals of a CSV.
     last = np.array(shape) - 0.5001
     np.clip(spots[:, :2], -0.5, last, out=spots[:, :2])
+    return spots

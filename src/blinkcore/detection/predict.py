@@ -148,13 +148,9 @@ def predict_image(
         image = max_projection(image)
     planes = list(image.places(channel))
     candidates = []
-    found = (
-        (candidates_of_plane(image, place, model, factor, tile) for place in planes)
-        if find is None
-        else find(factor)
-    )
-    for number, spots_of_plane in enumerate(found, 1):
-        candidates.append(spots_of_plane)
+    here = (candidates_of_plane(image, at, model, factor, tile) for at in planes)
+    for number, found in enumerate(find(factor) if find else here, 1):
+        candidates.append(found)
         if on_plane is not None:
             on_plane(number, len(planes))
     if image.size("Z") > 1 and options.z == "objects":

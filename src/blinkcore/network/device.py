@@ -56,3 +56,13 @@ def half_precision(device: str) -> torch.dtype | None:
         return torch.float16
     has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return torch.bfloat16 if device == "cpu" and has_bfloat16() else None
+
+
+def get_threads() -> int:
+    """Give the number of threads on a CPU."""
+    return torch.get_num_threads()
+
+
+def set_threads(n_threads: int) -> None:
+    """Set the number of threads on a CPU; the last bits of half precision depend on it."""
+    torch.set_num_threads(n_threads)
