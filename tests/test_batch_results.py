@@ -247,7 +247,7 @@ def test_every_option_that_chooses_spots_is_in_the_description(general, field):
     """Else --skip-existing would keep results that were made with another value."""
     other = {
         "threshold": 0.9, "fdr": 0.1, "radius": 2.0, "scale": 2.0, "dim": True,
-        "z": "max", "channel": 1, "axes": "TYX", "pixel_size": PixelSize(None, 0.1, 0.1),
+        "z": "max", "channel": 1, "axes": "TYX", "pixel_size": PixelSize(None, 0.1, 0.1), "level": 1,
     }  # fmt: skip
     options = Options(general, None)
     changed = replace(options, **{field: other[field]})

@@ -5,6 +5,8 @@ import pytest
 
 from blinkcore.datasets.check import check_all, check_sample, summary
 from blinkcore.datasets.dataset import Dataset, Sample
+from blinkcore.simulation.presets import ranges_of
+from blinkcore.simulation.scenes import simulate
 
 
 def sample(image, points, name="a"):
@@ -86,3 +88,13 @@ def test_labels_in_one_cell_of_two_pixels_are_counted(scene):
     near = Sample(scene.image, np.array([[0.0, 0.0], [0.0, 1.0]]), "train", "a", "a")
     assert check_sample(far).n_shared_cell == 0
     assert check_sample(near).n_shared_cell == 1
+
+
+@pytest.mark.parametrize("preset", ["general", "particle", "vesicle"])
+def test_the_simulators_own_truth_is_right(preset):
+    ranges = ranges_of(preset)
+    for seed in range(12):
+        drawn = simulate((160, 160), np.random.default_rng(seed), ranges=ranges)
+        result = check_sample(sample(drawn.image, drawn.points))
+        assert result.n_duplicates == 0
+        assert result.n_outside == 0

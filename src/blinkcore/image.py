@@ -10,7 +10,7 @@ import numpy as np
 from blinkcore.large_plane import LargePlane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,6 +23,39 @@ class PixelSize(NamedTuple):
     z: float | None
     y: float
     x: float
+
+
+def as_pixel_size(value: PixelSize | float | str | Sequence[float]) -> PixelSize:
+    """Understand a size of pixels as a user gives it.
+
+    Parameters
+    ----------
+    value : PixelSize, float, str or sequence of float
+        In µm: one number for y and x, or three for z, y, x; as a text with commas.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or a size is not positive.
+    """
+    given: Any = value.split(",") if isinstance(value, str) else value
+    try:
+        numbers = [given] if isinstance(given, (int, float)) else list(given)
+        sizes = [None if n is None else float(n) for n in numbers]
+    except (TypeError, ValueError):
+        sizes = []
+    known = [size for size in sizes if size is not None]
+    if len(sizes) == 1:
+        sizes = [None, sizes[0], sizes[0]]
+    if (
+        len(sizes) != 3
+        or None in sizes[1:]
+        or not all(0 < size < float("inf") for size in known)
+    ):
+        raise ValueError(
+            f"pixel-size must be one number in µm, or three for z,y,x, got {value!r}"
+        )
+    return PixelSize(*sizes)  # type: ignore[arg-type]
 
 
 class ArrayLike(Protocol):

@@ -38,6 +38,15 @@ __all__ = [
 ]  # fmt: skip
 
 
+# What most people come for stands first in --help.
+_FIRST = ("predict", "report", "link", "colocalize", "merge")
+app.registered_commands.sort(
+    key=lambda command: (*_FIRST, command.callback.__name__).index(  # type: ignore[union-attr]
+        command.callback.__name__  # type: ignore[union-attr]
+    )
+)
+
+
 def main() -> None:
     """Run the command line."""
     end_politely()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,28 +17,68 @@ app = typer.Typer(
     help="Find fluorescent spots in microscopy images, with no threshold to tune and sub-pixel.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+# Groups of commands, and of options.
+FINDING, AFTERWARDS, MODELS = "Find spots", "Results", "Models and training"
+READING, WRITING, RUNNING = "What is read", "What is written", "How it runs"
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=RUNNING)
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Say more about what is done.", rich_help_panel=RUNNING
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Say nothing but errors; no progress.",
+        rich_help_panel=RUNNING,
+    ),
+]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="File to which all that is said is added, with the time.",
+        rich_help_panel=RUNNING,
+    ),
+]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=RUNNING)
+]
 Amp = Annotated[
-    bool, typer.Option(help="Half precision where the device is faster in it.")
+    bool,
+    typer.Option(
+        help="Half precision where the device is faster in it.", rich_help_panel=RUNNING
+    ),
 ]
 ModelName = Annotated[
     str, typer.Option("--model", "-m", help="Bundled name or path of a .pt file.")
 ]
 Axes = Annotated[
     str | None,
-    typer.Option(help="What the dimensions are, like TYX, if the file does not say."),
+    typer.Option(
+        help="What the dimensions are, like TYX, if the file does not say.",
+        rich_help_panel=READING,
+    ),
 ]
 PixelSizes = Annotated[
-    str | None, typer.Option(help="µm: one number for y and x, or three for z,y,x.")
+    str | None,
+    typer.Option(
+        help="µm: one number for y and x, or three for z,y,x.", rich_help_panel=READING
+    ),
 ]
 Contrast = Annotated[
     str,
     typer.Option(
-        help="Of the pictures: run (one for all), plane, or LOW,HIGH in counts."
+        help="Of the pictures: run (one for all), plane, or LOW,HIGH in counts.",
+        rich_help_panel=WRITING,
     ),
 ]
 Unit = Annotated[str, typer.Option(help="Of positions in labels: auto, px or um.")]
@@ -63,18 +104,12 @@ def parse_pixel_size(text: str | None) -> PixelSize | None:
     """Read what the user gave as size of a pixel."""
     if text is None:
         return None
-    from blinkcore.image import PixelSize
+    from blinkcore.image import as_pixel_size
 
     try:
-        sizes = [float(part) for part in text.split(",")]
-    except ValueError:
-        sizes = []
-    if len(sizes) not in (1, 3) or not all(0 < size < float("inf") for size in sizes):
-        raise ValueError(
-            f"--pixel-size must be one number in µm, or three for z,y,x, got {text!r}"
-        )
-    z, y, x = sizes if len(sizes) == 3 else (None, sizes[0], sizes[0])
-    return PixelSize(z, y, x)
+        return as_pixel_size(text)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from error
 
 
 def parse_distance(option: str, text: str, pixel_size: PixelSize | None) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blinkcore.cli.app import Debug, app, parse_distance
+from blinkcore.cli.app import AFTERWARDS, Debug, app, parse_distance
 from blinkcore.cli.console import one_sentence
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ Labels = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=AFTERWARDS)
 def colocalize(
     first: First,
     second: Second = None,

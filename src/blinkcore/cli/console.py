@@ -12,10 +12,11 @@ import os
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from blinkcore.cli.progress import Bar
 from blinkcore.files import one_line, sentence, write_json
 
 if TYPE_CHECKING:
@@ -28,25 +29,46 @@ SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
 class Report:
-    """Tells the user, and `--status`, what became of each input."""
+    """Tells the user, and `--status`, what became of each input.
 
-    def __init__(self, progress: str | None, status: Path | None) -> None:
-        self.progress = progress or ("bar" if sys.stderr.isatty() else "none")
+    Parameters
+    ----------
+    progress : {"bar", "json", "none"} or None
+        How; None: a bar where a person looks at a terminal.
+    status : Path or None
+        File for the summary at the end.
+    quiet : bool
+        Say nothing but errors.
+    log_file : Path or None
+        File to which all sentences are added, with the time.
+    """
+
+    def __init__(
+        self,
+        progress: str | None,
+        status: Path | None,
+        *,
+        quiet: bool = False,
+        log_file: Path | None = None,
+    ) -> None:
+        wanted = "bar" if sys.stderr.isatty() and not quiet else "none"
+        self.progress = progress or wanted
         self.status = status
+        self.quiet = quiet
+        self.log_file = log_file
         self.total = 0
         self.events: list[Event] = []
-        self.bar: Any = None
+        self.bar = Bar()
         self.last_plane = 0.0
 
     def start(self, total: int) -> None:
         """Begin with so many inputs."""
         self.total = total
-        if self.progress == "bar" and total > 1:
-            self.bar = typer.progressbar(length=total, file=sys.stderr)
-            self.bar.__enter__()
+        if self.progress == "bar":
+            self.bar.start(total)
 
     def plane(self, image: str, done: int, total: int) -> None:
-        """Say how many planes of an image are done; of one image the bar counts planes."""
+        """Say how many planes of an image are done."""
         if total == 1:
             return
         if self.progress == "json":
@@ -55,13 +77,8 @@ class Report:
                 self.last_plane = now
                 what = {"image": image, "done": done, "total": total}
                 self._print({"event": "plane", **what})
-        elif self.progress == "bar" and self.total == 1:
-            if self.bar is None:
-                self.bar = typer.progressbar(
-                    length=total, label=one_line(image), file=sys.stderr, show_pos=True
-                )
-                self.bar.__enter__()
-            self.bar.update(1)
+        else:
+            self.bar.plane(one_line(image), done, total)
 
     def add(self, event: Event) -> None:
         """Say what became of one input."""
@@ -69,17 +86,17 @@ class Report:
         if self.progress == "json":
             self._print_json(event)
         elif event.kind == "error":
-            self._say(f"Error: {_located(event)}")
+            self._say(f"Error: {_located(event)}", is_error=True)
         elif event.kind == "result" and event.output != "-":
             self._say(
                 f"{one_line(event.image)}: {count_of(event.spots, 'spot')}{_dim(event)}"
             )
-        if self.bar is not None and self.total > 1:
-            self.bar.update(1)
+        self.bar.input_done()
 
     def tell(self, text: str, *, is_warning: bool) -> None:
         """Say something that is no error."""
         if self.progress == "json":
+            self._log(text)
             self._print({"event": "warning" if is_warning else "log", "message": text})
         else:
             self._say(f"Warning: {text}" if is_warning else text)
@@ -87,8 +104,7 @@ class Report:
     def finish(self) -> NoReturn:
         """Say the sum, write the status and end with the exit code."""
         failed = self._of("error")
-        if self.bar is not None:
-            self.bar.__exit__(None, None, None)
+        self.bar.stop()
         if self.progress != "json":
             self._say(self._summary())
         self.end(
@@ -99,24 +115,28 @@ class Report:
     def end(self, code: int, error: str | None) -> NoReturn:
         """Write the status and end with an exit code."""
         if self.status is not None and not is_status(self.status):
-            self._say(f"Error: --status {self.status} is a file of another kind")
+            self._say(
+                f"Error: --status {self.status} is a file of another kind",
+                is_error=True,
+            )
             code = code or WRONG_USAGE
         elif self.status is not None:
             try:
                 self._write_status(code, error)
             except OSError as problem:
-                self._say(f"Error: --status {self.status}: {problem.strerror}")
+                self._say(
+                    f"Error: --status {self.status}: {problem.strerror}", is_error=True
+                )
                 code = code or SOME_FAILED
         raise typer.Exit(code)
 
     def fail(self, code: int, message: str) -> NoReturn:
         """End because of something that concerns all inputs."""
-        if self.bar is not None:
-            self.bar.__exit__(None, None, None)
+        self.bar.stop()
         if self.progress == "json":
             self._print({"event": "error", "image": None, "message": message})
         else:
-            self._say(f"Error: {message}")
+            self._say(f"Error: {message}", is_error=True)
         self.end(code, message)
 
     def interrupted(self) -> NoReturn:
@@ -190,10 +210,21 @@ class Report:
         sys.stderr.write(json.dumps(event) + "\n")
         sys.stderr.flush()
 
-    def _say(self, text: str) -> None:
-        if self.bar is not None:
-            sys.stderr.write("\r\x1b[K")
-        typer.echo(text, err=True)
+    def _say(self, text: str, *, is_error: bool = False) -> None:
+        self._log(text)
+        if (is_error or not self.quiet) and not self.bar.say(text):
+            typer.echo(text, err=True)
+
+    def _log(self, text: str) -> None:
+        """Add a line to the log; a log that cannot be written is said once."""
+        if self.log_file is None:
+            return
+        try:
+            with self.log_file.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        except OSError as error:
+            self.log_file = None
+            typer.echo(f"Error: --log-file {sentence(error)}", err=True)
 
 
 def is_status(path: Path) -> bool:
@@ -223,8 +254,11 @@ class _ToReport(logging.Handler):
 class one_sentence:
     """Turn errors into one sentence and an exit code."""
 
-    def __init__(self, debug: bool, report: Report | None = None) -> None:
-        self.debug, self.report = debug, report or Report("none", None)
+    def __init__(
+        self, debug: bool, report: Report | None = None, *, verbose: bool = False
+    ) -> None:
+        self.debug, self.verbose = debug, verbose
+        self.report = report or Report("none", None)
 
     def __enter__(self) -> None:
         logging.basicConfig(
@@ -232,6 +266,8 @@ class one_sentence:
             handlers=[_ToReport(self.report)],
             format="%(message)s",
         )
+        if self.verbose:
+            logging.getLogger("blinkcore").setLevel(logging.INFO)
         # tifffile's complaints become our sentences.
         logging.getLogger("tifffile").propagate = self.debug
         logging.getLogger("tifffile").addHandler(logging.NullHandler())

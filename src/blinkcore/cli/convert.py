@@ -7,11 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from blinkcore.cli.app import Axes, Debug, PixelSizes, Unit, app, parse_pixel_size
+from blinkcore.cli.app import (
+    MODELS,
+    Axes,
+    Debug,
+    PixelSizes,
+    Unit,
+    app,
+    parse_pixel_size,
+)
 from blinkcore.cli.console import one_sentence
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def convert(
     source: Annotated[
         Path, typer.Argument(help="Spots of any format, or a deepBlink model (.h5).")

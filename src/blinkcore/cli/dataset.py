@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blinkcore.cli.app import (
+    MODELS,
     Axes,
     Debug,
     Device,
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 
 dataset_app = typer.Typer(
     help="Make, inspect and extend labelled data sets.",
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     no_args_is_help=True,
 )
-app.add_typer(dataset_app, name="dataset")
+app.add_typer(dataset_app, name="dataset", rich_help_panel=MODELS)
 
 DataSet = Annotated[Path, typer.Argument(help="Data set (.npz).")]
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blinkcore.cli.app import Debug, Device, PixelSizes, Unit, app, parse_pixel_size
+from blinkcore.cli.app import (
+    MODELS,
+    Debug,
+    Device,
+    PixelSizes,
+    Unit,
+    app,
+    parse_pixel_size,
+)
 from blinkcore.cli.console import one_sentence
 
 if TYPE_CHECKING:
@@ -50,7 +58,7 @@ Cutoff = Annotated[
 Seed = Annotated[int, typer.Option(help="Of the intervals' bootstrap.")]
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def evaluate(
     truth: Truth,
     methods: Methods,

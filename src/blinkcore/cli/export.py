@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from blinkcore.cli.app import Debug, app
+from blinkcore.cli.app import MODELS, Debug, app
 from blinkcore.cli.console import one_sentence
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def export(
     model: Annotated[str, typer.Argument(help="Bundled name or path of a .pt file.")],
     output: Annotated[

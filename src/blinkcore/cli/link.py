@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blinkcore.cli.app import (
+    AFTERWARDS,
     Debug,
     PixelSizes,
     app,
@@ -45,7 +46,7 @@ FrameInterval = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=AFTERWARDS)
 def link(
     source: Source,
     output: Output = Path("tracks"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from blinkcore.cli.app import Debug, app
+from blinkcore.cli.app import AFTERWARDS, Debug, app
 from blinkcore.cli.console import count_of, one_sentence
 
 Tables = Annotated[
@@ -19,7 +19,7 @@ Output = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=AFTERWARDS)
 def merge(sources: Tables, output: Output, debug: Debug = False) -> None:
     """Join tables of several runs, such as the jobs of an array, and their counts."""
     with one_sentence(debug):

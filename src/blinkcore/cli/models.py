@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
-from blinkcore.cli.app import Debug, app
+from blinkcore.cli.app import MODELS, Debug, app
 from blinkcore.cli.console import one_sentence
 
-models_app = typer.Typer(help="List and inspect models.", rich_markup_mode=None)
-app.add_typer(models_app, name="models", invoke_without_command=True)
+models_app = typer.Typer(help="List and inspect models.", rich_markup_mode="rich")
+app.add_typer(
+    models_app, name="models", invoke_without_command=True, rich_help_panel=MODELS
+)
 
 
 @models_app.callback()

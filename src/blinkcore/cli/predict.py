@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from blinkcore.cli import predict_options as options
+from blinkcore.cli import predict_checks as checks
 from blinkcore.cli.app import (
+    FINDING,
     Amp,
     Axes,
     Contrast,
     Debug,
     Device,
+    LogFile,
     ModelName,
     PixelSizes,
+    Quiet,
+    Verbose,
     app,
     parse_contrast,
 )
@@ -44,11 +49,12 @@ from blinkcore.cli.predict_options import (
     Threshold,
     Timeout,
     Z,
-    input_names,
 )
 
+logger = logging.getLogger(__name__)
 
-@app.command()
+
+@app.command(rich_help_panel=FINDING)
 def predict(
     inputs: Inputs = None,
     output: Output = "spots",
@@ -80,36 +86,47 @@ def predict(
     allow_truncated: AllowTruncated = False,
     status: Status = None,
     progress: Progress = None,
+    log_file: LogFile = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Find spots in images and write them as tables."""
+    """Find spots in images and write them as tables.
+
+    For example: blinkcore predict day1/*.tif -o results --overlay results
+    """
     values = dict(locals())
-    report = Report(progress, status)
-    with one_sentence(debug, report):
+    report = Report(progress, status, quiet=quiet, log_file=log_file)
+    with one_sentence(debug, report, verbose=verbose):
         _run(values, report)
     report.finish()
 
 
 def _run(values: dict[str, Any], report: Report) -> None:
     """Check the options, load the model, and go through the images."""
-    names = input_names(values["inputs"], values["list_"])
-    options.limit_memory(values["max_memory"])
+    names = checks.input_names(values["inputs"], values["list_"])
+    checks.limit_memory(values["max_memory"])
     output = values["output"]
     target = None if output == "-" else Path(output)
     formats = tuple(f".{name.strip()}" for name in values["format_"].split(","))
-    options.check_usage(values["progress"], formats)
-    options.check_format(target, formats, values["status"])
-    options.check_report(values["report_"], target)
+    checks.check_usage(values["progress"], formats)
+    checks.check_format(target, formats, values["status"])
+    checks.check_report(values["report_"], target)
     contrast = parse_contrast(values["contrast"])
-    how = options.predict_options(values)
-    timeout = options.checked_timeout(values["timeout"])
-    first, step = options.parse_shard(values["shard"])
+    how = checks.predict_options(values)
+    timeout = checks.checked_timeout(values["timeout"])
+    first, step = checks.parse_shard(values["shard"])
 
     from blinkcore.batch.run import Options, find_inputs, predict_files
     from blinkcore.network.model import load_model
 
     model = load_model(values["model"], device=values["device"], amp=values["amp"])
-    options.check_writable(target, values["overlay"])
+    logger.info(
+        "model %s (%s) on %s in %s, threshold %g",
+        model.name, model.metadata.architecture, model.device, model.precision,
+        model.metadata.threshold if how.threshold is None else how.threshold,
+    )  # fmt: skip
+    checks.check_writable(target, values["overlay"])
     batch = Options(
         model=model,
         output=target,
@@ -117,7 +134,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
         overlay=values["overlay"],
         contrast=contrast,
         skip_existing=values["skip_existing"],
-        labels=options.region_columns(values["labels"]),
+        labels=checks.region_columns(values["labels"]),
         truncated=values["allow_truncated"],
         timeout=timeout,
         **vars(how),

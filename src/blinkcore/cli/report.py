@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from blinkcore.cli.app import Contrast, Debug, app, parse_contrast
+from blinkcore.cli.app import AFTERWARDS, Contrast, Debug, app, parse_contrast
 from blinkcore.cli.console import count_of, one_sentence
 
 Source = Annotated[
@@ -20,7 +20,7 @@ Samples = Annotated[
 Pictures = Annotated[int, typer.Option(min=1, help="Largest number of pictures.")]
 
 
-@app.command()
+@app.command(rich_help_panel=AFTERWARDS)
 def report(
     source: Source,
     output: Output = Path("report.html"),

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from blinkcore.cli.app import Debug, app, parse_split
+from blinkcore.cli.app import MODELS, Debug, app, parse_split
 from blinkcore.cli.console import count_of, one_sentence
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def simulate(
     output: Annotated[
         Path,

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from blinkcore.cli.app import Amp, Debug, Device, app
-from blinkcore.cli.console import INTERRUPTED, one_sentence
+from blinkcore.cli.app import MODELS, Amp, Debug, Device, LogFile, Quiet, app
+from blinkcore.cli.console import INTERRUPTED, Report, one_sentence
+from blinkcore.cli.train_options import (
+    AverageWith,
+    Backgrounds,
+    BatchSize,
+    Config,
+    Crop,
+    Data,
+    Depth,
+    Dropout,
+    Filters,
+    From,
+    Implanted,
+    LearningRate,
+    Levels,
+    Network,
+    Output,
+    Overwrite,
+    Patience,
+    Preset,
+    Resume,
+    Seed,
+    Simulated,
+    Steps,
+    Threshold,
+    ValidateEvery,
+    ValidScenes,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from blinkcore.training.recipe import TrainConfig
@@ -20,110 +45,7 @@ _OWNERS = {"depth": "blink", "levels": "blink", "dropout": "deepblink"}
 _SIZES = ("filters", *_OWNERS)
 
 
-Config = Annotated[
-    Path | None,
-    typer.Argument(help="YAML with the options below, each under its long name."),
-]
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Model file (.pt).")
-]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Data set (.npz); without it, simulated scenes."),
-]
-From = Annotated[
-    str | None, typer.Option("--from", help="Model to go on from (fine-tuning).")
-]
-AverageWith = Annotated[
-    str | None,
-    typer.Option(help="Model whose weights are averaged with those of --from."),
-]
-Simulated = Annotated[
-    float,
-    typer.Option(help="Share of simulated scenes beside --data.", min=0, max=1),
-]
-Backgrounds = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of real images without spots; simulated spots are implanted "
-        "into them."
-    ),
-]
-Implanted = Annotated[
-    float | None,
-    typer.Option(help="Share of such samples, with --backgrounds; 0.4.", min=0, max=1),
-]
-Preset = Annotated[
-    str, typer.Option(help="Kind of the simulated scenes, as in simulate.")
-]
-Network = Annotated[
-    str | None,
-    typer.Option(help="blink or deepblink; blink, or that of --from."),
-]
-Filters = Annotated[
-    int | None,
-    typer.Option(help="Channels of the first level; 16, or as in --from.", min=1),
-]
-Depth = Annotated[
-    int | None,
-    typer.Option(
-        help="Convolutions at a quarter of the resolution, for blink; 2, or as in "
-        "--from.",
-        min=1,
-    ),
-]
-Levels = Annotated[
-    int | None,
-    typer.Option(
-        help="Resolutions below a half, for blink; 3 (down to 1/16), or as in --from.",
-        min=1,
-        max=5,
-    ),
-]
-Dropout = Annotated[
-    float | None,
-    typer.Option(
-        help="Share of channels left out in a step, for deepblink; 0.3, or as in "
-        "--from.",
-        min=0,
-        max=0.9,
-    ),
-]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        help="Optimizer steps; 20,000, or 2,000 with --from; 0 calibrates it.",
-        min=0,
-    ),
-]
-BatchSize = Annotated[int, typer.Option(help="Crops a step.", min=1)]
-Crop = Annotated[int, typer.Option(help="Side of a crop in px.", min=16)]
-LearningRate = Annotated[
-    float | None, typer.Option(help="The largest; 0.002, or 0.0005 with --from.")
-]
-ValidateEvery = Annotated[
-    int | None, typer.Option(help="Steps; 500, or 100 with --from.", min=1)
-]
-ValidScenes = Annotated[
-    int | None,
-    typer.Option(help="Simulated scenes to validate on, without --data; 100.", min=1),
-]
-Threshold = Annotated[
-    float | None,
-    typer.Option(
-        help="Default threshold of the model; if not given, validation chooses it."
-    ),
-]
-Patience = Annotated[
-    int,
-    typer.Option(help="Stop after so many validations without a better one.", min=0),
-]
-Seed = Annotated[int, typer.Option(help="Of weights and samples.", min=0)]
-Resume = Annotated[bool, typer.Option(help="Go on from the checkpoint.")]
-Workers = Annotated[int, typer.Option(help="Processes that make samples.", min=0)]
-
-
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def train(
     context: typer.Context,
     config: Config = None,
@@ -151,29 +73,34 @@ def train(
     seed: Seed = 0,
     amp: Amp = True,
     resume: Resume = False,
-    device: Device = "cpu",
+    overwrite: Overwrite = False,
+    device: Device = "auto",
     workers: Workers = 1,
+    log_file: LogFile = None,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Train a network on own labels, on simulated scenes, or on both."""
-    with one_sentence(debug):
-        if config is not None:
-            # What stands on the command line comes later and so wins.
-            given = sys.argv[2:]
-            del given[[Path(word) == config for word in given].index(True)]
-            app(["train", *_words_of(config), *given])
+    report = Report("none", None, quiet=quiet, log_file=log_file)
+    with one_sentence(debug, report, verbose=True):
         values = dict(context.params)
         if values["output"] is None:
             raise ValueError("say where the model goes: --output MODEL.pt")
         target = Path(values["output"])
         if target.suffix != ".pt":
             raise ValueError(f"--output of a model must end in .pt, got {target}")
+        if target.exists() and not resume and not overwrite:
+            raise ValueError(
+                f"{target} is there already: --resume goes on with its training, "
+                "--overwrite replaces it"
+            )
         recipe = _recipe(values)
-        logging.getLogger("blinkcore").setLevel(logging.INFO)
-        _run(recipe, target, values)
+        _run(recipe, target, values, report)
 
 
-def _run(recipe: TrainConfig, target: Path, values: dict[str, Any]) -> None:
+def _run(
+    recipe: TrainConfig, target: Path, values: dict[str, Any], report: Report
+) -> None:
     from blinkcore.training.log import plot_log
     from blinkcore.training.train import train as run
 
@@ -189,59 +116,21 @@ def _run(recipe: TrainConfig, target: Path, values: dict[str, Any]) -> None:
         kept = (
             f"{target} holds the best so far" if target.exists() else "nothing is kept"
         )
-        typer.echo(f"Interrupted: {kept}; --resume goes on", err=True)
+        report.tell(f"Interrupted: {kept}; --resume goes on", is_warning=False)
         raise typer.Exit(INTERRUPTED) from None
     picture = plot_log(target.with_suffix(".csv"), target.with_suffix(".png"))
     score = made.scores["f1_integral"]
-    typer.echo(
+    if recipe.start and recipe.steps and made.provenance["best_step"] == 0:
+        report.tell(
+            f"no step was better than the start: {target} holds {recipe.start}, "
+            "calibrated on the validation part",
+            is_warning=True,
+        )
+    report.tell(
         f"Wrote {target}: F1 integral {score:.3f} on the validation part, threshold "
         f"{made.threshold:g}{'; curves: ' + str(picture) if picture else ''}",
-        err=True,
+        is_warning=False,
     )
-
-
-def _words_of(path: Path) -> list[str]:
-    """Turn a recipe into options, so that both are checked by the same code."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        at = f" (line {where.line + 1})" if where else ""
-        raise ValueError(f"{path} is not valid YAML{at}") from error
-    if not isinstance(content, dict):
-        raise ValueError(  # noqa: TRY004 (what a user wrote, not a wrong call)
-            f"{path} must hold options, each as 'name: value'"
-        )
-    options = {
-        n.rstrip("_").replace("_", "-"): parameter.default
-        for n, parameter in inspect.signature(train).parameters.items()
-        if n not in ("context", "config", "debug")
-    }
-    words = []
-    for key, value in content.items():
-        name = str(key).replace("_", "-")
-        if name not in options:
-            raise ValueError(
-                f"{path}: '{key}' is no option of train; there are {', '.join(options)}"
-            )
-        is_switch = isinstance(options[name], bool)
-        if (
-            isinstance(value, list | dict | type(None))
-            or isinstance(value, bool) != is_switch
-        ):
-            wanted = "true or false" if is_switch else "one value"
-            raise ValueError(f"{path}: '{key}' takes {wanted}, got {_as_yaml(value)}")
-        if is_switch:
-            words.append(f"--{name}" if value else f"--no-{name}")
-        else:
-            words += [f"--{name}", str(value)]
-    return words
-
-
-def _as_yaml(value: Any) -> str:
-    return "nothing" if value is None else str(value).lower()
 
 
 def _recipe(values: dict[str, Any]) -> TrainConfig:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage, spatial
+from scipy import ndimage, spatial, stats
 
 from blinkcore.datasets.dataset import PARTS, inside
 from blinkcore.network.normalize import normalized, plane_scaling
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from blinkcore.datasets.dataset import Dataset, Sample
 
 _CELL = 2  # px, side of a cell of the bundled models
-_DUPLICATE = 0.5  # px; nearer labels are one spot labelled twice
+_DUPLICATE = 0.5  # px; nearer labels may be one spot labelled twice
+_SAME = 0.2  # px; nearer ones are, very likely
 _FEWEST, _CLEAR = 10, 4.0  # spots, and their contrast over noise, that tell a shift
 _MANY = 5  # labels, from which on it matters how many are on bright places
 TOGETHER = "all that look right alone, taken together"
@@ -122,7 +123,7 @@ def _evidence(sample: Sample) -> _Evidence:
     return _Evidence(
         n_spots=len(points),
         n_outside=int((~is_in).sum()),
-        n_duplicates=_n_near(points, _DUPLICATE),
+        n_duplicates=_n_twice(points),
         n_shared_cell=len(points)
         - len(np.unique(np.floor((points + 0.5) / _CELL), axis=0)),
         contrast=contrast,
@@ -171,11 +172,23 @@ def _share(bright: NDArray[np.bool_]) -> float:
     return float(bright.mean()) if len(bright) else 0.0
 
 
-def _n_near(points: NDArray[np.float64], distance: float) -> int:
+def _n_twice(points: NDArray[np.float64]) -> int:
+    """Count pairs of labels that are too near to be two spots; 0 if it may be chance.
+
+    Two spots may lie that near where spots are dense: the pairs from 0.5 to 1.5 px apart tell
+    how many to expect, in a disk of an eighth of their area.
+    """
     if len(points) < 2:
         return 0
-    nearest, _ = spatial.cKDTree(points).query(points, k=2)
-    return int((nearest[:, 1] < distance).sum() // 2)
+    tree = spatial.cKDTree(points)
+    same, near, around = (
+        len(tree.query_pairs(d)) for d in (_SAME, _DUPLICATE, 3 * _DUPLICATE)
+    )
+    expected = (around - near + 0.5) / 8
+    for n, share in ((near, 1.0), (same, (_SAME / _DUPLICATE) ** 2)):
+        if n > stats.poisson.ppf(0.999, expected * share):
+            return n
+    return 0
 
 
 def _smooth(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -25,13 +25,13 @@ from blinkcore.detection.options import PredictOptions
 from blinkcore.detection.projection import max_projection
 from blinkcore.detection.scale import choose_scale, resampled
 from blinkcore.detection.tiles import TILE
-from blinkcore.image import Image, PixelSize, in_order
+from blinkcore.image import Image, PixelSize, as_pixel_size, in_order
 from blinkcore.network.calibration import PROBABILITY_FLOOR, calibrated
 from blinkcore.network.model import DEFAULT, Model, load_model
 from blinkcore.spots import PLACES, ordered, with_micrometers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -59,7 +59,7 @@ def predict(
     z: str = "objects",
     channel: int | None = None,
     axes: str | None = None,
-    pixel_size: PixelSize | None = None,
+    pixel_size: PixelSize | float | str | Sequence[float] | None = None,
     level: int = 0,
     device: str = "auto",
     tile: int = TILE,
@@ -98,7 +98,8 @@ def predict(
     """
     options = PredictOptions(
         threshold=threshold, fdr=fdr, radius=radius, scale=scale, dim=dim, z=z,
-        channel=channel, axes=axes, pixel_size=pixel_size, level=level,
+        channel=channel, axes=axes.upper() if axes else None, level=level,
+        pixel_size=None if pixel_size is None else as_pixel_size(pixel_size),
     )  # fmt: skip
     image = _as_image(image, options)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)

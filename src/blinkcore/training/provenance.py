@@ -60,7 +60,7 @@ def describe(
         if config.data and not config.simulated
         else config.ranges.sigma,
         provenance={
-            "data": _about_data(config),
+            "data": about_data(config),
             "backgrounds": describe_backgrounds(config.backgrounds),
             "command": shlex.join(["blinkcore", *sys.argv[1:]]),
             "recipe": asdict(config),
@@ -73,14 +73,15 @@ def describe(
     )
 
 
-def _about_data(config: TrainConfig) -> str:
+def about_data(config: TrainConfig) -> str:
+    """Say what a recipe trains on."""
     scenes = "simulated scenes of blinkcore.simulation, drawn on the fly"
     if config.backgrounds:
         planes = (
             f"simulated spots in the real planes of {Path(config.backgrounds).name}"
         )
         share = f"{config.implanted:.0%} {planes}"
-        rest = _about_data(replace(config, backgrounds=""))
+        rest = about_data(replace(config, backgrounds=""))
         return f"{share}, the rest {rest}"
     if not config.data:
         return scenes

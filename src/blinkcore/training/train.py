@@ -18,7 +18,7 @@ from blinkcore.network.losses import grid_loss
 from blinkcore.network.model import read_metadata, save_model
 from blinkcore.training.checkpoint import State
 from blinkcore.training.log import Log
-from blinkcore.training.provenance import describe
+from blinkcore.training.provenance import about_data, describe
 from blinkcore.training.recipe import learning_rate
 from blinkcore.training.samples import Source, batches
 from blinkcore.training.validation import validate
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from blinkcore.training.recipe import TrainConfig
 
 logger = logging.getLogger(__name__)
+
+_FEW_IMAGES, _FEW_SPOTS = 5, 200  # of a validation part
 
 
 def train(
@@ -82,10 +84,10 @@ def train(
     source, state = Source.of(config), State.fresh(config, device)
     if resume and checkpoint.exists():
         state.load(checkpoint, config)
-    log = Log(output, state.step)
-    scenes = source.validation()
+    log, scenes = Log(output, state.step), source.validation()
+    _say_what_is_trained(state, config, scenes, device)
     if state.step == 0 and config.start:
-        _validate(state, config, scenes, output, log, mean_loss=float("nan"))
+        _validate(state, config, scenes, output, log, float("nan"))
     samples = iter(batches(source, state.step, workers, device))
     while state.step < config.steps:
         mean_loss = _until_validation(state, samples, config, loss, on_step)
@@ -96,6 +98,32 @@ def train(
             break
     log.close()
     return read_metadata(output)
+
+
+def _say_what_is_trained(
+    state: State, config: TrainConfig, scenes: Sequence[Scene], device: str
+) -> None:
+    """Log device, network and data; warn of a validation part that chance decides."""
+    n_weights = sum(p.numel() for p in state.network.parameters())
+    n_spots = sum(len(scene.points) for scene in scenes)
+    logger.info(
+        "Training %s (%s weights) on %s with %s; validated on %d images with %d spots",
+        config.network,
+        f"{n_weights:,}",
+        device,
+        about_data(config),
+        len(scenes),
+        n_spots,
+    )
+    if len(scenes) < _FEW_IMAGES or n_spots < _FEW_SPOTS:
+        logger.warning(
+            "the validation part is small: which step is best, the threshold and the "
+            "calibration depend on chance; %s",
+            "label more images, or give --split a larger share for it when you make the "
+            "data set"
+            if config.data
+            else "give --valid-scenes more",
+        )
 
 
 def _until_validation(

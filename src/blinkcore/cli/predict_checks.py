@@ -1,0 +1,219 @@
+"""What `blinkcore predict` checks before it reads an image."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blinkcore import limits
+from blinkcore.cli.app import parse_pixel_size
+
+if TYPE_CHECKING:
+    from blinkcore.detection.options import PredictOptions
+
+
+def input_names(inputs: list[str] | None, list_: Path | None) -> list[str]:
+    """Join what is given on the command line and in --list."""
+    names = [*(inputs or []), *_listed(list_)]
+    if not names:
+        raise ValueError("there is no input; give images, folders or --list FILE")
+    return names
+
+
+def _listed(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    if path.exists() and not path.is_file():  # a pipe may never end
+        raise ValueError(f"--list {path} is not a file")
+    try:
+        limits.check(path.stat().st_size, limits.LIST, f"--list {path} has {{}} bytes")
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--list {path} is not a UTF-8 text file") from error
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    return [line for line in lines if line.strip()]
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """Read what --shard says, I of N counted from 1; gives first and step of a slice."""
+    if text is None:
+        return 0, 1
+    found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    number, total = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= total:
+        raise ValueError(f"--shard must be I/N with I from 1 to N, got {text!r}")
+    return number - 1, total
+
+
+def limit_memory(text: str | None) -> None:
+    """Set what --max-memory says, in bytes or with K, M, G or T behind it."""
+    if text is None:
+        return
+    found = re.fullmatch(
+        r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE
+    )
+    if found is None:
+        raise ValueError(f"--max-memory must be like 500M or 8G, got {text!r}")
+    unit = 1 << 10 * " KMGT".index(found[2].upper() or " ")
+    limits.set_max_memory(int(float(found[1]) * unit))
+
+
+def checked_timeout(seconds: float | None) -> float | None:
+    """Check what --timeout says."""
+    from blinkcore.batch.timeout import has_time_limits
+
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"--timeout must be above 0 s, got {seconds}")
+    if seconds is not None and not has_time_limits():
+        raise ValueError("--timeout needs timers, which this system does not have")
+    return seconds
+
+
+def predict_options(values: dict[str, Any]) -> PredictOptions:
+    """Check the options of finding spots; an error names the one of the command line."""
+    from blinkcore.detection.options import PredictOptions
+
+    axes = values["axes"]
+    try:
+        return PredictOptions(
+            threshold=values["threshold"],
+            fdr=values["fdr"],
+            radius=values["radius"],
+            scale=_parse_scale(values["scale"]),
+            dim=values["dim"],
+            z=values["z"],
+            channel=values["channel"],
+            axes=axes.upper() if axes else None,
+            pixel_size=parse_pixel_size(values["pixel_size"]),
+            level=values["level"],
+        )
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith("--") else f"--{text}") from error
+
+
+def region_columns(values: list[str] | None) -> tuple[tuple[str, Path], ...]:
+    """Read what --labels says: a path, or NAME=PATH; the first are the cells."""
+    from blinkcore.spots import COLUMNS
+
+    found: dict[str, Path] = {}
+    for number, text in enumerate(values or []):
+        name, mark, path = text.partition("=")
+        if not mark or not name.isidentifier():
+            name, path = ("cell" if number == 0 else f"label{number + 1}"), text
+        if name in found or name in COLUMNS.keys() - {"cell"}:
+            raise ValueError(f"--labels {text}: there is a column {name!r} already")
+        found[name] = Path(path)
+    return tuple(found.items())
+
+
+def check_report(page: Path | None, target: Path | None) -> None:
+    """Refuse a report that could not be written."""
+    if page is None:
+        return
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--report must end in .html, got {page}")
+    if target is None:
+        raise ValueError("--report needs results in files: give --output")
+    for name in ("jinja2", "plotly"):
+        if find_spec(name) is None:
+            raise ImportError(f"--report needs {name}: install 'blinkcore[report]'")
+
+
+def check_usage(progress: str | None, formats: tuple[str, ...]) -> None:
+    """Refuse before anything is read what no image could make right."""
+    if progress not in (None, "bar", "json", "none"):
+        raise ValueError(f"--progress must be bar, json or none, got {progress!r}")
+    from blinkcore.io.suffixes import WRITERS
+
+    for name in formats:
+        # The description of a result is its .json.
+        if name not in WRITERS or name == ".json":
+            others = [w for w in WRITERS if w not in (".csv", ".parquet", ".json")]
+            known = "csv or parquet, or " + ", ".join(w[1:] for w in others)
+            raise ValueError(f"--format must be {known}; got {name[1:]!r}")
+
+
+def _parse_scale(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+# Of files that people mean by an output, and that are not written.
+_FILE_SUFFIXES = frozenset(
+    [
+        ".tsv",
+        ".txt",
+        ".xls",
+        ".xlsx",
+        ".json",
+        ".tif",
+        ".tiff",
+        ".png",
+        ".jpg",
+        ".npz",
+        ".npy",
+        ".h5",
+        ".zarr",
+        ".pkl",
+    ]
+)
+
+
+def check_format(
+    target: Path | None, formats: tuple[str, ...], status: Path | None
+) -> None:
+    """Refuse a format that cannot be written, and a status in the place of a result."""
+    from blinkcore.io import tables
+    from blinkcore.io.suffixes import WRITERS
+
+    one_table = target is not None and tables.is_table(target)
+    if target and not one_table and target.suffix in WRITERS and not target.is_dir():
+        raise ValueError(
+            f"--output {target}: one table of all is .csv or .parquet; for others give a "
+            f"folder and --format {target.suffix[1:]}"
+        )
+    looks_like_file = target is not None and target.suffix.lower() in _FILE_SUFFIXES
+    if target and looks_like_file and not one_table and not target.is_dir():
+        raise ValueError(
+            f"--output {target}: no table is written as {target.suffix}; one table of all "
+            "is .csv or .parquet, anything else is a folder"
+        )
+    if (target is None or one_table) and len(formats) > 1:
+        raise ValueError("--format of several needs a folder as --output")
+    if target and one_table and formats not in ((".csv",), (target.suffix.lower(),)):
+        raise ValueError(
+            f"--output {target} is one table of all, and --format {formats[0][1:]} is of "
+            "files in a folder; leave one of them out"
+        )
+    if target is None or one_table:
+        tables.check_format(target.suffix if target else formats[0])
+    elif ".parquet" in formats:
+        tables.check_format(".parquet")
+    if (
+        status
+        and target
+        and status.absolute() == target.with_suffix(".json").absolute()
+    ):
+        raise ValueError(f"--status {status} is where the table's own .json goes")
+
+
+def check_writable(target: Path | None, overlay: Path | None) -> None:
+    """Refuse before anything is computed where nothing could be written."""
+    from blinkcore.io import tables
+
+    one_table = target is not None and tables.is_table(target)
+    if target and one_table and target.is_dir():
+        raise ValueError(f"--output {target} is a folder, and a table is to go there")
+    for place in (target.parent if target and one_table else target, overlay):
+        if place is not None:
+            place.mkdir(parents=True, exist_ok=True)
+            if not os.access(place, os.W_OK):
+                raise PermissionError(
+                    13, "this folder cannot be written to", str(place)
+                )

@@ -1,0 +1,175 @@
+"""Options of `blinkcore train`: their types with help, and the recipe that may hold them."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from blinkcore.files import sentence
+
+
+def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
+    """Take a recipe's options as defaults: what stands on the command line wins."""
+    if path is not None:
+        try:
+            context.default_map = _options_of(path, context)
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(sentence(error)) from error
+    return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Argument(
+        help="YAML with the options below, each under its long name.",
+        callback=read_recipe,
+        is_eager=True,
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Model file (.pt).")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Data set (.npz); without it, simulated scenes."),
+]
+From = Annotated[
+    str | None, typer.Option("--from", help="Model to go on from (fine-tuning).")
+]
+AverageWith = Annotated[
+    str | None,
+    typer.Option(help="Model whose weights are averaged with those of --from."),
+]
+Simulated = Annotated[
+    float,
+    typer.Option(help="Share of simulated scenes beside --data.", min=0, max=1),
+]
+Backgrounds = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of real images without spots; simulated spots are implanted "
+        "into them."
+    ),
+]
+Implanted = Annotated[
+    float | None,
+    typer.Option(help="Share of such samples, with --backgrounds; 0.4.", min=0, max=1),
+]
+Preset = Annotated[
+    str, typer.Option(help="Kind of the simulated scenes, as in simulate.")
+]
+Network = Annotated[
+    str | None,
+    typer.Option(help="blink or deepblink; blink, or that of --from."),
+]
+Filters = Annotated[
+    int | None,
+    typer.Option(help="Channels of the first level; 16, or as in --from.", min=1),
+]
+Depth = Annotated[
+    int | None,
+    typer.Option(
+        help="Convolutions at a quarter of the resolution, for blink; 2, or as in "
+        "--from.",
+        min=1,
+    ),
+]
+Levels = Annotated[
+    int | None,
+    typer.Option(
+        help="Resolutions below a half, for blink; 3 (down to 1/16), or as in --from.",
+        min=1,
+        max=5,
+    ),
+]
+Dropout = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of channels left out in a step, for deepblink; 0.3, or as in "
+        "--from.",
+        min=0,
+        max=0.9,
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        help="Optimizer steps; 20,000, or 2,000 with --from; 0 calibrates it.",
+        min=0,
+    ),
+]
+BatchSize = Annotated[int, typer.Option(help="Crops a step.", min=1)]
+Crop = Annotated[int, typer.Option(help="Side of a crop in px.", min=16)]
+LearningRate = Annotated[
+    float | None, typer.Option(help="The largest; 0.002, or 0.0005 with --from.")
+]
+ValidateEvery = Annotated[
+    int | None, typer.Option(help="Steps; 500, or 100 with --from.", min=1)
+]
+ValidScenes = Annotated[
+    int | None,
+    typer.Option(help="Simulated scenes to validate on, without --data; 100.", min=1),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Default threshold of the model; if not given, validation chooses it."
+    ),
+]
+Patience = Annotated[
+    int,
+    typer.Option(help="Stop after so many validations without a better one.", min=0),
+]
+Seed = Annotated[int, typer.Option(help="Of weights and samples.", min=0)]
+Resume = Annotated[bool, typer.Option(help="Go on from the checkpoint.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a model that is there.")
+]
+Workers = Annotated[int, typer.Option(help="Processes that make samples.", min=0)]
+
+
+def _options_of(path: Path, context: typer.Context) -> dict[str, Any]:
+    """Read a recipe: values by the names of the parameters of `train`."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        at = f" (line {where.line + 1})" if where else ""
+        raise ValueError(f"{path} is not valid YAML{at}") from error
+    if not isinstance(content, dict):
+        raise ValueError(  # noqa: TRY004 (what a user wrote, not a wrong call)
+            f"{path} must hold options, each as 'name: value'"
+        )
+    options = {
+        str(p.name).rstrip("_").replace("_", "-"): (
+            str(p.name),
+            bool(getattr(p, "is_flag", False)),
+        )
+        for p in context.command.params
+        if p.name not in ("config", "debug", "help")
+    }
+    values = {}
+    for key, value in content.items():
+        name = str(key).replace("_", "-")
+        if name not in options:
+            near = difflib.get_close_matches(name, options, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else ", ".join(options)
+            raise ValueError(f"{path}: '{key}' is no option of train; {hint}")
+        parameter, takes_none = options[name]
+        if (
+            isinstance(value, list | dict | type(None))
+            or isinstance(value, bool) != takes_none
+        ):
+            wanted = "true or false" if takes_none else "one value"
+            raise ValueError(f"{path}: '{key}' takes {wanted}, got {_as_yaml(value)}")
+        values[parameter] = value if takes_none else str(value)
+    return values
+
+
+def _as_yaml(value: Any) -> str:
+    return "nothing" if value is None else str(value).lower()
