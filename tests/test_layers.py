@@ -9,7 +9,7 @@ import pytest
 LAYERS = [
     {"__main__"},
     {"cli", "napari"},
-    {"batch", "export", "convert", "tracking", "colocalization", "report"},
+    {"batch", "export", "convert", "tracking", "colocalization", "report", "hosts"},
     {"training"},
     {"evaluation"},
     {"datasets"},

@@ -2,7 +2,7 @@
 
 requires("1.53t");
 Dialog.create("Blinkcore Settings");
-Dialog.addString("Command", call("ij.Prefs.get", "blinkcore.command", "blinkcore"), 40);
+Dialog.addFile("Command", call("ij.Prefs.get", "blinkcore.command", "blinkcore"));
 Dialog.addMessage("The path of the blinkcore program, or just 'blinkcore' if it is found by itself.");
 Dialog.addString("Model", call("ij.Prefs.get", "blinkcore.model", "general"), 24);
 Dialog.show();

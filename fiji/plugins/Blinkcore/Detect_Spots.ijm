@@ -16,8 +16,9 @@ favourite = call("ij.Prefs.get", "blinkcore.model", models[0]);
 getDimensions(width, height, channels, slices, frames);
 
 Dialog.create("Detect Spots (blinkcore)");
-Dialog.addString("Model", favourite, 24);
-Dialog.addMessage("Bundled: " + String.join(models, ", ") + "; or the path of a .pt file.");
+Dialog.addChoice("Model", withFirst(favourite, models), favourite);
+Dialog.addFile("Model_file", "");
+Dialog.addMessage("A .pt file of your own, instead of a model of the list.");
 Dialog.addString("Threshold", "auto");
 Dialog.addMessage("0 to 1; auto: the model's own.");
 Dialog.addNumber("Channel", 0, 0, 4, "of " + channels + ", 0 for all");
@@ -26,7 +27,9 @@ Dialog.addCheckbox("Overlay", true);
 Dialog.addCheckbox("Manager", false);
 Dialog.addHelp("https://github.com/blinkcore/blinkcore/tree/main/fiji");
 Dialog.show();
-model = Dialog.getString();
+model = Dialog.getChoice();
+own = Dialog.getString();
+if (own != "") model = own;
 threshold = Dialog.getString();
 channel = Dialog.getNumber();
 radius = Dialog.getNumber();
@@ -76,7 +79,15 @@ if (n == 0) {
 	}
 }
 removeFolder(folder);
-showStatus("blinkcore: " + n + " spots");
+said = "blinkcore: " + n + " spots";
+if (slices > 1) said += " in " + slices + " planes";
+showStatus(said);
+
+// The models, those of the settings among them even where it is a file.
+function withFirst(favourite, models) {
+	for (i = 0; i < models.length; i++) if (models[i] == favourite) return models;
+	return Array.concat(newArray(favourite), models);
+}
 
 // Removes our own selection, our part of the overlay and the rows of our table.
 function forgetOlderSpots() {

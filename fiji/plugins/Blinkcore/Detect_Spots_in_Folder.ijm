@@ -4,8 +4,8 @@
 requires("1.53t");
 command = call("ij.Prefs.get", "blinkcore.command", "blinkcore");
 Dialog.create("Detect Spots in Folder (blinkcore)");
-Dialog.addString("Images", "", 40);
-Dialog.addString("Output", "", 40);
+Dialog.addDirectory("Images", "");
+Dialog.addDirectory("Output", "");
 Dialog.addMessage("Folders. Results of an earlier run with the same options are kept.");
 Dialog.addString("Model", call("ij.Prefs.get", "blinkcore.model", "general"), 24);
 Dialog.addString("Threshold", "auto");

@@ -5,7 +5,7 @@
 requires("1.53t");
 if (nImages == 0) exit("blinkcore: open labelled images first.");
 Dialog.create("Export Labels (blinkcore)");
-Dialog.addString("Folder", getDirectory("home"), 40);
+Dialog.addDirectory("Folder", getDirectory("home"));
 Dialog.show();
 folder = Dialog.getString();
 File.makeDirectory(folder);

@@ -19,6 +19,7 @@ from blinkcore.cli import (
     dataset,
     evaluate,
     export,
+    hosts,
     link,
     merge,
     models,
@@ -33,7 +34,7 @@ from blinkcore.cli.interrupt import end_politely
 from blinkcore.files import one_line
 
 __all__ = [
-    "app", "colocalize", "convert", "dataset", "evaluate", "export", "link", "main", "merge", "models", "predict", "report",
+    "app", "colocalize", "convert", "dataset", "evaluate", "export", "hosts", "link", "main", "merge", "models", "predict", "report",
     "simulate", "train",
 ]  # fmt: skip
 

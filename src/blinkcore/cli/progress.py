@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_WIDTH = 40  # characters of a name
+_WIDTH = 24  # characters of a name
 
 
 class Bar:
@@ -31,7 +31,7 @@ class Bar:
 
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("left"),

@@ -1,0 +1,56 @@
+"""`blinkcore fiji` and `blinkcore knime`: the files for these programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blinkcore.cli.app import AFTERWARDS, app
+from blinkcore.cli.console import one_sentence
+
+fiji_app = typer.Typer(
+    help="Install the macros for Fiji and ImageJ.", no_args_is_help=True
+)
+knime_app = typer.Typer(help="Copy the extension for KNIME.", no_args_is_help=True)
+app.add_typer(fiji_app, name="fiji", rich_help_panel=AFTERWARDS)
+app.add_typer(knime_app, name="knime", rich_help_panel=AFTERWARDS)
+
+
+@fiji_app.callback()
+@knime_app.callback()
+def _group() -> None:
+    pass
+
+
+@fiji_app.command("install")
+def install(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Of Fiji or ImageJ; if not given, the usual places."),
+    ] = None,
+) -> None:
+    """Copy the macros into the plugins of Fiji or ImageJ."""
+    with one_sentence(debug=False):
+        from blinkcore.hosts import install_fiji
+
+        written = install_fiji(folder)
+        typer.echo(f"Wrote {written}; start Fiji again: Plugins > Blinkcore", err=True)
+
+
+@knime_app.command("bundle")
+def bundle(
+    folder: Annotated[Path, typer.Argument(help="Is made.")] = Path("blinkcore-knime"),
+) -> None:
+    """Copy the KNIME extension, ready for KNIME's bundling tool."""
+    with one_sentence(debug=False):
+        from blinkcore.hosts import bundle_knime
+
+        written = bundle_knime(folder)
+        typer.echo(
+            f"Wrote {written}; bundle it with KNIME's build-python-extension, or name it in "
+            "knime.ini as -Dknime.python.extension.debug_knime_yaml_list="
+            f"{written.absolute()}",
+            err=True,
+        )

@@ -1,0 +1,120 @@
+"""The files for Fiji, ImageJ and KNIME that come with the package, and where they go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import blinkcore
+from blinkcore.files import whole_file
+
+_DEFAULT = '"blinkcore.command", "blinkcore"'  # in the macros: which program they call
+_FIJI = ("Fiji", "Fiji.app", "ImageJ", "ImageJ.app")  # folders that people have
+_PLACES = (
+    "~",
+    "~/Applications",
+    "~/Desktop",
+    "~/Downloads",
+    "/Applications",
+    "/opt",
+    "C:/",
+)
+
+
+def install_fiji(folder: Path | None = None) -> Path:
+    """Copy the macros into Fiji or ImageJ, set to call the program of this Python.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Of Fiji or ImageJ, or its folder `plugins`; if not given, the usual places.
+
+    Returns
+    -------
+    Path
+        The folder that was written.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there.
+    ValueError
+        If there is no such folder, or Fiji is in none of the usual places.
+    """
+    target = _plugins(folder) / "Blinkcore"
+    command = str(_program()).replace("\\", "/")
+    for source in sorted((_source("fiji") / "plugins" / "Blinkcore").iterdir()):
+        text = source.read_text("utf-8").replace(
+            _DEFAULT, _DEFAULT.replace(', "blinkcore"', f', "{command}"')
+        )
+        with whole_file(target / source.name) as temporary:
+            temporary.write_text(text, "utf-8")
+    shutil.copy2(_source("fiji") / "blinkcore_fiji.py", target)
+    return target
+
+
+def bundle_knime(folder: Path) -> Path:
+    """Copy the KNIME extension, ready for KNIME's bundling tool.
+
+    Parameters
+    ----------
+    folder : Path
+        Is made; must be empty or not there.
+
+    Returns
+    -------
+    Path
+        Its `knime.yml`.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there.
+    ValueError
+        If there is something already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} is there already and not empty")
+    shutil.copytree(_source("knime"), folder, dirs_exist_ok=True)
+    return folder / "knime.yml"
+
+
+def _source(host: str) -> Path:
+    """Find the files of a host in the installed package."""
+    for place in blinkcore.__path__:
+        folder = Path(place) / "hosts" / host
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(2, "this installation lacks it", f"blinkcore/hosts/{host}")
+
+
+def _plugins(folder: Path | None) -> Path:
+    if folder is not None:
+        if not folder.is_dir():
+            raise ValueError(f"{folder} is no folder; give that of Fiji or ImageJ")
+        if folder.name == "plugins":
+            return folder
+        if not (folder / "plugins").is_dir():
+            raise ValueError(
+                f"{folder} has no folder 'plugins': it is not Fiji or ImageJ"
+            )
+        return folder / "plugins"
+    homes = [os.environ.get("FIJI_HOME", "")]
+    homes += [f"{place}/{name}" for place in _PLACES for name in _FIJI]
+    for home in homes:
+        found = Path(home).expanduser() / "plugins"
+        if home and found.is_dir():
+            return found
+    raise ValueError(
+        "Fiji is in none of the usual places; say where: blinkcore fiji install FOLDER"
+    )
+
+
+def _program() -> Path:
+    """Path of the program `blinkcore` of this Python."""
+    name = "blinkcore.exe" if sys.platform == "win32" else "blinkcore"
+    beside = Path(sys.executable).with_name(name)
+    found = shutil.which("blinkcore")
+    return beside if beside.exists() else Path(found or "blinkcore")

@@ -1,0 +1,52 @@
+"""Files for other programs that come out of the package."""
+
+from pathlib import Path
+
+import pytest
+
+from blinkcore.hosts import install_fiji
+from programs import BLINKCORE, run_blinkcore
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", ["", "plugins"])
+def test_macros_go_into_the_plugins(name, tmp_path):
+    (tmp_path / "plugins").mkdir()
+    written = install_fiji(tmp_path / name)
+    names = {path.name for path in written.iterdir()}
+    source = {path.name for path in (ROOT / "fiji" / "plugins" / "Blinkcore").iterdir()}
+    assert names == source | {"blinkcore_fiji.py"}
+    macro = (written / "Detect_Spots.ijm").read_text()
+    assert f'"blinkcore.command", "{BLINKCORE}"' in macro
+    assert install_fiji(tmp_path / name) == written  # a newer version over an older one
+
+
+def test_fiji_is_looked_for(tmp_path, monkeypatch):
+    (tmp_path / "Fiji.app" / "plugins").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.delenv("FIJI_HOME", raising=False)
+    assert install_fiji() == tmp_path / "Fiji.app" / "plugins" / "Blinkcore"
+
+
+def test_a_folder_that_is_not_fiji_is_a_sentence(tmp_path):
+    done = run_blinkcore("fiji", "install", tmp_path)
+    assert done.returncode == 2
+    assert "has no folder 'plugins'" in done.stderr
+    done = run_blinkcore("fiji", "install", tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert "is no folder" in done.stderr
+
+
+def test_the_knime_extension_comes_out_whole(tmp_path):
+    done = run_blinkcore("knime", "bundle", tmp_path / "k")
+    assert done.returncode == 0, done.stderr
+    source = ROOT / "knime"
+    wanted = {p.relative_to(source) for p in source.rglob("*") if p.is_file()}
+    wanted = {path for path in wanted if "__pycache__" not in path.parts}
+    found = {p.relative_to(tmp_path / "k") for p in (tmp_path / "k").rglob("*")}
+    assert wanted <= found
+    done = run_blinkcore("knime", "bundle", tmp_path / "k")
+    assert done.returncode == 2
+    assert "not empty" in done.stderr
