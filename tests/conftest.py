@@ -16,7 +16,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from blinkcore.simulation.ranges import SceneRanges
 from blinkcore.simulation.scenes import simulate
-from real_imagej import START_JVM
+from real_imagej import FIJI, START_JVM
 
 # What Hypothesis keeps stays out of the folder's root.
 set_hypothesis_home_dir(Path(__file__).parents[1] / "build" / "hypothesis")
@@ -184,3 +184,30 @@ def describe():
         )
 
     return metadata_of
+
+
+@pytest.fixture
+def run_macro(imagej, display, tmp_path):
+    """Run macro code in ImageJ; gives what it printed."""
+    home = tmp_path / "home"
+    home.mkdir()
+    blinkcore = Path(sys.executable).with_name("blinkcore")
+
+    def run(code, *, command=blinkcore, batch=True, plugins=FIJI):
+        path = tmp_path / "drive.ijm"
+        # Preferences are read when the first image opens, and would overwrite it.
+        ready = 'newImage("first", "8-bit", 8, 8, 1); close();\n'
+        setting = f'call("ij.Prefs.set", "blinkcore.command", "{command}");\n'
+        setting = setting if command else ""
+        path.write_text(ready + setting + code, encoding="utf-8")
+        started = [
+            "java", f"-Duser.home={home}", f"-Dplugins.dir={plugins}", "-cp", imagej,
+            "ij.ImageJ", "-port0", "-batch" if batch else "-macro", str(path),
+        ]  # fmt: skip
+        done = subprocess.run(
+            started, check=False, capture_output=True, encoding="utf-8", timeout=60,
+            env={**os.environ, "DISPLAY": display, "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
+        return done.stdout
+
+    return run

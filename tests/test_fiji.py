@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,38 +12,9 @@ import pytest
 import tifffile
 
 from blinkcore import io, predict
-from blinkcore.network.model import bundled_models
-from programs import run_blinkcore
-from real_imagej import FIJI, bright_spot, write_tiff
+from real_imagej import bright_spot, write_tiff
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def run_macro(imagej, display, tmp_path):
-    """Run macro code in ImageJ; gives what it printed."""
-    home = tmp_path / "home"
-    home.mkdir()
-    blinkcore = Path(sys.executable).with_name("blinkcore")
-
-    def run(code, *, command=blinkcore, batch=True, plugins=FIJI):
-        path = tmp_path / "drive.ijm"
-        # Preferences are read when the first image opens, and would overwrite it.
-        ready = 'newImage("first", "8-bit", 8, 8, 1); close();\n'
-        setting = f'call("ij.Prefs.set", "blinkcore.command", "{command}");\n'
-        setting = setting if command else ""
-        path.write_text(ready + setting + code, encoding="utf-8")
-        started = [
-            "java", f"-Duser.home={home}", f"-Dplugins.dir={plugins}", "-cp", imagej,
-            "ij.ImageJ", "-port0", "-batch" if batch else "-macro", str(path),
-        ]  # fmt: skip
-        done = subprocess.run(
-            started, check=False, capture_output=True, encoding="utf-8", timeout=120,
-            env={**os.environ, "DISPLAY": display, "LC_ALL": "C.UTF-8"},
-        )  # fmt: skip
-        return done.stdout
-
-    return run
 
 
 def test_the_macro_shows_what_the_program_finds(run_macro, tmp_path, examples):
@@ -226,39 +196,6 @@ def test_the_settings_are_kept(run_macro):
         command="other",
     )
     assert f"kept smfish {blinkcore}" in out
-
-
-def test_installed_macros_know_their_program(run_macro, examples, tmp_path):
-    home = tmp_path / "Fiji app"
-    (home / "plugins").mkdir(parents=True)
-    done = run_blinkcore("fiji", "install", home)
-    assert done.returncode == 0, done.stderr
-    out = run_macro(
-        f"""
-        open("{examples / "cells.tif"}");
-        run("Detect Spots", "model=general threshold=0.5 channel=0 measure=0 overlay");
-        print("points " + Roi.size);
-        """,
-        command="",
-        plugins=home,
-    )
-    n = len(predict(examples / "cells.tif", threshold=0.5))
-    assert f"points {n}" in out
-
-
-def test_a_model_of_ones_own(run_macro, examples, tmp_path):
-    path = tmp_path / "my model.pt"
-    shutil.copy(bundled_models()["smfish"], path)
-    out = run_macro(
-        f"""
-        open("{examples / "cells.tif"}");
-        run("Detect Spots", "model=general model_file=[{path}] threshold=0.5 channel=0 "
-            + "measure=0 overlay");
-        print("points " + Roi.size);
-        """
-    )
-    n = len(predict(examples / "cells.tif", path, threshold=0.5))
-    assert f"points {n}" in out
 
 
 def test_a_program_on_the_path_is_found(run_macro, examples, monkeypatch):

@@ -1,10 +1,13 @@
 """Files for other programs that come out of the package."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from blinkcore import predict
 from blinkcore.hosts import install_fiji
+from blinkcore.network.model import bundled_models
 from programs import BLINKCORE, run_blinkcore
 
 ROOT = Path(__file__).parents[1]
@@ -50,3 +53,38 @@ def test_the_knime_extension_comes_out_whole(tmp_path):
     done = run_blinkcore("knime", "bundle", tmp_path / "k")
     assert done.returncode == 2
     assert "not empty" in done.stderr
+
+
+@pytest.mark.slow
+def test_installed_macros_know_their_program(run_macro, examples, tmp_path):
+    home = tmp_path / "Fiji app"
+    (home / "plugins").mkdir(parents=True)
+    done = run_blinkcore("fiji", "install", home)
+    assert done.returncode == 0, done.stderr
+    out = run_macro(
+        f"""
+        open("{examples / "cells.tif"}");
+        run("Detect Spots", "model=general threshold=0.5 channel=0 measure=0 overlay");
+        print("points " + Roi.size);
+        """,
+        command="",
+        plugins=home,
+    )
+    n = len(predict(examples / "cells.tif", threshold=0.5))
+    assert f"points {n}" in out
+
+
+@pytest.mark.slow
+def test_a_model_of_ones_own(run_macro, examples, tmp_path):
+    path = tmp_path / "my model.pt"
+    shutil.copy(bundled_models()["smfish"], path)
+    out = run_macro(
+        f"""
+        open("{examples / "cells.tif"}");
+        run("Detect Spots", "model=general model_file=[{path}] threshold=0.5 channel=0 "
+            + "measure=0 overlay");
+        print("points " + Roi.size);
+        """
+    )
+    n = len(predict(examples / "cells.tif", path, threshold=0.5))
+    assert f"points {n}" in out

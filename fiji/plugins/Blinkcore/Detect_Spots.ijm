@@ -15,8 +15,13 @@ if (models.length == 0) exit("blinkcore: " + missing(command, answer));
 favourite = call("ij.Prefs.get", "blinkcore.model", models[0]);
 getDimensions(width, height, channels, slices, frames);
 
+// That of the settings stands first where it is a file.
+choices = models;
+if (indexOf("," + String.join(models, ",") + ",", "," + favourite + ",") < 0)
+	choices = Array.concat(newArray(favourite), models);
+
 Dialog.create("Detect Spots (blinkcore)");
-Dialog.addChoice("Model", withFirst(favourite, models), favourite);
+Dialog.addChoice("Model", choices, favourite);
 Dialog.addFile("Model_file", "");
 Dialog.addMessage("A .pt file of your own, instead of a model of the list.");
 Dialog.addString("Threshold", "auto");
@@ -82,12 +87,6 @@ removeFolder(folder);
 said = "blinkcore: " + n + " spots";
 if (slices > 1) said += " in " + slices + " planes";
 showStatus(said);
-
-// The models, those of the settings among them even where it is a file.
-function withFirst(favourite, models) {
-	for (i = 0; i < models.length; i++) if (models[i] == favourite) return models;
-	return Array.concat(newArray(favourite), models);
-}
 
 // Removes our own selection, our part of the overlay and the rows of our table.
 function forgetOlderSpots() {
