@@ -18,7 +18,8 @@ def test_macros_go_into_the_plugins(name, tmp_path):
     (tmp_path / "plugins").mkdir()
     written = install_fiji(tmp_path / name)
     names = {path.name for path in written.iterdir()}
-    source = {path.name for path in (ROOT / "fiji" / "plugins" / "Blinkcore").iterdir()}
+    folder = ROOT / "fiji" / "plugins" / "Blinkcore"
+    source = {path.name for path in folder.iterdir() if path.is_file()}
     assert names == source | {"blinkcore_fiji.py"}
     macro = (written / "Detect_Spots.ijm").read_text()
     assert f'"blinkcore.command", "{BLINKCORE}"' in macro

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import blinkcore
-from blinkcore.files import whole_file
+from blinkcore.files import files_in, whole_file
 
 _DEFAULT = '"blinkcore.command", "blinkcore"'  # in the macros: which program they call
 _FIJI = ("Fiji", "Fiji.app", "ImageJ", "ImageJ.app")  # folders that people have
@@ -45,7 +45,7 @@ def install_fiji(folder: Path | None = None) -> Path:
     """
     target = _plugins(folder) / "Blinkcore"
     command = str(_program()).replace("\\", "/")
-    for source in sorted((_source("fiji") / "plugins" / "Blinkcore").iterdir()):
+    for source in files_in(_source("fiji") / "plugins" / "Blinkcore", (".ijm", ".py")):
         text = source.read_text("utf-8").replace(
             _DEFAULT, _DEFAULT.replace(', "blinkcore"', f', "{command}"')
         )
@@ -77,7 +77,8 @@ def bundle_knime(folder: Path) -> Path:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is there already and not empty")
-    shutil.copytree(_source("knime"), folder, dirs_exist_ok=True)
+    compiled = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(_source("knime"), folder, dirs_exist_ok=True, ignore=compiled)
     return folder / "knime.yml"
 
 

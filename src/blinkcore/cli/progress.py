@@ -49,7 +49,7 @@ class Bar:
         if self._planes is None:
             name = image if len(image) <= _WIDTH else f"…{image[1 - _WIDTH :]}"
             self._planes = self._progress.add_task(name, total=total)
-        self._progress.update(self._planes, completed=done)
+        self._progress.update(self._planes, completed=done, refresh=done == total)
 
     def input_done(self) -> None:
         """Count an input."""
