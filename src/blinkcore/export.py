@@ -18,6 +18,7 @@ import blinkcore
 from blinkcore.detection import overlay
 from blinkcore.detection.predict import predict
 from blinkcore.files import whole_file
+from blinkcore.network.metadata import METADATA_FILE
 from blinkcore.network.model import Model, load_model, load_weights
 from blinkcore.network.networks import NETWORKS
 from blinkcore.network.torchscript import save_with_normalization
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _CHANNELS = ("probability", "y_offset", "x_offset")
 _PAPER = ("Eichenberger et al., Nucleic Acids Research 2021", "10.1093/nar/gkab546")
 _TEST_SIDE = 256  # px: larger test images are cut to it
+_SAME = 1e-4  # difference of grids that onnxruntime may make
 _LEAST_SIDE = 64  # px, of an input
 
 
@@ -82,8 +84,7 @@ def export_bioimageio(
         ) from error
 
     model = load_model(name, device="cpu")
-    network = NETWORKS[model.metadata.architecture](**model.metadata.arguments)
-    network.load_state_dict(load_weights(name))
+    network = _network(name, model.metadata)
     pixels = _test_image(image, model.metadata.stride)
     output = Path(output)
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -97,6 +98,52 @@ def export_bioimageio(
                 description, output_path=temporary, allow_invalid=False
             )
     return output
+
+
+def export_onnx(name: str | os.PathLike[str], output: str | os.PathLike[str]) -> float:
+    """Write a model as ONNX and compare what onnxruntime makes of it.
+
+    Parameters
+    ----------
+    name : str or path
+        Of a bundled model, or path of a `.pt` file.
+    output : str or path
+        Of the file (.onnx).
+
+    Returns
+    -------
+    float
+        Largest difference of its grids to those of PyTorch, on images of noise of three
+        sizes.
+
+    Raises
+    ------
+    ImportError, ValueError
+        If the libraries are not installed, or the grids differ by more than 1e-4.
+    """
+    from blinkcore.network import onnx_format
+
+    model = load_model(name, device="cpu", amp=False)
+    extra = {METADATA_FILE: model.metadata.to_json()}
+    onnx_format.save(_network(name, model.metadata), output, extra)
+    other = load_model(output, device="cpu")
+    stride, rng = model.metadata.stride, np.random.default_rng(0)
+    largest = 0.0
+    for n, height, width in ((1, 1, 1), (2, 3, 5), (1, 20, 9)):
+        shape = (n, 1, height * stride, width * stride)
+        tiles = rng.normal(0.0, 3.0, shape).astype(np.float32)
+        largest = max(largest, float(np.abs(model(tiles) - other(tiles)).max()))
+    if not largest < _SAME:
+        Path(output).unlink()
+        raise ValueError(f"onnxruntime gives other grids: they differ by {largest:.2g}")
+    return largest
+
+
+def _network(name: str | os.PathLike[str], about: Metadata) -> Blink | DeepBlink:
+    """Build the network of a model with its weights."""
+    network = NETWORKS[about.architecture](**about.arguments)
+    network.load_state_dict(load_weights(name))
+    return network.eval()
 
 
 def _test_image(image: NDArray[Any], stride: int) -> NDArray[np.float32]:

@@ -84,10 +84,13 @@ def bundle_knime(folder: Path) -> Path:
 
 def _source(host: str) -> Path:
     """Find the files of a host in the installed package."""
-    for place in blinkcore.__path__:
-        folder = Path(place) / "hosts" / host
-        if folder.is_dir():
-            return folder
+    checkout = Path(blinkcore.__file__).parents[2]
+    places = [Path(place) / "hosts" for place in blinkcore.__path__]
+    if (checkout / "pyproject.toml").exists():  # an editable installation
+        places.insert(0, checkout)
+    for place in places:
+        if (place / host).is_dir():
+            return place / host
     raise FileNotFoundError(2, "this installation lacks it", f"blinkcore/hosts/{host}")
 
 

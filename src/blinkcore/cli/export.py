@@ -15,10 +15,16 @@ from blinkcore.cli.console import one_sentence
 def export(
     model: Annotated[str, typer.Argument(help="Bundled name or path of a .pt file.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Package to write (.zip).")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Package (.zip) or model (.onnx) to write."
+        ),
     ],
     bioimageio: Annotated[
         bool, typer.Option("--bioimageio", help="As a package of BioImage.IO.")
+    ] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="As ONNX, which predict runs, too.")
     ] = False,
     image: Annotated[
         Path | None,
@@ -34,10 +40,21 @@ def export(
     ] = "MIT",
     debug: Debug = False,
 ) -> None:
-    """Pack a model for other programs: deepImageJ, QuPath, ilastik."""
+    """Pack a model for other programs: deepImageJ, QuPath, ilastik, onnxruntime."""
     with one_sentence(debug):
-        if not bioimageio:
-            raise ValueError("say as what to pack the model: --bioimageio")
+        if bioimageio == onnx:
+            raise ValueError("say as what to pack the model: --bioimageio or --onnx")
+        if onnx:
+            if output.suffix != ".onnx":
+                raise ValueError(f"--output of ONNX must end in .onnx, got {output}")
+            from blinkcore.export import export_onnx
+
+            difference = export_onnx(model, output)
+            typer.echo(
+                f"Wrote {output}: onnxruntime gives the same grids within {difference:.1g}",
+                err=True,
+            )
+            return
         if output.suffix != ".zip":
             raise ValueError(f"--output of a package must end in .zip, got {output}")
         from blinkcore import io

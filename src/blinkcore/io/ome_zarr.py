@@ -139,6 +139,12 @@ def _opened(source: Path | str) -> Any:
         raise ImportError(
             f"{source} is OME-Zarr: install 'blinkcore[zarr]' to read it"
         ) from error
+    if (
+        int(zarr.__version__.partition(".")[0]) < 3
+    ):  # runs code out of pickles in a file
+        raise ImportError(
+            f"{source} is OME-Zarr, which needs zarr 3 (Python 3.11 or later)"
+        )
     try:
         return zarr.open(os.fspath(source), mode="r")
     except ImportError as error:  # of the file system of a URL

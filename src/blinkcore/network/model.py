@@ -57,7 +57,8 @@ class Model:
     @property
     def has_error(self) -> bool:
         """Whether it predicts the error of a position."""
-        return hasattr(self.network, "with_error")
+        own = getattr(self.network, "has_error", None)  # of ONNX
+        return hasattr(self.network, "with_error") if own is None else own
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network.
@@ -72,6 +73,9 @@ class Model:
         ndarray of float32, shape (N, 3 or 4, H / cell, W / cell)
             Probability, row offset, column offset and, where `has_error`, the error in px.
         """
+        if hasattr(self.network, "has_error"):
+            onnx_grids: NDArray[np.float32] = self.network(tiles)
+            return onnx_grids
         import torch
 
         run = self.network.with_error if self.has_error else self.network
@@ -101,7 +105,7 @@ def load_model(
     Parameters
     ----------
     model : str or path
-        Name of a bundled model or of one of the registry, or path of a `.pt` file.
+        Name of a bundled model or of one of the registry, or path of a `.pt` or `.onnx` file.
     device : {"auto", "cpu", "cuda", "mps"}
         "auto" takes a CUDA device if there is one.
     amp : bool
@@ -121,6 +125,8 @@ def load_model(
     """
     name, path = _find(model)
     content = path.read_bytes()
+    if path.suffix.lower() == ".onnx":
+        return _load_onnx(name, path, content, device)
     checked = _checked(path, content)  # before the seconds that PyTorch takes to import
     if path == bundled_models().get(name) and not checked.is_ours:
         raise ValueError(f"{path} is damaged or was changed; install blinkcore again")
@@ -142,10 +148,30 @@ def load_model(
     return Model(name, checked.metadata, checked.sha256, where, precision, frozen)
 
 
+def _load_onnx(name: str, path: Path, content: bytes, device: str) -> Model:
+    """Load a model in ONNX, which is tried like those of strangers."""
+    from blinkcore.network import onnx_format
+    from blinkcore.network.device import pick_device
+    from blinkcore.network.probe import probe_grids
+
+    try:
+        metadata = Metadata.from_json(onnx_format.metadata_of(content, METADATA_FILE))
+        where = pick_device(device)
+        network = onnx_format.OnnxNetwork(content, where)
+        probe_grids(network, metadata, 4 if network.has_error else 3)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} cannot be used as a model: {error}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    return Model(name, metadata, digest, where, "float32", network)
+
+
 def read_metadata(model: str | os.PathLike[str]) -> Metadata:
     """Read what a model says about itself; arguments and errors as of `load_model`."""
-    _, path = _find(model)
-    checked = _checked(path, path.read_bytes())
+    name, path = _find(model)
+    content = path.read_bytes()
+    if path.suffix.lower() == ".onnx":
+        return _load_onnx(name, path, content, "cpu").metadata
+    checked = _checked(path, content)
     _loaded(path, checked, "cpu")
     return checked.metadata
 
@@ -153,6 +179,8 @@ def read_metadata(model: str | os.PathLike[str]) -> Metadata:
 def load_weights(model: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """Read the weights of a model, to go on training; errors as of `load_model`."""
     _, path = _find(model)
+    if path.suffix.lower() == ".onnx":
+        raise ValueError(f"{path} is ONNX, which is not trained; give the .pt file")
     network = _loaded(path, _checked(path, path.read_bytes()), "cpu")
     state = network.network.state_dict()
     return {name: value.clone() for name, value in state.items()}

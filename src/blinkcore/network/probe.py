@@ -8,6 +8,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from blinkcore.network.metadata import Metadata
 
 _MAX_GROWTH = 4_000  # numbers in one tensor of the network for each pixel of the image
@@ -35,13 +40,8 @@ def probe(network: Any, metadata: Metadata, device: str) -> None:
     has_network = isinstance(getattr(network, "network", None), torch.jit.ScriptModule)
     if not has_network:
         raise ValueError("it has no part called 'network'")
-    side = metadata.stride
-    while side < 2 * metadata.stride and side < 32:
-        side *= 2
-    if side > _MAX_SIDE:
-        raise ValueError(f"its stride of {metadata.stride} px is too large")
-    image = torch.randn(1, 1, side, side, generator=torch.Generator().manual_seed(0))
-    n = side // metadata.cell_size
+    image = _small_image(metadata)
+    n = image.shape[-1] // metadata.cell_size
     network.eval()
     methods = [("forward", 3)]
     if hasattr(network, "with_error"):
@@ -57,6 +57,47 @@ def probe(network: Any, metadata: Metadata, device: str) -> None:
             reason = str(error).strip().rpartition("\n")[2]
             raise ValueError(f"its network fails: {reason}") from error
         _check_grid(grid, (1, n_channels, n, n))
+
+
+def probe_grids(
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    metadata: Metadata,
+    n_channels: int,
+) -> None:
+    """Do the same with a network that other than PyTorch runs.
+
+    Parameters
+    ----------
+    run : callable
+        Images to grids.
+    metadata : Metadata
+        See `probe`.
+    n_channels : int
+        Of its grids.
+
+    Raises
+    ------
+    ValueError
+        As `probe`.
+    """
+    image = _small_image(metadata)
+    n = image.shape[-1] // metadata.cell_size
+    try:
+        grid = torch.from_numpy(run(image.numpy()))
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"its network fails: {reason}") from error
+    _check_grid(grid, (1, n_channels, n, n))
+
+
+def _small_image(metadata: Metadata) -> torch.Tensor:
+    """Draw an image of noise as small as the stride allows."""
+    side = metadata.stride
+    while side < 2 * metadata.stride and side < 32:
+        side *= 2
+    if side > _MAX_SIDE:
+        raise ValueError(f"its stride of {metadata.stride} px is too large")
+    return torch.randn(1, 1, side, side, generator=torch.Generator().manual_seed(0))
 
 
 def _check_grid(grid: Any, shape: tuple[int, ...]) -> None:

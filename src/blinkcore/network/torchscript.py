@@ -167,7 +167,8 @@ class _Normalizing(_Exported):
         if not self.by_noise:
             spread = plane.std(unbiased=False)
             return (image - plane.mean()) / torch.where(spread > 0, spread, 1.0)
-        rows = plane[:: max(1, plane.numel() // 65536)]
+        step = min(plane.numel() // 65536, plane.shape[0] // 32)
+        rows = plane[:: max(1, step)]
         noise = torch.zeros(())
         for lag in self.lags:
             steps = (rows[:, lag:] - rows[:, :-lag]).abs().flatten()

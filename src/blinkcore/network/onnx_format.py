@@ -1,0 +1,268 @@
+"""Networks as ONNX: for hosts without PyTorch, and for the time after TorchScript.
+
+A file gives the same grids as the TorchScript one, and holds the same metadata. It is read as
+data first: only operators that networks for images need are run.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from blinkcore import limits
+from blinkcore.files import whole_file
+from blinkcore.network.torchscript import whole_grid
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+
+    from blinkcore.network.networks import Blink, DeepBlink
+
+SUFFIX = ".onnx"
+_INSTALL = "install 'blinkcore[onnx]'"
+# What a network may do: arithmetic on tensors, no loops, no branches, no files.
+_OPERATORS = frozenset(
+    [
+        "Abs",
+        "Add",
+        "AveragePool",
+        "BatchNormalization",
+        "Cast",
+        "Ceil",
+        "Clip",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "Conv",
+        "ConvTranspose",
+        "DepthToSpace",
+        "Div",
+        "Elu",
+        "Equal",
+        "Erf",
+        "Exp",
+        "Expand",
+        "Flatten",
+        "Floor",
+        "Gather",
+        "Gelu",
+        "Gemm",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Greater",
+        "GroupNormalization",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "LeakyRelu",
+        "Less",
+        "Log",
+        "MatMul",
+        "Max",
+        "MaxPool",
+        "Min",
+        "Mul",
+        "Neg",
+        "Pad",
+        "Pow",
+        "PRelu",
+        "Range",
+        "Reciprocal",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+        "ReduceSum",
+        "Relu",
+        "Reshape",
+        "Resize",
+        "Round",
+        "Shape",
+        "Sigmoid",
+        "Sign",
+        "Size",
+        "Slice",
+        "Softmax",
+        "Softplus",
+        "SpaceToDepth",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Sum",
+        "Tanh",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    ]
+)
+
+
+class OnnxNetwork:
+    """A network that onnxruntime runs.
+
+    Parameters
+    ----------
+    content : bytes
+        Of a file that was checked.
+    device : str
+        ``cpu``, or ``cuda`` where onnxruntime has it.
+
+    Raises
+    ------
+    ImportError
+        If onnxruntime is not installed.
+    ValueError
+        If it cannot read the network.
+    """
+
+    def __init__(self, content: bytes, device: str) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError(
+                f"a model in ONNX needs onnxruntime: {_INSTALL}"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        wanted = "CUDAExecutionProvider" if "cuda" in device else "CPUExecutionProvider"
+        try:
+            self._session = onnxruntime.InferenceSession(
+                content, options, providers=[wanted]
+            )
+        except Exception as error:  # damaged files raise its own kinds
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"onnxruntime cannot read its network: {reason}"
+            ) from error
+        (given,), (result,) = self._session.get_inputs(), self._session.get_outputs()
+        self._name = given.name
+        self.has_error = result.shape[1] == 4
+
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run it: normalized (N, 1, H, W) to grids (N, 3 or 4, H / cell, W / cell)."""
+        (grids,) = self._session.run(None, {self._name: tiles})
+        result: NDArray[np.float32] = np.asarray(grids, np.float32)
+        return result
+
+
+def save(
+    network: Blink | DeepBlink, path: str | os.PathLike[str], extra: dict[str, str]
+) -> None:
+    """Write a network that takes normalized images, whole or not at all.
+
+    Parameters
+    ----------
+    network : Blink or DeepBlink
+        With trained weights.
+    path : str or path
+        Of the file.
+    extra : dict
+        Metadata in it: name to content.
+
+    Raises
+    ------
+    ImportError
+        If onnx or onnxscript is not installed.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 (PyTorch's exporter needs it)
+    except ImportError as error:
+        raise ImportError(f"--onnx needs onnx and onnxscript: {_INSTALL}") from error
+    stride = network.stride
+    sides = (
+        torch.export.Dim("h", min=1, max=4096),
+        torch.export.Dim("w", min=1, max=4096),
+    )
+    batch = torch.export.Dim("n", min=1, max=4096)
+    shapes = {"x": {0: batch, 2: stride * sides[0], 3: stride * sides[1]}}
+    example = torch.zeros(2, 1, 4 * stride, 6 * stride)
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            _Grid(network).eval(), (example,), dynamo=True, dynamic_shapes=shapes,
+            input_names=["x"], output_names=["grid"], verbose=False,
+        )  # fmt: skip
+    content = io.BytesIO()
+    program.save(content, external_data=False)  # type: ignore[union-attr, arg-type]
+    model = onnx.load_from_string(content.getvalue())
+    onnx.helper.set_model_props(model, extra)
+    onnx.checker.check_model(model, full_check=True)
+    with whole_file(Path(path)) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+
+
+def metadata_of(content: bytes, name: str) -> str:
+    """Check a file, without running it, and give one of its metadata.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file.
+    name : str
+        Of the metadata.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ImportError
+        If onnx is not installed.
+    ValueError
+        If it is damaged or too large, does what no network for images needs, refers to other
+        files, or has no such metadata.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError(f"a model in ONNX needs onnx: {_INSTALL}") from error
+    limits.check(len(content), limits.MODEL, "it has {} bytes")
+    try:
+        model = onnx.load_from_string(content)
+    except Exception as error:  # of protobuf
+        raise ValueError("it is damaged or no ONNX file") from error
+    if model.functions or any(n.attribute and _has_graph(n) for n in model.graph.node):
+        raise ValueError("its network has functions, loops or branches of its own")
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in _OPERATORS:
+            raise ValueError(f"its network uses {node.op_type}, which is not allowed")
+    if any(
+        t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer
+    ):
+        raise ValueError("its weights lie in other files")
+    found = {entry.key: entry.value for entry in model.metadata_props}
+    if name not in found:
+        raise ValueError(f"it is ONNX but not a model of blinkcore: it has no {name}")
+    limits.check(len(found[name]), limits.MODEL_METADATA, f"{name} has {{}} bytes")
+    return str(found[name])
+
+
+def _has_graph(node: Any) -> bool:
+    return any(a.HasField("g") or a.graphs for a in node.attribute)
+
+
+class _Grid(torch.nn.Module):
+    """Images to grids, with the error where a network predicts it."""
+
+    def __init__(self, network: Blink | DeepBlink) -> None:
+        super().__init__()
+        self.network = network
+        self.run = whole_grid(network)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.run(x)
