@@ -258,7 +258,7 @@ def _run(
         except OSError as error:
             raise RuntimeError(
                 f"the program {program[0]!r} cannot be started; install it with "
-                "'pip install blinkcore'"
+                "as its README says"
             ) from error
         if done.returncode:
             raise RuntimeError(_sentence(folder / "status.json", done.stderr))

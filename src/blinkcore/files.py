@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -62,7 +63,15 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     try:
         yield temporary
     finally:
-        temporary.unlink(missing_ok=True)
+        remove(temporary)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; nothing happens where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 _HOST = re.sub(r"\W", "", socket.gethostname())
@@ -75,7 +84,7 @@ def _remove_stale(folder: Path) -> None:
         pid = path.name.split("-")[2]
         if not (pid.isdigit() and psutil.pid_exists(int(pid))):
             with suppress(OSError):
-                path.unlink()
+                remove(path)
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:

@@ -10,7 +10,7 @@ command = Dialog.getString();
 model = Dialog.getString();
 version = exec(command, "--version");
 if (startsWith(version, "Cannot run program"))
-	exit("blinkcore: there is no program '" + command + "'. Install it with 'pip install blinkcore' and "
+	exit("blinkcore: there is no program '" + command + "'. Install it as its README says, and "
 		+ "give its path here ('which blinkcore' in a terminal tells it, 'where blinkcore' on Windows).");
 if (!startsWith(version, "blinkcore "))
 	exit("blinkcore: '" + command + "' is not the blinkcore program. It answered: " + version);

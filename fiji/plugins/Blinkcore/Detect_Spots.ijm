@@ -128,7 +128,7 @@ function modelNames(text) {
 function missing(command, answer) {
 	if (answer != "" && !startsWith(answer, "Cannot run program"))
 		return "unexpected answer of '" + command + "': " + answer;
-	return "the program '" + command + "' was not found. Install it with 'pip install blinkcore' "
+	return "the program '" + command + "' was not found. Install it as its README says "
 		+ "and set its path in Plugins > Blinkcore > Blinkcore Settings.";
 }
 

@@ -35,7 +35,7 @@ if (!File.exists(folder + "status.json")) {
 	ok = File.delete(folder + "arguments.txt");
 	ok = File.delete(folder);
 	if (answer == "" || startsWith(answer, "Cannot run program"))
-		answer = "the program '" + command + "' was not found. Install it with 'pip install blinkcore' "
+		answer = "the program '" + command + "' was not found. Install it as its README says "
 			+ "and set its path in Plugins > Blinkcore > Blinkcore Settings.";
 	exit("blinkcore: " + answer);
 }

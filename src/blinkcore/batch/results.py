@@ -18,7 +18,7 @@ import blinkcore
 from blinkcore import io
 from blinkcore.batch.inputs import identity
 from blinkcore.detection import overlay
-from blinkcore.files import writable, write_json
+from blinkcore.files import remove, writable, write_json
 from blinkcore.io import tables
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Result:
         if before is not None:  # before the description forgets that they are ours
             for suffix in set(before.get("formats", ())) - formats:
                 for path in self._written(suffix):
-                    path.unlink()
+                    remove(path)
         write_json(content | {"complete": False}, self.sidecar)
         lost = {
             suffix: self._write_format(spots, suffix, image, source)

@@ -100,7 +100,8 @@ Format = Annotated[
     typer.Option(
         "--format",
         help="Of files in a folder, one or several: csv, parquet, roi, zip, xml "
-        "(TrackMate), isbi.xml, geojson (QuPath), napari.csv; as in csv,roi.",
+        "(TrackMate), isbi.xml, geojson (QuPath), napari.csv, spots.zarr (SpatialData); "
+        "as in csv,roi.",
         rich_help_panel=WRITING,
     ),
 ]

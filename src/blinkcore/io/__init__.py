@@ -12,6 +12,7 @@ from blinkcore.io import (
     isbi,
     ome_zarr,
     picture,
+    spatialdata_points,
     tables,
     tiff,
     trackmate,
@@ -106,7 +107,7 @@ def read_labels(
     """Read spots that any program wrote: labels, or detections of another method.
 
     blinkcore's CSV, Parquet and JSON; Fiji's Results table, ImageJ's `.roi` and `.zip`;
-    TrackMate's tables and XML; the XML of the ISBI challenge; CSV of napari, U-FISH,
+    TrackMate's tables and XML; points of SpatialData; the XML of the ISBI challenge; CSV of napari, U-FISH,
     Spotiflow, RS-FISH; GeoJSON of QuPath.
 
     Parameters
@@ -149,6 +150,8 @@ def read_labels(
 def _parsed(path: Path, sizes: Mapping[str, int] | None) -> tuple[pd.DataFrame, str]:
     """Read spots and the unit that the file states."""
     suffix = path.suffix.lower()
+    if path.name.lower().endswith(spatialdata_points.SUFFIX):
+        return spatialdata_points.read(path), "px"
     if suffix in imagej.SUFFIXES:
         return imagej.read(path, sizes), "px"
     if suffix == ".xml":
@@ -250,7 +253,7 @@ def write_spots(
     sizes : mapping, optional
         Length of each axis of the image, for `.roi`, `.zip` and `.xml`.
     pixel_size, interval : optional
-        In µm, and in s between frames, for `.xml`.
+        In µm, and in s between frames, for `.xml` and `.spots.zarr`.
     suffix : str, optional
         Format to write, whatever the path ends in: an image may be called `a.napari`.
 
@@ -279,6 +282,8 @@ def write_spots(
             spots, path, image=linked, sizes=sizes, pixel_size=pixel_size,
             interval=interval,
         )  # fmt: skip
+    elif kind == spatialdata_points.SUFFIX:
+        spatialdata_points.write(spots, path, pixel_size)
     elif kind in imagej.SUFFIXES:
         imagej.write(spots, path, sizes)
     else:

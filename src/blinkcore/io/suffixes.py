@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 PLACE = frozenset({"frame", "channel", "z", "y", "x"})
 # Suffixes that spots are written by, longest first, and the columns that each can hold.
 WRITERS: dict[str, frozenset[str] | None] = {
+    ".spots.zarr": None,
     ".napari.csv": PLACE | {"probability", "localization_uncertainty"},
     ".isbi.xml": frozenset({"frame", "z", "y", "x", "track"}),
     ".parquet": None,

@@ -1,0 +1,125 @@
+"""One plane of 1 to 900 megapixels as OME-Zarr: time and memory, with one process and with workers.
+
+    python benchmarks/scaling.py [--peer PEERS/bin/python]
+
+Each run is the command of a user in a process of its own, so its start (some seconds for
+PyTorch) is in the total; the cost of a megapixel is the slope between neighbouring sizes. The
+plane is tiled from simulated scenes. The peer is U-FISH's prediction in chunks of 1,024 px.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import zarr
+from timing import machine, table
+
+from blinkcore.simulation.scenes import simulate
+
+SIDES = (1_000, 3_000, 10_000, 20_000, 30_000)  # px
+PEER = """
+import sys, time, numpy as np, zarr, ufish
+from pathlib import Path
+from ufish.api import UFish
+detector = UFish(cuda=False)
+detector.load_weights_from_path(
+    Path(ufish.__file__).parent / "model/weights" / detector.default_weights_file)
+pixels = zarr.open(sys.argv[1] + "/0", mode="r")
+found = np.zeros(pixels.shape, np.float32)
+for y in range(0, pixels.shape[0], 1024):
+    for x in range(0, pixels.shape[1], 1024):
+        spots, _ = detector.predict(pixels[y:y + 1024, x:x + 1024])
+"""
+
+
+def write_plane(path, side):
+    """Write a plane of scenes side by side, in chunks of 1,024 px."""
+    scenes = [simulate((512, 512), np.random.default_rng(i)).image for i in range(16)]
+    rows = [np.concatenate(scenes[i : i + 4], axis=1) for i in range(0, 16, 4)]
+    block = np.concatenate(rows).clip(0, 60000).astype(np.uint16)
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    array = group.create_array(
+        "0", shape=(side, side), chunks=(1024, 1024), dtype="uint16"
+    )
+    wide = np.tile(block, (1, -(-side // 2048)))[:, :side]
+    for top in range(0, side, 2048):
+        array[top : top + 2048] = wide[: side - top]
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    group.attrs["ome"] = {
+        "version": "0.5",
+        "multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}],
+    }
+
+
+def measured(command):
+    """Seconds, and the largest memory of all its processes together, MB."""
+    started = time.perf_counter()
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        peak = 0
+        done = threading.Event()
+
+        def watch():
+            nonlocal peak
+            while not done.wait(0.2):
+                family = [process.pid]
+                try:
+                    root = psutil.Process(process.pid)
+                    family = [root, *root.children(recursive=True)]
+                    now = sum(p.memory_full_info().pss for p in family)
+                except psutil.Error:
+                    continue
+                peak = max(peak, now)
+
+        threading.Thread(target=watch, daemon=True).start()
+        code = process.wait()
+        done.set()
+    if code:
+        raise SystemExit(f"{command} failed with {code}")
+    return time.perf_counter() - started, peak / 1e6
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peer", help="Python that has ufish and zarr")
+    peer = parser.parse_args().peer
+    machine()
+    program = Path(sys.executable).with_name("blinkcore")
+    kinds = {
+        "one process": [],
+        "1 worker": ["--scheduler", "1"],
+        "2 workers": ["--scheduler", "2"],
+    }
+    rows, last = [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        for side in SIDES:
+            path = Path(folder) / f"{side}.zarr"
+            write_plane(path, side)
+            commands = {
+                name: [program, "predict", path, "-o", Path(folder) / name, *options]
+                for name, options in kinds.items()
+            }
+            if peer and side <= SIDES[2]:
+                commands["U-FISH, chunks"] = [peer, "-c", PEER, path]
+            for name, command in commands.items():
+                seconds, memory = measured([os.fspath(word) for word in command])
+                size = side**2 / 1e6
+                cost = ""
+                if name in last:
+                    cost = f"{1e3 * (seconds - last[name][1]) / (size - last[name][0]):.0f}"
+                last[name] = size, seconds
+                rows.append(
+                    (f"{size:g}", name, f"{seconds:.1f}", cost, f"{memory:.0f}")
+                )
+    header = ("megapixels", "how", "s", "ms a further megapixel", "MB at most")
+    table(header, rows)
+
+
+if __name__ == "__main__":
+    main()
