@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "decode.hpp"
+#include "fit.hpp"
 #include "match.hpp"
 #include "refine.hpp"
 
@@ -19,7 +20,8 @@ using DoubleArray = py::array_t<double, py::array::c_style | py::array::forcecas
 
 namespace {
 
-constexpr double kFarthest = 1e100;  // px
+constexpr double kFarthest = 1e100;          // px
+constexpr std::size_t kLargestRadius = 100;  // px, of a window that is fitted
 
 std::string shape_of(const py::array& array) { return py::str(array.attr("shape")); }
 
@@ -148,6 +150,30 @@ py::array refine(const FloatArray& image, const DoubleArray& points, std::size_t
     return to_numpy<double>(std::move(fits));
 }
 
+py::array fit(const FloatArray& image, const DoubleArray& points, std::size_t radius, double sigma,
+              bool poisson, double read_variance, std::size_t n_threads) {
+    if (image.ndim() != 2)
+        throw py::value_error("image must have shape (height, width), got " + shape_of(image));
+    if (points.ndim() != 2 || points.shape(1) != 2)
+        throw py::value_error("points must have shape (n, 2), got " + shape_of(points));
+    if (!(sigma > 0.0) || radius == 0 || radius > kLargestRadius)
+        throw py::value_error("sigma must be positive, radius 1 to " +
+                              std::to_string(kLargestRadius) + ", got " + std::to_string(sigma) +
+                              " and " + std::to_string(radius));
+    if (!(read_variance >= 0.0 && read_variance <= kFarthest))
+        throw py::value_error("read_variance must not be negative, got " +
+                              std::to_string(read_variance));
+    std::vector<blinkcore::SpotFit> fits;
+    {
+        py::gil_scoped_release release;
+        fits = blinkcore::fit_spots(image.data(), static_cast<std::size_t>(image.shape(0)),
+                                    static_cast<std::size_t>(image.shape(1)), points.data(),
+                                    static_cast<std::size_t>(points.shape(0)),
+                                    {radius, sigma, poisson, read_variance, n_threads});
+    }
+    return to_numpy<double>(std::move(fits));
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -161,4 +187,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
           py::arg("cutoffs"), "Number of optimal pairs at each cutoff.");
     m.def("refine", &refine, py::arg("image"), py::arg("points"), py::kw_only(), py::arg("radius"),
           py::arg("sigma"), "Gaussians (n, 4): y, x, their error, sigma; NaN where none fits.");
+    m.def("fit", &fit, py::arg("image"), py::arg("points"), py::kw_only(), py::arg("radius"),
+          py::arg("sigma"), py::arg("poisson"), py::arg("read_variance"), py::arg("n_threads"),
+          "Integrated Gaussians (n, 11): y, x, sigma, intensity, background, the error of each, "
+          "chi square; NaN where none fits.");
 }

@@ -11,6 +11,7 @@ import tifffile
 from batches import run, write
 from blinkcore import io
 from blinkcore.batch.run import Options
+from blinkcore.detection.fit import Camera
 from blinkcore.detection.options import PredictOptions
 from blinkcore.image import PixelSize
 from blinkcore.io import tables
@@ -248,8 +249,13 @@ def test_every_option_that_chooses_spots_is_in_the_description(general, field):
     other = {
         "threshold": 0.9, "fdr": 0.1, "radius": 2.0, "scale": 2.0, "dim": True,
         "z": "max", "channel": 1, "axes": "TYX", "pixel_size": PixelSize(None, 0.1, 0.1), "level": 1,
+        "measure": "lsq", "camera": Camera(100, 2), "molecules": True,
     }  # fmt: skip
     options = Options(general, None)
+    with_it = {"camera": {"measure": "lsq"}, "molecules": {"radius": 3.0}}.get(
+        field, {}
+    )
+    options = replace(options, **with_it)
     changed = replace(options, **{field: other[field]})
     assert changed.recorded() != options.recorded()
 

@@ -30,3 +30,13 @@ def refine(
     radius: int,
     sigma: float,
 ) -> NDArray[np.float64]: ...
+def fit(
+    image: NDArray[np.float32],
+    points: NDArray[np.float64],
+    *,
+    radius: int,
+    sigma: float,
+    poisson: bool,
+    read_variance: float,
+    n_threads: int,
+) -> NDArray[np.float64]: ...

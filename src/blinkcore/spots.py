@@ -20,13 +20,19 @@ COLUMNS = {
     "y": "float64",
     "x": "float64",
     "probability": "float64",
+    "fit_y": "float64",  # px, of the Gaussian fit
+    "fit_x": "float64",
+    "fit_uncertainty": "float64",  # px, standard error of each
     "sigma": "float64",  # px
-    "amplitude": "float64",  # counts
+    "sigma_uncertainty": "float64",  # px
+    "amplitude": "float64",  # counts, or photons where the camera is known
     "background": "float64",  # counts
     "localization_uncertainty": "float64",  # px
     "z_uncertainty": "float64",  # planes
     "n_planes": "int64",  # in which an object of a stack was detected
     "intensity": "float64",  # counts
+    "intensity_uncertainty": "float64",  # counts
+    "molecules": "float64",  # intensity over the median of the channel
     "snr": "float64",
     "cramer_rao": "float64",  # px, of simulated truth: the smallest standard error of y and of x
     "cell": "int64",  # number in a label image, 0 outside

@@ -101,6 +101,9 @@ class Options(PredictOptions):
                 "pixel_size_um": None if size is None else size._asdict(),
                 "labels": {name: identity(path) for name, path in self.labels},
                 **({"truncated": True} if self.truncated else {}),
+                **({"measure": self.measure} if self.measure else {}),
+                **({"camera": self.camera._asdict()} if self.camera else {}),
+                **({"molecules": True} if self.molecules else {}),
                 **({"level": self.level} if self.level else {}),
             },
         }

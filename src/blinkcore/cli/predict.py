@@ -26,6 +26,7 @@ from blinkcore.cli.app import (
 from blinkcore.cli.console import Report, one_sentence
 from blinkcore.cli.predict_options import (
     AllowTruncated,
+    CameraOption,
     Channel,
     Dim,
     Fdr,
@@ -35,6 +36,8 @@ from blinkcore.cli.predict_options import (
     Level,
     List,
     MaxMemory,
+    Measure,
+    Molecules,
     Output,
     Overlay,
     Progress,
@@ -62,6 +65,9 @@ def predict(
     threshold: Threshold = None,
     fdr: Fdr = None,
     radius: Radius = None,
+    measure: Measure = None,
+    camera: CameraOption = None,
+    molecules: Molecules = False,
     scale: Scale = "1",
     dim: Dim = False,
     z: Z = "objects",

@@ -12,6 +12,7 @@ from blinkcore import limits
 from blinkcore.cli.app import parse_pixel_size
 
 if TYPE_CHECKING:
+    from blinkcore.detection.fit import Camera
     from blinkcore.detection.options import PredictOptions
 
 
@@ -82,6 +83,9 @@ def predict_options(values: dict[str, Any]) -> PredictOptions:
             threshold=values["threshold"],
             fdr=values["fdr"],
             radius=values["radius"],
+            measure=values["measure"],
+            camera=_parse_camera(values["camera"]),
+            molecules=values["molecules"],
             scale=_parse_scale(values["scale"]),
             dim=values["dim"],
             z=values["z"],
@@ -135,6 +139,19 @@ def check_usage(progress: str | None, formats: tuple[str, ...]) -> None:
             others = [w for w in WRITERS if w not in (".csv", ".parquet", ".json")]
             known = "csv or parquet, or " + ", ".join(w[1:] for w in others)
             raise ValueError(f"--format must be {known}; got {name[1:]!r}")
+
+
+def _parse_camera(text: str | None) -> Camera | None:
+    if text is None:
+        return None
+    from blinkcore.detection.fit import Camera
+
+    try:
+        return Camera(*(float(part) for part in text.split(",")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"camera must be OFFSET,GAIN or OFFSET,GAIN,READ_NOISE, got {text!r}"
+        ) from error
 
 
 def _parse_scale(text: str) -> float | str:

@@ -50,6 +50,30 @@ Radius = Annotated[
         rich_help_panel=_SPOTS,
     ),
 ]
+Measure = Annotated[
+    str | None,
+    typer.Option(
+        help="Fit a Gaussian to each spot: poisson (photons) or lsq (least squares).",
+        rich_help_panel=_SPOTS,
+    ),
+]
+CameraOption = Annotated[
+    str | None,
+    typer.Option(
+        "--camera",
+        help="For --measure: OFFSET,GAIN in counts and counts a photon, perhaps "
+        ",READ_NOISE in photons.",
+        rich_help_panel=_SPOTS,
+    ),
+]
+Molecules = Annotated[
+    bool,
+    typer.Option(
+        "--molecules",
+        help="Intensity over the channel's median: how many a bright clump holds.",
+        rich_help_panel=_SPOTS,
+    ),
+]
 Scale = Annotated[
     str,
     typer.Option(

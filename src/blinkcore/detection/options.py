@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from blinkcore.detection.fit import METHODS, Camera, check_camera
 from blinkcore.detection.scale import check_factor
 from blinkcore.image import check_axes
 from blinkcore.network.calibration import check_fdr, check_threshold
@@ -30,6 +31,13 @@ class PredictOptions:
     radius : float or None
         Measure the light of each spot in a disk of this radius in px, above 0 and at most
         50, see `blinkcore.detection.measure`; None: do not measure.
+    measure : {"poisson", "lsq"} or None
+        Fit a Gaussian to each spot, see `blinkcore.detection.fit`; instead of `radius`.
+    camera : Camera or None
+        Offset and gain for that fit; None: counts are photons.
+    molecules : bool
+        Divide the intensity by the median of the channel: how many molecules a bright clump
+        holds, where most spots are one.
     scale : float or "auto"
         Resample planes by this factor before the model sees them, if spots are wider or
         narrower than those that it was trained on; positions are those of the image.
@@ -61,6 +69,9 @@ class PredictOptions:
     threshold: float | None = None
     fdr: float | None = None
     radius: float | None = None
+    measure: str | None = None
+    camera: Camera | None = None
+    molecules: bool = False
     scale: float | str = 1.0
     dim: bool = False
     z: str = "objects"
@@ -78,6 +89,7 @@ class PredictOptions:
             raise ValueError(
                 f"radius must be above 0 and at most {MAX_RADIUS:g} px, got {self.radius}"
             )
+        self._check_measures()
         if isinstance(self.scale, str):
             if self.scale != "auto":
                 raise ValueError(
@@ -93,3 +105,17 @@ class PredictOptions:
             raise ValueError(f"level counts from 0, got {self.level}")
         if self.axes is not None:
             check_axes(self.axes, (1,) * len(self.axes))
+
+    def _check_measures(self) -> None:
+        if self.measure is not None and self.measure not in METHODS:
+            raise ValueError(
+                f"measure must be one of {', '.join(METHODS)}, got {self.measure!r}"
+            )
+        if self.measure is not None and self.radius is not None:
+            raise ValueError("measure fits spots, radius sums their light: give one")
+        if self.camera is not None:
+            check_camera(self.camera)
+            if self.measure is None:
+                raise ValueError("camera is of the fit: give measure, too")
+        if self.molecules and self.measure is None and self.radius is None:
+            raise ValueError("molecules needs intensities: give measure or radius")

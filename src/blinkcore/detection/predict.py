@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,10 @@ from blinkcore.detection.candidates import (
     put_inside,
 )
 from blinkcore.detection.choose import choose_objects, choose_spots
+from blinkcore.detection.fit import NAMES as FITTED
+from blinkcore.detection.fit import Camera, fit_spots
 from blinkcore.detection.measure import NAMES as MEASURED
-from blinkcore.detection.measure import measure
+from blinkcore.detection.measure import measure as measure_disks
 from blinkcore.detection.options import PredictOptions
 from blinkcore.detection.projection import max_projection
 from blinkcore.detection.scale import choose_scale, resampled
@@ -54,6 +57,9 @@ def predict(
     threshold: float | None = None,
     fdr: float | None = None,
     radius: float | None = None,
+    measure: str | None = None,
+    camera: Camera | None = None,
+    molecules: bool = False,
     scale: float | str = 1.0,
     dim: bool = False,
     z: str = "objects",
@@ -72,10 +78,10 @@ def predict(
         A file, a URL of OME-Zarr, or an array of any real type with up to five dimensions.
     model : str, path or Model
         Name of a bundled model, path of a `.pt` file, or a loaded model.
-    threshold, fdr, radius, scale, dim, z, channel, axes, pixel_size, level
-        How spots are found; each is described in
-        `blinkcore.detection.options.PredictOptions`. `axes` is needed for an array of more
-        than two dimensions, and for a file that does not tell.
+    threshold, fdr, radius, measure, camera, molecules, scale, dim, z, channel, axes,
+    pixel_size, level
+        See `blinkcore.detection.options.PredictOptions`. `axes` is needed for an array of
+        more than two dimensions, and for a file that does not tell.
     device : {"auto", "cpu", "cuda", "mps"}
         Where a model runs that is not loaded yet.
     tile : int
@@ -87,8 +93,7 @@ def predict(
         The spots table, see `blinkcore.spots.COLUMNS`: `frame`, `channel`, `z` where the
         image has these axes; `y`, `x` (px); `probability`; uncertainties, if the model
         predicts them; positions in µm where the pixel size is known.
-        ``attrs["dim_specks"]`` is the number of specks above the threshold that the
-        population of brightness left out.
+        ``attrs["dim_specks"]``: specks that the population of brightness left out.
 
     Raises
     ------
@@ -97,7 +102,8 @@ def predict(
         complex or no numbers; the message says why.
     """
     options = PredictOptions(
-        threshold=threshold, fdr=fdr, radius=radius, scale=scale, dim=dim, z=z,
+        threshold=threshold, fdr=fdr, radius=radius, measure=measure, camera=camera,
+        molecules=molecules, scale=scale, dim=dim, z=z,
         channel=channel, axes=axes.upper() if axes else None, level=level,
         pixel_size=None if pixel_size is None else as_pixel_size(pixel_size),
     )  # fmt: skip
@@ -158,8 +164,7 @@ def predict_image(
         spots, n_dim = choose_objects(image, planes, candidates, model, options)
     else:
         spots, n_dim = choose_spots(image, planes, candidates, model, options)
-    if options.radius is not None:
-        _measure(spots, image, planes, options.radius)
+    _measure(spots, image, planes, options)
     if not model.has_error:
         spots = spots.drop(columns="localization_uncertainty")
     result = with_micrometers(ordered(spots), image.pixel_size)
@@ -192,22 +197,35 @@ def _measure(
     spots: pd.DataFrame,
     image: Image,
     planes: list[tuple[int, int, int]],
-    radius: float,
+    options: PredictOptions,
 ) -> None:
-    """Measure the light of each spot in its plane; adds columns."""
+    """Measure each spot in its plane, as the options have it; adds columns."""
+    names: tuple[str, ...]
+    if options.measure is not None:
+        names = FITTED
+        measured = partial(fit_spots, method=options.measure, camera=options.camera)
+    elif options.radius is not None:
+        names, measured = MEASURED, partial(measure_disks, radius=options.radius)
+    else:
+        return
     zero = pd.Series(0, index=spots.index)
     places = np.stack(
         [np.rint(spots.get(name, zero).to_numpy(float)) for name in PLACES.values()],
         axis=1,
     ).astype(np.int64)
-    places[:, 2] = places[:, 2].clip(0, image.size("Z") - 1)
-    values = np.full((len(spots), len(MEASURED)), np.nan)
+    values = np.full((len(spots), len(names)), np.nan)
     for place in planes:
         rows = np.flatnonzero((places == place).all(axis=1))
         if len(rows):
             points = spots[["y", "x"]].to_numpy()[rows]
-            values[rows] = measure(image.plane(*place).data, points, radius=radius)
-    spots[list(MEASURED)] = values
+            values[rows] = measured(image.plane(*place).data, points)
+    spots[list(names)] = values
+    if options.molecules:
+        intensity = values[:, names.index("intensity")]
+        for channel in np.unique(places[:, 1]):
+            mine = places[:, 1] == channel
+            single = np.nanmedian(np.append(intensity[mine], np.nan))
+            spots.loc[mine, "molecules"] = intensity[mine] / single
 
 
 def candidates_of_plane(

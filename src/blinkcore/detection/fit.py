@@ -1,0 +1,138 @@
+"""Width, light and place of each spot by a Gaussian fit, with their standard errors.
+
+The model is a round Gaussian that is integrated over the pixels, on a flat background (Smith et
+al., Nature Methods 2010, doi:10.1038/nmeth.1449); the estimate is that of maximum likelihood
+for photons, or least squares. Errors follow from the Fisher information.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from blinkcore import _core
+from blinkcore.large_plane import bands_of
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+METHODS = ("poisson", "lsq")
+NAMES = (
+    "fit_y", "fit_x", "fit_uncertainty", "sigma", "sigma_uncertainty", "amplitude",
+    "background", "intensity", "intensity_uncertainty", "snr",
+)  # fmt: skip
+_Y, _X, _SIGMA, _INTENSITY, _BACKGROUND = range(5)
+_ERRORS, _CHI_SQUARE = 5, 10  # columns of `_core.fit`
+_RADII = (5, 15)  # px: of the window to begin with, and at most
+_REACH, _START = 3.0, 1.3  # widths that a window holds, and the width to begin with, px
+_ENOUGH = 10  # fits from which what all have in common is estimated
+
+
+class Camera(NamedTuple):
+    """What turns counts into photons: offset and gain (counts, counts a photon), read noise."""
+
+    offset: float
+    gain: float
+    read_noise: float = 0.0  # photons, standard deviation
+
+
+def check_camera(camera: Camera) -> None:
+    """Raise ValueError if a camera makes no sense."""
+    if not (np.isfinite(camera).all() and camera.gain > 0 and camera.read_noise >= 0):
+        raise ValueError(
+            "camera must be OFFSET,GAIN or OFFSET,GAIN,READ_NOISE with a gain above 0, got "
+            + ",".join(f"{value:g}" for value in camera)
+        )
+
+
+def fit_spots(
+    plane: NDArray[Any],
+    points: ArrayLike,
+    *,
+    method: str = "poisson",
+    camera: Camera | None = None,
+) -> NDArray[np.float64]:
+    """Fit the spots of a plane, each by itself.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (height, width)
+        Any real type, counts; may be a large plane.
+    points : array-like, shape (n, 2)
+        y, x in px.
+    method : {"poisson", "lsq"}
+        Maximum likelihood of photons, or least squares.
+    camera : Camera, optional
+        If not given, counts are taken for photons, and errors are multiplied by how much the
+        residuals exceed that: right for any gain, where the offset is small.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 10)
+        The columns `NAMES`: place and its standard error (of y and of x, px); width and its
+        error (px); height of the peak; background in a pixel; all light and its error; peak
+        over the noise of the background. In photons with a camera, else in counts. NaN where
+        no fit converges.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown.
+    """
+    if method not in METHODS:
+        raise ValueError(f"measure must be one of {', '.join(METHODS)}, got {method!r}")
+    places = np.asarray(points, np.float64).reshape(-1, 2)
+    told = camera or Camera(0.0, 1.0)
+    raw = _fitted(plane, places, method, told, _RADII[0])
+    width = _typical(raw[:, _SIGMA])
+    if _REACH * width > _RADII[0]:
+        radius = min(int(np.ceil(_REACH * width)), _RADII[1])
+        raw = _fitted(plane, places, method, told, radius)
+    factor = _typical(raw[:, _CHI_SQUARE]) if camera is None else 1.0
+    error = raw[:, _ERRORS:_CHI_SQUARE] * np.sqrt(factor)
+    sigma, intensity, background = (
+        raw[:, column] for column in (_SIGMA, _INTENSITY, _BACKGROUND)
+    )
+    amplitude = intensity / (2.0 * np.pi * sigma**2)
+    noise = np.sqrt(np.maximum(background + told.read_noise**2, 0.0) * factor)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = np.where(noise > 0, amplitude / noise, np.nan)
+    uncertainty = np.sqrt((error[:, _Y] ** 2 + error[:, _X] ** 2) / 2.0)
+    return np.column_stack(
+        [
+            raw[:, _Y], raw[:, _X], uncertainty, sigma, error[:, _SIGMA], amplitude,
+            background, intensity, error[:, _INTENSITY], snr,
+        ]
+    )  # fmt: skip
+
+
+def _fitted(
+    plane: NDArray[Any],
+    places: NDArray[np.float64],
+    method: str,
+    camera: Camera,
+    radius: int,
+) -> NDArray[np.float64]:
+    result = np.full((len(places), _CHI_SQUARE + 1), np.nan)
+    for which, pixels, top in bands_of(plane, places, radius + 1):
+        photons = (np.asarray(pixels, np.float64) - camera.offset) / camera.gain
+        found = _core.fit(
+            photons.astype(np.float32),
+            places[which] - [top, 0],
+            radius=radius,
+            sigma=_START,
+            poisson=method == "poisson",
+            read_variance=camera.read_noise**2,
+            n_threads=os.cpu_count() or 1,
+        )
+        found[:, _Y] += top
+        result[which] = found
+    return result
+
+
+def _typical(values: NDArray[np.float64]) -> float:
+    """Give the median of what converged; 1 where that is too little to tell."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) >= _ENOUGH else 1.0
