@@ -9,7 +9,16 @@ import pytest
 LAYERS = [
     {"__main__"},
     {"cli", "napari"},
-    {"batch", "export", "convert", "tracking", "colocalization", "report", "hosts"},
+    {
+        "batch",
+        "export",
+        "convert",
+        "tracking",
+        "colocalization",
+        "report",
+        "hosts",
+        "experiment",
+    },
     {"training"},
     {"evaluation"},
     {"datasets"},

@@ -25,6 +25,7 @@ from blinkcore.cli import (
     models,
     predict,
     report,
+    run,
     simulate,
     train,
 )
@@ -34,13 +35,12 @@ from blinkcore.cli.interrupt import end_politely
 from blinkcore.files import one_line
 
 __all__ = [
-    "app", "colocalize", "convert", "dataset", "evaluate", "export", "hosts", "link", "main", "merge", "models", "predict", "report",
-    "simulate", "train",
+    "app", "colocalize", "convert", "dataset", "evaluate", "export", "hosts", "link", "main", "merge", "models", "predict", "report", "run", "simulate", "train",
 ]  # fmt: skip
 
 
 # What most people come for stands first in --help.
-_FIRST = ("predict", "report", "link", "colocalize", "merge")
+_FIRST = ("predict", "run", "report", "run", "link", "colocalize", "merge")
 app.registered_commands.sort(
     key=lambda command: (*_FIRST, command.callback.__name__).index(  # type: ignore[union-attr]
         command.callback.__name__  # type: ignore[union-attr]

@@ -1,0 +1,102 @@
+"""`blinkcore run`."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from blinkcore.cli.app import AFTERWARDS, Debug, app
+from blinkcore.cli.console import one_sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from blinkcore.experiment import Recipe
+
+RecipeFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RECIPE",
+        help="YAML: images, output, samples, and options of predict, link, colocalize, "
+        "report.",
+    ),
+]
+
+
+@app.command(rich_help_panel=AFTERWARDS)
+def run(recipe: RecipeFile, debug: Debug = False) -> None:
+    """Do a whole experiment by a recipe; steps whose inputs are the same are left out."""
+    with one_sentence(debug):
+        from blinkcore.experiment import run_experiment
+
+        code = run_experiment(_read(recipe), lambda text: typer.echo(text, err=True))
+        raise typer.Exit(code)
+
+
+def _read(path: Path) -> Recipe:
+    import yaml
+
+    from blinkcore.experiment import KEYS, STEPS, Recipe
+
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold {', '.join(KEYS)}")  # noqa: TRY004
+    _check_names(path, content, KEYS)
+    images = content.get("images")
+    listed: list[Any] = images if isinstance(images, list) else [images]
+    if not images or not all(isinstance(name, str) for name in listed):
+        raise ValueError(f"{path}: 'images' must name files, folders or patterns")
+    steps = {
+        step: _words(path, step, content[step] or {})
+        for step in STEPS
+        if step in content
+    }
+    output = Path(str(content.get("output") or "results"))
+    samples = str(content.get("samples") or "")
+    return Recipe(path.absolute(), tuple(listed), output, samples, steps)
+
+
+def _words(path: Path, step: str, options: Any) -> list[str]:
+    """Turn the options of a step into words of a command line."""
+    if options is True:
+        return []
+    if not isinstance(options, dict):
+        raise ValueError(  # noqa: TRY004 (what a user wrote)
+            f"{path}: '{step}' must hold options, each as 'name: value'"
+        )
+    command = typer.main.get_command(app).commands[step]  # type: ignore[attr-defined]
+    known = {opt[2:] for p in command.params for opt in p.opts if opt.startswith("--")}
+    known -= {
+        "output",
+        "skip-existing",
+        "samples",
+        "help",
+    }  # those of the recipe itself
+    _check_names(f"{path}: {step}", options, known)
+    words: list[str] = []
+    for key, value in options.items():
+        name = str(key).replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            words += [f"--{name}", str(one)]
+    return words
+
+
+def _check_names(
+    where: Path | str, given: dict[Any, Any], known: Iterable[str]
+) -> None:
+    names = list(known)
+    for key in given:
+        name = str(key).replace("_", "-")
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else ", ".join(sorted(names))
+            raise ValueError(f"{where}: there is no '{key}'; {hint}")

@@ -1,0 +1,144 @@
+"""A whole experiment by one recipe: spots, tracks, pairs, report, and how each was made.
+
+Each step is a command of blinkcore in a process of its own, so what a recipe does is what a
+person at a terminal would do. A step whose command and inputs are those of the last time is not
+done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import blinkcore
+from blinkcore.files import write_json
+from blinkcore.io import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+STEPS = ("predict", "link", "colocalize", "report")
+KEYS = ("images", "output", "samples", *STEPS)
+_FOLDERS = {"predict": "spots", "link": "tracks", "colocalize": "pairs", "report": ""}
+_STATE = "experiment.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to do.
+
+    Attributes
+    ----------
+    path : Path
+        Of the recipe; other paths in it are relative to its folder.
+    images : tuple of str
+        Inputs of `predict`.
+    output : Path
+        Folder of all results: `spots`, `tracks`, `pairs`, `report.html`.
+    samples : str
+        Sample sheet for the report, or empty.
+    steps : dict of str to list of str
+        Options of each step, as words of a command line.
+    """
+
+    path: Path
+    images: tuple[str, ...]
+    output: Path
+    samples: str = ""
+    steps: dict[str, list[str]] = field(default_factory=dict)
+
+    def commands(self) -> Iterator[tuple[str, list[str]]]:
+        """Give the command of each step, in order."""
+        spots = self.output / _FOLDERS["predict"]
+        for step in STEPS:
+            if step not in self.steps and step != "predict":
+                continue
+            words = self.steps.get(step, [])
+            if step == "predict":
+                given = [*self.images, "--skip-existing"]
+            else:
+                given = [str(spots)]
+            target = self.output / (_FOLDERS[step] or "report.html")
+            if step == "report" and self.samples:
+                given += ["--samples", self.samples]
+            yield step, [step, *given, "--output", str(target), *words]
+
+
+def run_experiment(recipe: Recipe, say: Callable[[str], None]) -> int:
+    """Do the steps of a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to do.
+    say : callable
+        Takes sentences about the steps.
+
+    Returns
+    -------
+    int
+        0; 1 if some images failed, or a later step; the others are done nevertheless.
+
+    Raises
+    ------
+    OSError
+        If the state of the experiment cannot be written.
+    ValueError
+        If `predict` refuses its options.
+    """
+    folder = recipe.path.parent
+    state_file = folder / recipe.output / _STATE
+    state = _read_state(state_file)
+    worst = 0
+    for step, words in recipe.commands():
+        digest = _digest(words, folder / recipe.output / _FOLDERS["predict"])
+        before = state["steps"].get(step, {})
+        if step != "predict" and before.get("digest") == digest:
+            say(f"{step}: nothing has changed")
+            continue
+        say(f"$ blinkcore {shlex.join(words)}")
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "blinkcore", *words]
+        code = subprocess.run(command, cwd=folder, check=False).returncode
+        if step == "predict" and code not in (0, 1):
+            raise ValueError(f"{recipe.path}: predict ended with exit code {code}")
+        worst = max(worst, int(code != 0))
+        state["steps"][step] = {
+            "command": ["blinkcore", *words],
+            "exit_code": code,
+            "digest": digest if code == 0 else "",
+            "ended": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+        state["blinkcore"] = blinkcore.__version__
+        state["recipe"] = recipe.path.read_text("utf-8")
+        write_json(state, state_file)
+    return worst
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """Read what was done the last time; nothing if that cannot be read."""
+    try:
+        state = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        state = None
+    is_ours = isinstance(state, dict) and isinstance(state.get("steps"), dict)
+    return state if is_ours else {"steps": {}}
+
+
+def _digest(words: list[str], spots: Path) -> str:
+    """Digest of a command and of the tables of spots as they are."""
+    digest = hashlib.sha256(json.dumps(words).encode())
+    if spots.is_dir():
+        for path in sorted(p for p in spots.rglob("*") if tables.is_table(p)):
+            about = path.stat()
+            digest.update(f"{path} {about.st_size} {about.st_mtime_ns}".encode())
+    return digest.hexdigest()

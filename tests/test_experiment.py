@@ -1,0 +1,92 @@
+"""A whole experiment by one recipe."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from programs import run_blinkcore
+
+
+@pytest.fixture
+def recipe(tmp_path, examples):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    cells = tifffile.imread(examples / "cells.tif")[:160, :160]
+    for name in "ab":
+        movie = np.stack([[cells, np.roll(cells, 1, axis=0)]] * 3)
+        tifffile.imwrite(
+            folder / f"{name}.tif", movie, imagej=True, metadata={"axes": "TCYX"}
+        )
+    (tmp_path / "samples.csv").write_text(
+        "image,condition\na.tif,control\nb.tif,treated\n"
+    )
+    path = tmp_path / "experiment.yaml"
+    path.write_text(
+        """
+images: in
+output: out
+samples: samples.csv
+predict:
+  threshold: 0.5
+  format: csv
+link:
+  radius: 3
+  gap: 1
+colocalize:
+  distance: 2
+report:
+  contrast: plane
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.mark.slow
+def test_all_steps_are_done_once(recipe, tmp_path):
+    done = run_blinkcore("run", recipe)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    for name in ("spots/a.csv", "spots/counts.csv", "tracks", "pairs", "report.html"):
+        assert (out / name).exists(), name
+    assert "treated" in (out / "report.html").read_text(encoding="utf-8")
+    about = json.loads((out / "experiment.json").read_text(encoding="utf-8"))
+    assert list(about["steps"]) == ["predict", "link", "colocalize", "report"]
+    assert about["steps"]["link"]["command"][:2] == ["blinkcore", "link"]
+    assert "radius: 3" in about["recipe"]
+
+    again = run_blinkcore("run", recipe)
+    assert again.returncode == 0
+    assert again.stderr.count("nothing has changed") == 3
+    assert "2 skipped" in again.stderr
+
+    recipe.write_text(recipe.read_text().replace("radius: 3", "radius: 4"))
+    (tmp_path / "in" / "broken.tif").write_text("no image")
+    third = run_blinkcore("run", recipe)
+    assert third.returncode == 1
+    assert "broken.tif" in third.stderr
+    assert third.stderr.count("nothing has changed") == 2  # but the links
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1]", "must hold images"),
+        ("a: [", "not valid YAML"),
+        ("output: x", "'images' must name"),
+        ("images: in\npredikt: {}", "did you mean 'predict'?"),
+        ("images: in\npredict: {treshold: 0.5}", "did you mean 'threshold'?"),
+        ("images: in\nlink: 3", "'link' must hold options"),
+        ("images: nowhere", "nowhere"),
+        ("images: in\npredict: {threshold: 7}", "threshold"),
+    ],
+)
+def test_a_wrong_recipe_is_a_sentence(text, said, tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text(text)
+    done = run_blinkcore("run", path)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
