@@ -246,6 +246,23 @@ def test_a_table_of_two_images_opens_as_two_layers(tmp_path):
     assert [options["name"] for _, options, _ in made] == ["x spots", "y spots"]
 
 
+def test_linked_spots_open_as_tracks_too(tmp_path):
+    table = pd.DataFrame(
+        {"frame": [0, 1, 2, 0, 2], "y": [1.0, 2.0, 3.0, 9.0, 8.0], "x": [1.0] * 5,
+         "track": [4, 4, 4, 7, -1]}
+    )  # fmt: skip
+    io.write_spots(table, tmp_path / "m.csv")
+    points, tracks = layers.get_reader(str(tmp_path / "m.csv"))(str(tmp_path / "m.csv"))
+    assert (points[2], tracks[2]) == ("points", "tracks")
+    np.testing.assert_array_equal(
+        tracks[0], [[4, 0, 1, 1], [4, 1, 2, 1], [4, 2, 3, 1], [7, 0, 9, 1]]
+    )
+    from napari.layers import Layer
+
+    layer = Layer.create(*tracks)
+    assert layer.ndim == 3
+
+
 def test_points_come_back_as_they_went(scene):
     spots = predict(np.stack([scene.image] * 2), axes="ZYX")
     for axes in ("ZYX", "YZX"):

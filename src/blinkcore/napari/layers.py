@@ -139,18 +139,48 @@ def get_reader(
 
     def read(_: str | list[str]) -> list[LayerData]:
         if "image" not in spots.columns:
-            return [(*points_layer(spots, Path(path).stem), "points")]
+            return _layers(spots, Path(path).stem)
         return [
-            (
-                *points_layer(
-                    part.drop(columns="image"), f"{Path(str(image)).stem} spots"
-                ),
-                "points",
-            )
+            layer
             for image, part in spots.groupby("image", sort=False)
+            for layer in _layers(
+                part.drop(columns="image"), f"{Path(str(image)).stem} spots"
+            )
         ]
 
     return read
+
+
+def _layers(spots: pd.DataFrame, name: str) -> list[LayerData]:
+    """Give the points, and the tracks where spots are linked."""
+    layers: list[LayerData] = [(*points_layer(spots, name), "points")]
+    if {"track", "frame"} <= set(spots.columns):
+        layers.append((*tracks_layer(spots, f"{name} tracks"), "tracks"))
+    return layers
+
+
+def tracks_layer(
+    spots: pd.DataFrame, name: str
+) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Turn the tracks of a spots table into what makes a tracks layer.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        With `track` and `frame`; spots of no track (below 0) are left out.
+    name : str
+        Of the layer.
+
+    Returns
+    -------
+    data : ndarray of float64, shape (n, 1 + axes)
+        Number of the track, then frame, channel, z (where there are), y and x.
+    options : dict
+        For `napari.layers.Tracks`.
+    """
+    linked = spots[spots["track"] >= 0].sort_values(["track", "frame"], kind="stable")
+    columns = ["track", *(COLUMN_OF[a] for a in axes_of(spots))]
+    return linked[columns].to_numpy(np.float64), {"name": name, "tail_length": 20}
 
 
 def write_points(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
