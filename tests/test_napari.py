@@ -89,6 +89,14 @@ def test_the_widget_finds_what_the_program_finds(viewer, detection, examples):
     assert not np.allclose(points.border_color[surest], points.border_color[least])
 
 
+def test_axes_are_those_of_the_file(viewer, detection, tmp_path):
+    pixels = np.zeros((3, 5, 2, 32, 40), np.uint16)
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": "TZCYX"})
+    viewer.open(path, plugin="napari")
+    assert detection.axes.value == "TZCYX"
+
+
 def test_a_ring_lies_round_its_pixel(viewer):
     """The half-pixel question, answered by a picture."""
     from qtpy.QtWidgets import QApplication

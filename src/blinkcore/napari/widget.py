@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from napari.layers import Points
 from napari.qt.threading import thread_worker
 from napari.utils.notifications import show_warning
 
+from blinkcore import io
 from blinkcore.detection.predict import predict
 from blinkcore.detection.scale import scale_warning
 from blinkcore.image import AXES, Image, Plane, axes_in_order, check_axes
@@ -98,7 +100,8 @@ class SpotDetection(Container[Any]):
         if layer is not None:
             told = "".join(str(label) for label in layer.axis_labels).upper()
             usual = NAPARI_AXES.get(layer.ndim, "")
-            self.axes.value = told if set(told) <= set(AXES) else usual
+            known = told if set(told) <= set(AXES) else _axes_of_file(layer)
+            self.axes.value = known or usual
             self.plane_only.visible = layer.ndim > 2
 
     def _start_or_stop(self) -> None:
@@ -158,6 +161,24 @@ class SpotDetection(Container[Any]):
 
 def _pixels_of(layer: ImageLayer) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
+
+
+def _axes_of_file(layer: ImageLayer) -> str:
+    """Give the axes that the layer's file tells, in the layer's order; empty if not clear."""
+    path = layer.source.path
+    if path is None:
+        return ""
+    try:
+        sizes = io.read_image(path).sizes
+    except (OSError, ValueError, ImportError):
+        return ""
+    letters = [a for a, n in sizes.items() if n > 1 and a not in "YX"]
+    fits = [
+        "".join(order) + "YX"
+        for order in permutations(letters)
+        if tuple(sizes[a] for a in (*order, "Y", "X")) == layer.data.shape
+    ]
+    return fits[0] if len(fits) == 1 else ""
 
 
 def _image_of(layer: ImageLayer, axes: str) -> tuple[Image, str]:
