@@ -184,3 +184,20 @@ def test_one_table_that_does_not_fit_is_saved_elsewhere(tmp_path, scene, small_d
     (saved,) = tmp_path.glob("blinkcore-*/all.csv")
     assert str(saved) in done.stderr
     assert set(tables.read(saved)["image"]) == set(map(str, paths))
+
+
+def test_a_damaged_image_is_told_before_the_seconds_of_pytorch(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + bytes(40))
+    code = (
+        "import sys\nfrom blinkcore.cli import main\n"
+        f"sys.argv = ['blinkcore', 'predict', {str(tmp_path / 'a.tif')!r}, "
+        f"'-o', {str(tmp_path / 'out')!r}]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n"
+        "    print(end.code, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["1", "False"]
+    assert "a.tif" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -123,7 +123,18 @@ def _run(values: dict[str, Any], report: Report) -> None:
     timeout = checks.checked_timeout(values["timeout"])
     first, step = checks.parse_shard(values["shard"])
 
-    from blinkcore.batch.run import Options, find_inputs, predict_files
+    from blinkcore.batch.inputs import find_inputs
+
+    found, errors = find_inputs(names, recursive=values["recursive"])
+    found = found[first::step]
+    unreadable = checks.unreadable(found, how, values["allow_truncated"], timeout)
+    report.start(len(found) + len(errors))
+    for error in [*errors, *unreadable]:
+        report.add(error)
+    if unreadable or not found:
+        return
+
+    from blinkcore.batch.run import Options, predict_files
     from blinkcore.network.model import load_model
 
     model = load_model(values["model"], device=values["device"], amp=values["amp"])
@@ -145,11 +156,6 @@ def _run(values: dict[str, Any], report: Report) -> None:
         timeout=timeout,
         **vars(how),
     )
-    found, errors = find_inputs(names, recursive=values["recursive"])
-    found = found[first::step]
-    report.start(len(found) + len(errors))
-    for error in errors:
-        report.add(error)
     with ExitStack() as stack:
         cluster = None
         if values["scheduler"] is not None:

@@ -12,6 +12,7 @@ from blinkcore import limits
 from blinkcore.cli.app import parse_pixel_size
 
 if TYPE_CHECKING:
+    from blinkcore.batch.inputs import Event, Input
     from blinkcore.detection.fit import Camera
     from blinkcore.detection.options import PredictOptions
 
@@ -234,3 +235,41 @@ def check_writable(target: Path | None, overlay: Path | None) -> None:
                 raise PermissionError(
                     13, "this folder cannot be written to", str(place)
                 )
+
+
+_FEW = 4  # inputs that are looked at before PyTorch is loaded, which takes seconds
+
+
+def unreadable(
+    items: list[Input], how: PredictOptions, truncated: bool, timeout: float | None
+) -> list[Event]:
+    """Give the errors of a few inputs if none of them can be read; else nothing."""
+    from blinkcore import io
+    from blinkcore.batch.inputs import Event
+    from blinkcore.batch.timeout import time_limit
+    from blinkcore.files import sentence
+
+    if len(items) > _FEW:
+        return []
+
+    def problem(item: Input) -> str:
+        try:
+            with time_limit(timeout):
+                image = io.read_image(
+                    item.source, axes=how.axes, pixel_size=how.pixel_size,
+                    rgb=how.channel is not None, truncated=truncated, level=how.level,
+                )  # fmt: skip
+                image.middle_plane(how.channel)
+        except (OSError, ValueError, ImportError) as error:
+            return sentence(error)
+        except Exception:  # noqa: BLE001 (said when its turn comes)
+            return ""
+        return ""
+
+    problems = [problem(item) for item in items]
+    if not all(problems):
+        return []
+    return [
+        Event("error", item.name, message=message)
+        for item, message in zip(items, problems, strict=True)
+    ]

@@ -10,6 +10,7 @@ from blinkcore.io import (
     geojson,
     imagej,
     isbi,
+    microscopes,
     ome_zarr,
     picture,
     spatialdata_points,
@@ -33,7 +34,7 @@ _IMAGE_FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[..., Image]], ...]
     (tiff.recognizes, tiff.read),
     (picture.recognizes, picture.read),
 )
-IMAGE_SUFFIXES = (*tiff.SUFFIXES, *picture.SUFFIXES)
+IMAGE_SUFFIXES = (*tiff.SUFFIXES, *picture.SUFFIXES, *microscopes.SUFFIXES)
 
 
 def read_image(
@@ -45,7 +46,7 @@ def read_image(
     truncated: bool = False,
     level: int = 0,
 ) -> Image:
-    """Read a TIFF (plain, ImageJ, OME), PNG, JPEG or OME-Zarr, whatever it is called.
+    """Read a TIFF (plain, ImageJ, OME), PNG, JPEG, OME-Zarr, ND2, CZI or LIF.
 
     Parameters
     ----------
@@ -85,6 +86,8 @@ def read_image(
         raise ValueError(f"{path} is not a file")
     if level:
         raise ValueError(f"{path} has one resolution; --level is of OME-Zarr")
+    if microscopes.recognizes(path):
+        return microscopes.read(path, axes=axes, pixel_size=pixel_size)
     with path.open("rb") as file:
         head = file.read(16)
     if not head:

@@ -1,0 +1,143 @@
+"""ND2 (Nikon), CZI (Zeiss) and LIF (Leica) through bioio and its readers (extra `bioio`)."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from blinkcore import limits
+from blinkcore.files import sentence
+from blinkcore.image import Image, PixelSize, axes_in_order, check_axes
+from blinkcore.io.units import positive
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".nd2", ".czi", ".lif")
+
+
+def recognizes(path: Path) -> bool:
+    """Tell by its suffix whether a file is of one of these microscopes."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def read(
+    path: Path, *, axes: str | None, pixel_size: PixelSize | None, scene: int = 0
+) -> Image:
+    """Read one scene of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    axes, pixel_size
+        See `blinkcore.io.read_image`.
+    scene : int
+        Its number, from 0.
+
+    Returns
+    -------
+    Image
+        Its planes are read when they are asked for.
+
+    Raises
+    ------
+    ImportError
+        If bioio, or its reader for this kind of file, is not installed.
+    OSError, ValueError
+        If the file is damaged.
+    """
+    file = _opened(path)
+    try:
+        names = file.scenes
+        if len(names) > 1:
+            logger.warning(
+                "%s holds %d scenes; only the first, %s, is used", path, len(names),
+                names[scene],
+            )  # fmt: skip
+        file.set_scene(scene)
+        sizes = {
+            a: n for a, n in zip(file.dims.order, file.shape, strict=True) if n > 1
+        }
+        found = file.physical_pixel_sizes
+        interval = file.time_interval
+    except Exception as error:  # readers raise anything
+        raise _damaged(path, error) from error
+    letters = axes or "".join(a for a in file.dims.order if a in sizes or a in "YX")
+    if "S" in letters:
+        raise ValueError(
+            f"{path} is a colour (RGB) picture, and spots are found in one channel"
+        )
+    planes = _Planes(path, file, letters)
+    check_axes(letters, planes.file_shape)
+    size = pixel_size
+    if size is None and found.Y and found.X:
+        size = PixelSize(positive(found.Z or 0.0), found.Y, found.X)
+    seconds = None if interval is None else positive(interval.total_seconds())
+    return Image(planes, axes_in_order(letters), size, seconds)
+
+
+def _opened(path: Path) -> Any:
+    try:
+        import bioio
+    except ImportError as error:
+        raise ImportError(
+            f"{path}: {path.suffix} files are read by bioio: install 'blinkcore[bioio]'"
+        ) from error
+    if find_spec(f"bioio_{path.suffix[1:].lower()}") is None:
+        raise ImportError(
+            f"{path}: bioio has no reader for {path.suffix} files: install 'blinkcore[bioio]'"
+        )
+    logging.getLogger("bioio").setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return bioio.BioImage(path)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "UnsupportedFileFormatError":  # a page of advice
+            kind = path.suffix[1:].upper()
+            raise ValueError(f"{path} is damaged or not a {kind} file") from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path} cannot be read: {type(error).__name__}: {sentence(error)}"
+    )
+
+
+class _Planes:
+    """Planes that are read when they are asked for."""
+
+    def __init__(self, path: Path, file: Any, axes: str) -> None:
+        self._path, self._file, self._axes = path, file, axes
+        shape = dict(zip(file.dims.order, file.shape, strict=True))
+        self.file_shape = tuple(shape[a] for a in axes)
+        self._letters = axes_in_order(axes)
+        self.shape = tuple(shape[a] for a in self._letters)
+        self.dtype = np.dtype(file.dtype)
+
+    def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
+        at = dict(zip(self._letters, index, strict=False))
+        n_bytes = self.shape[-2] * self.shape[-1] * self.dtype.itemsize
+        limits.check_memory(n_bytes, str(self._path))
+        try:
+            return np.asarray(self._file.get_image_dask_data("YX", **at).compute())
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise _damaged(self._path, error) from error
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        planes = [self[index] for index in np.ndindex(self.shape[:-2])]
+        return np.asarray(planes, dtype).reshape(self.shape)
