@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blinkcore.cli import predict_checks as checks
 from blinkcore.cli.app import (
@@ -53,6 +53,10 @@ from blinkcore.cli.predict_options import (
     Timeout,
     Z,
 )
+
+if TYPE_CHECKING:
+    from blinkcore.batch.options import Options
+    from blinkcore.detection.options import PredictOptions
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +122,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
     checks.check_usage(values["progress"], formats)
     checks.check_format(target, formats, values["status"])
     checks.check_report(values["report_"], target)
-    contrast = parse_contrast(values["contrast"])
+    parse_contrast(values["contrast"])
     how = checks.predict_options(values)
     timeout = checks.checked_timeout(values["timeout"])
     first, step = checks.parse_shard(values["shard"])
@@ -134,28 +138,10 @@ def _run(values: dict[str, Any], report: Report) -> None:
     if unreadable or not found:
         return
 
-    from blinkcore.batch.run import Options, predict_files
-    from blinkcore.network.model import load_model
+    from blinkcore.batch.run import predict_files
 
-    model = load_model(values["model"], device=values["device"], amp=values["amp"])
-    logger.info(
-        "model %s (%s) on %s in %s, threshold %g",
-        model.name, model.metadata.architecture, model.device, model.precision,
-        model.metadata.threshold if how.threshold is None else how.threshold,
-    )  # fmt: skip
+    batch = _options(values, how, target, formats)
     checks.check_writable(target, values["overlay"])
-    batch = Options(
-        model=model,
-        output=target,
-        formats=formats,
-        overlay=values["overlay"],
-        contrast=contrast,
-        skip_existing=values["skip_existing"],
-        labels=checks.region_columns(values["labels"]),
-        truncated=values["allow_truncated"],
-        timeout=timeout,
-        **vars(how),
-    )
     with ExitStack() as stack:
         cluster = None
         if values["scheduler"] is not None:
@@ -170,4 +156,34 @@ def _run(values: dict[str, Any], report: Report) -> None:
     if values["report_"] is not None and target is not None:
         from blinkcore.report.page import write_report
 
-        write_report(target, values["report_"], contrast=contrast)
+        write_report(target, values["report_"], contrast=batch.contrast)
+
+
+def _options(
+    values: dict[str, Any],
+    how: PredictOptions,
+    target: Path | None,
+    formats: tuple[str, ...],
+) -> Options:
+    """Load the model and put all options of the run together."""
+    from blinkcore.batch.run import Options
+    from blinkcore.network.model import load_model
+
+    model = load_model(values["model"], device=values["device"], amp=values["amp"])
+    logger.info(
+        "model %s (%s) on %s in %s, threshold %g",
+        model.name, model.metadata.architecture, model.device, model.precision,
+        model.metadata.threshold if how.threshold is None else how.threshold,
+    )  # fmt: skip
+    return Options(
+        model=model,
+        output=target,
+        formats=formats,
+        overlay=values["overlay"],
+        contrast=parse_contrast(values["contrast"]),
+        skip_existing=values["skip_existing"],
+        labels=checks.region_columns(values["labels"]),
+        truncated=values["allow_truncated"],
+        timeout=values["timeout"],
+        **vars(how),
+    )

@@ -72,8 +72,8 @@ def read_image(
 
     Raises
     ------
-    OSError
-        If the file cannot be opened.
+    OSError, ImportError
+        If the file cannot be opened, or the library for it is not installed.
     ValueError
         If it is none of these formats or damaged, if its axes are not clear, or if it is
         a colour picture; the message says what to do.
@@ -82,22 +82,28 @@ def read_image(
     if isinstance(source, str) or (source.is_dir() and ome_zarr.recognizes(source)):
         return ome_zarr.read(source, axes=axes, pixel_size=pixel_size, level=level)
     path = source
-    if path.exists() and not path.is_file():  # a pipe would keep us waiting
-        raise ValueError(f"{path} is not a file")
+    head = _head(path)
     if level:
         raise ValueError(f"{path} has one resolution; --level is of OME-Zarr")
     if microscopes.recognizes(path):
         return microscopes.read(path, axes=axes, pixel_size=pixel_size)
-    with path.open("rb") as file:
-        head = file.read(16)
-    if not head:
-        raise ValueError(f"{path} is empty")
     for recognizes, read in _IMAGE_FORMATS:
         if recognizes(head):
             return read(
                 path, axes=axes, pixel_size=pixel_size, rgb=rgb, truncated=truncated
             )
     raise ValueError(f"{path} is not a TIFF, PNG or JPEG file, whatever its name says")
+
+
+def _head(path: Path) -> bytes:
+    """Read the first bytes of a file."""
+    if path.exists() and not path.is_file():  # a pipe would keep us waiting
+        raise ValueError(f"{path} is not a file")
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head:
+        raise ValueError(f"{path} is empty")
+    return head
 
 
 def read_labels(
