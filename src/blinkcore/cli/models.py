@@ -29,7 +29,11 @@ def models(
         import json
         from dataclasses import asdict
 
-        from blinkcore.network.model import bundled_models, read_metadata
+        from blinkcore.network.model import (
+            about_bundled,
+            bundled_models,
+            read_metadata,
+        )
         from blinkcore.network.registry import registered_models
 
         bundled = bundled_models()
@@ -44,18 +48,22 @@ def models(
             }
             typer.echo(json.dumps(records, indent=1))
             return
-        row = "{:<12}{:<11}{:>5}{:>14}  {}"
-        typer.echo(row.format("name", "network", "cell", "spot sigma", "F1 integral"))
+        about = about_bundled()
+        row = "{:<12}{:<11}{:>14}{:>9}  {}"
+        typer.echo(row.format("name", "network", "spot sigma", "scenes*", "for"))
         for name in files:
             if name not in known:
                 typer.echo(f"{name:<12}in the registry, downloaded when it is used")
                 continue
             m = known[name]
             sigma = "{}-{} px".format(*m.spot_sigma) if m.spot_sigma else "not known"
-            score = f"{m.scores.get('f1_integral', float('nan')):.3f}"
+            own = about.get(name, {})
+            score = own.get("f1_integral_on_general_scenes")
+            shown = "" if score is None else f"{score:.3f}"
             typer.echo(
-                row.format(name, m.architecture, f"{m.cell_size} px", sigma, score)
+                row.format(name, m.architecture, sigma, shown, own.get("for", ""))
             )
+        typer.echo("* F1 integral on the same simulated scenes of all kinds")
 
 
 @models_app.command("show")

@@ -10,6 +10,7 @@ same grids with a fourth channel: the standard error of y and of x in px.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass, field
 from importlib import resources
@@ -89,6 +90,13 @@ def bundled_models() -> dict[str, Path]:
     """List the models that come with blinkcore: name to file."""
     folder = Path(str(resources.files("blinkcore") / "models"))
     return {path.stem: path for path in sorted(folder.glob("*.pt"))}
+
+
+def about_bundled() -> dict[str, dict[str, Any]]:
+    """Say what each bundled model is for, and its F1 integral on the same scenes."""
+    text = (resources.files("blinkcore") / "models" / "about.json").read_text("utf-8")
+    about: dict[str, dict[str, Any]] = json.loads(text)
+    return about
 
 
 def _bundled_digests() -> dict[str, str]:
