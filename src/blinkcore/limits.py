@@ -8,9 +8,14 @@ pixels of an image may take; if it is not set, what the machine has free.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    import zipfile
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -20,6 +25,11 @@ MODEL_CODE = 16 * MIB  # text of its network
 MODEL_METADATA = 16 * MIB
 REGISTRY = 16 * MIB
 LIST = 256 * MIB  # --list and @FILE
+RECIPE = MIB  # YAML
+TABLE = 4 * GIB  # of spots: CSV, Parquet, JSON
+XML = GIB
+SELECTIONS = 256 * MIB  # .roi and .zip, packed and unpacked
+DATASET = 64 * GIB  # .npz, unpacked
 
 _MEMORY = "BLINKCORE_MAX_MEMORY"
 _SWITCH = "BLINKCORE_NO_LIMITS"
@@ -42,6 +52,18 @@ def check(value: float, limit: int, what: str) -> None:
             f"{what.format(f'{value:,.0f}')}, more than the {limit:,} that are allowed; "
             f"if you trust it, set the environment variable {_SWITCH}=1"
         )
+
+
+def check_file(path: Path, limit: int) -> None:
+    """Raise ValueError if a file is larger than its limit; a missing one is not."""
+    with suppress(OSError):
+        check(path.stat().st_size, limit, f"{path} has {{}} bytes")
+
+
+def check_unpacked(archive: zipfile.ZipFile, limit: int, name: str) -> None:
+    """Raise ValueError if the members of an archive are larger than allowed, unpacked."""
+    total = sum(member.file_size for member in archive.infolist())
+    check(total, limit, f"{name} has {{}} bytes in it")
 
 
 def check_memory(n_bytes: int, name: str) -> None:

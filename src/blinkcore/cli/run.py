@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blinkcore import limits
 from blinkcore.cli.app import AFTERWARDS, Debug, app
 from blinkcore.cli.console import one_sentence
 
@@ -41,6 +42,7 @@ def _read(path: Path) -> Recipe:
 
     from blinkcore.experiment import KEYS, STEPS, Recipe
 
+    limits.check_file(path, limits.RECIPE)
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from blinkcore import limits
 from blinkcore.files import sentence
 
 
@@ -135,6 +136,7 @@ def _options_of(path: Path, context: typer.Context) -> dict[str, Any]:
     """Read a recipe: values by the names of the parameters of `train`."""
     import yaml
 
+    limits.check_file(path, limits.RECIPE)
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blinkcore import limits
 from blinkcore.io import (
     geojson,
     imagej,
@@ -143,6 +144,8 @@ def read_labels(
         If it is none of these, or in µm and the size of a pixel is not known.
     """
     path = Path(path)
+    kinds = {".xml": limits.XML, **dict.fromkeys(imagej.SUFFIXES, limits.SELECTIONS)}
+    limits.check_file(path, kinds.get(path.suffix.lower(), limits.TABLE))
     try:
         spots, stated = _parsed(path, sizes)
     except (OSError, ImportError, MemoryError):

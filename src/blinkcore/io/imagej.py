@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from blinkcore import limits
 from blinkcore.files import whole_file
 from blinkcore.spots import PLACES, ordered
 
@@ -132,6 +133,7 @@ def _rois(path: Path) -> list[roifile.ImagejRoi]:
         if not zipfile.is_zipfile(io.BytesIO(content)):
             return [roifile.ImagejRoi.frombytes(content)]
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            limits.check_unpacked(archive, limits.SELECTIONS, str(path))
             names = [n for n in archive.namelist() if n.lower().endswith(".roi")]
             return [roifile.ImagejRoi.frombytes(archive.read(n)) for n in names]
     except (ValueError, TypeError, IndexError, OSError, zipfile.BadZipFile) as error:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 import zipfile
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from blinkcore import plain_pickle
+from blinkcore import limits, plain_pickle
 from blinkcore.files import whole_file
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def read(path: Path) -> list[dict[str, Any]]:
         is_zip = zipfile.is_zipfile(file)
     if not is_zip:
         raise ValueError(f"{path} is no data set (.npz), whatever its name says")
+    with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        limits.check_unpacked(archive, limits.DATASET, str(path))
     try:
         with np.load(path, allow_pickle=False) as content:
             if _INDEX in content.files:
