@@ -165,3 +165,26 @@ def test_a_late_failure_is_an_error(cli, images, monkeypatch):
     monkeypatch.setattr(cli.program, "run", full)
     with pytest.raises(cli.program.ProgramError, match="disk full"):
         cli.predict(images)
+
+
+def test_counts_of_no_spots_and_no_images(cli):
+    spots = cli.predict([]).spots
+    assert len(cli.counts(spots, [])) == 0
+    table = cli.counts(spots, ["a", "b", "a"])
+    assert table["image"].tolist() == ["a", "b"]
+    assert table.dtypes.map(str).tolist() == ["string", *["int64"] * 3, "float64"]
+
+
+def test_tracks_belong_to_the_rows_that_they_came_with(cli):
+    spots = pd.DataFrame(
+        {"image": ["a", "b", "a", "b", "a"], "frame": [0, 0, 1, 1, 0],
+         "y": [1.0, 7.0, 2.0, 7.5, 40.0], "x": 5.0, "mine": list("vwxyz")},
+        index=[3, 1, 4, 0, 9],
+    )  # fmt: skip
+    linked = cli.link(spots, radius=3.0, gap=0)
+    assert linked.index.tolist() == spots.index.tolist()
+    assert linked["mine"].tolist() == list("vwxyz")
+    a, b, a_too, b_too, alone = linked["track"]
+    assert a == a_too
+    assert b == b_too
+    assert len({a, b, alone}) == 3

@@ -106,6 +106,8 @@ def new(backend, tmp_path):
         "spot_detection": ["Input Images # 0", "Model"],
         "spot_model_reader": [],
         "spot_evaluation": ["Input True spots # 0", "Input Detected spots # 1"],
+        "spot_counts": ["Input Spots # 0", "Images"],
+        "spot_linking": ["Input Spots # 0"],
     }
 
     def make(node_id):
@@ -116,9 +118,12 @@ def new(backend, tmp_path):
     return make
 
 
-def test_knime_lists_three_nodes_with_their_descriptions(backend):
+def test_knime_lists_the_nodes_with_their_descriptions(backend):
     nodes = {n["id"]: n for n in json.loads(backend.retrieveNodesAsJson())}
-    assert set(nodes) == {"spot_detection", "spot_model_reader", "spot_evaluation"}
+    assert set(nodes) == {
+        "spot_detection", "spot_model_reader", "spot_evaluation", "spot_counts",
+        "spot_linking",
+    }  # fmt: skip
     for node in nodes.values():
         assert node["short_description"].endswith(".")
         assert "Missing" not in node["full_description"]
@@ -242,3 +247,31 @@ def test_detection_feeds_evaluation(new, paths, images):
     node.configure(spots, spots)
     (made,) = node.execute(spots, spots)
     assert table_in(made).to_pandas()["f1_integral"].tolist() == [1.0]
+
+
+def test_counts_have_images_without_spots(new, paths, images):
+    files = paths(images)
+    (spots,) = new("spot_detection").set(column="file").execute(files)
+    node = new("spot_counts").set(column="file")
+    (spec,) = node.configure(spots, files)
+    (made,) = node.execute(spots, files)
+    same_schema(made, spec)
+    rows = table_in(made).to_pandas().set_index("image")
+    assert rows.loc[images[0], "n"] == spots.size
+    assert rows.loc[images[1], ["n", "expected"]].tolist() == [0, 0]
+
+
+def test_spots_are_linked(new, table):
+    spots = table(
+        image=["a", "b", "a", "a"], frame=[0, 0, 1, 0], channel=[0] * 4,
+        y=[1.0, 1.0, 2.0, 40.0], x=[5.0] * 4,
+    )  # fmt: skip
+    node = new("spot_linking").set(radius=3.0)
+    (spec,) = node.configure(spots)
+    (made,) = node.execute(spots)
+    same_schema(made, spec)
+    tracks = table_in(made).to_pandas()["track"].tolist()
+    assert tracks[0] == tracks[2]
+    assert len(set(tracks)) == 3
+    with pytest.raises(Failed, match="no column 'frame'"):
+        node.configure(table(image=["a"], y=[1.0], x=[1.0]))

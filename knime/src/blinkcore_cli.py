@@ -196,6 +196,80 @@ def evaluate(
     return {**means, "n_truth": len(truth), "n_detected": len(detected)}
 
 
+def counts(spots: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
+    """Count the spots of each image, frame and channel; images without spots have 0.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        As `predict` gives it.
+    paths : sequence of str
+        Images that were searched.
+
+    Returns
+    -------
+    DataFrame
+        image, frame, channel, n, and expected: the sum of the probabilities.
+    """
+    import pandas as pd
+
+    place = ["image", "frame", "channel"]
+    known = spots.assign(**{n: 0 for n in place[1:] if n not in spots.columns})
+    grouped = known.groupby(place, sort=False)["probability"]
+    found = grouped.agg(n="size", expected="sum").reset_index()
+    there = set(found["image"])
+    empty = [path for path in dict.fromkeys(paths) if path not in there]
+    none = pd.DataFrame(
+        {"image": empty, "frame": 0, "channel": 0, "n": 0, "expected": 0.0}
+    )
+    table = pd.concat([found, none], ignore_index=True) if len(found) else none
+    kinds = dict.fromkeys((*place[1:], "n"), "int64")
+    return table.astype({"image": "string", **kinds, "expected": "float64"})
+
+
+def link(
+    spots: pd.DataFrame,
+    *,
+    radius: float,
+    gap: int,
+    is_canceled: Callable[[], bool] = lambda: False,
+) -> pd.DataFrame:
+    """Link the spots of each image and channel.
+
+    Returns
+    -------
+    DataFrame
+        The same rows in the same order with a column `track`, int64: tracks of different
+        images have different numbers; -1 for a spot of none.
+
+    Raises
+    ------
+    ProgramError, Canceled
+        See `predict`.
+    """
+    import pandas as pd
+
+    track = pd.Series(-1, index=range(len(spots)), dtype="int64")
+    rows = spots.reset_index(drop=True)
+    used = 0
+    for number, (_, own) in enumerate(rows.groupby("image", sort=False)):
+        with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
+            folder = Path(name)
+            kept = [n for n in ("frame", "channel", "z", "y", "x") if n in own.columns]
+            # The number of a row goes through the program as a column that it keeps.
+            table = own[kept].assign(probability=1.0, row=own.index)
+            source = folder / f"{number}.csv"
+            table.to_csv(source, index=False)
+            options = {"--output": folder / "out", "--radius": radius, "--gap": gap}
+            words = ["link", str(source), "--format", "csv", *_words(options)]
+            program.run(words, None, lambda event: None, is_canceled)
+            linked = pd.read_csv(folder / "out" / f"{number}.csv")
+        numbers = linked["track"].where(linked["track"] < 0, linked["track"] + used)
+        track[linked["row"].to_numpy()] = numbers.to_numpy()
+        used = max(used, int(numbers.max()) + 1 if len(numbers) else 0)
+    return spots.assign(track=track.to_numpy())
+
+
 def models() -> dict[str, Any]:
     """Give what each bundled model says about itself."""
     answer: dict[str, Any] = json.loads(program.run(["models", "--format", "json"]))

@@ -7,23 +7,13 @@ import logging
 
 import blinkcore_cli as cli
 import blinkcore_program as program
+import blinkcore_result_nodes  # noqa: F401 (KNIME finds its nodes when it is imported)
 import blinkcore_tables as tables
 import knime.extension as knext
+from blinkcore_category import category, raise_for_user
 
 LOGGER = logging.getLogger(__name__)
 N_PICTURES = 4
-
-category = knext.category(
-    path="/community",
-    level_id="blinkcore",
-    name="blinkcore",
-    description="Find fluorescent spots in microscopy images.",
-    icon="icons/blinkcore.png",
-)
-
-
-def _raise_for_user(error: Exception):
-    raise knext.InvalidParametersError(str(error)) from error
 
 
 @knext.parameter_group(label="Spots")
@@ -168,7 +158,7 @@ class SpotDetection:
         except program.Canceled:
             return None  # KNIME knows that it canceled
         except (program.ProgramError, ValueError) as error:
-            _raise_for_user(error)
+            raise_for_user(error)
         _warn(context, n_missing, found.failed, found.n_inputs)
         return knext.Table.from_pandas(found.spots), knext.view_html(tables.page(found))
 
@@ -236,7 +226,7 @@ class SpotModelReader:
         try:
             about = cli.model_metadata(self.model.strip())
         except program.ProgramError as error:
-            _raise_for_user(error)
+            raise_for_user(error)
         sigma = about["spot_sigma"] or [float("nan")] * 2
         row = {
             "model": self.model.strip(),
@@ -313,5 +303,5 @@ class SpotEvaluation:
         except program.Canceled:
             return None  # KNIME knows that it canceled
         except program.ProgramError as error:
-            _raise_for_user(error)
+            raise_for_user(error)
         return knext.Table.from_pandas(pd.DataFrame([{n: scores[n] for n in SCORES}]))

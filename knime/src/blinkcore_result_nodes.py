@@ -1,0 +1,117 @@
+"""KNIME nodes for what comes after detection: counts of images, tracks of movies."""
+
+import blinkcore_cli as cli
+import blinkcore_program as program
+import blinkcore_tables as tables
+import knime.extension as knext
+from blinkcore_category import category, raise_for_user
+
+
+def _check_columns(schema, names):
+    missing = [name for name in names if name not in schema.column_names]
+    if missing:
+        raise knext.InvalidParametersError(
+            f"The table of spots has no column '{missing[0]}'."
+        )
+
+
+@knext.node(
+    name="Spot Counts (blinkcore)",
+    node_type=knext.NodeType.MANIPULATOR,
+    icon_path="icons/blinkcore.png",
+    category=category,
+    id="spot_counts",
+    keywords=["spot", "count"],
+)
+@knext.input_table(name="Spots", description="Table of *Spot Detection*.")
+@knext.input_table(
+    name="Images",
+    description="The table of image files that was searched: images without spots count 0.",
+    optional=True,
+)
+@knext.output_table(
+    name="Counts",
+    description="One row for each image, frame and channel: n, the number of spots, and "
+    "expected, the number of real ones among them (sum of the probabilities).",
+)
+class SpotCounts:
+    """Counts the spots of each image, frame and channel, also where there are none.
+
+    Without the second table an image without spots would vanish, and means over images
+    would be too high.
+    """
+
+    column = knext.ColumnParameter(
+        "File column",
+        "Column with the paths of the images, in the second table.",
+        port_index=1,
+        column_filter=tables.is_path_column,
+    )
+
+    def configure(self, context, spots_schema, images_schema=None):
+        _check_columns(spots_schema, ["image", "probability"])
+        if images_schema is not None and self.column is None:
+            known = [c.name for c in images_schema if tables.is_path_column(c)]
+            self.column = known[-1] if known else None
+        kinds = [knext.string(), knext.int64(), knext.int64(), knext.int64()]
+        return knext.Schema(
+            [*kinds, knext.double()], ["image", "frame", "channel", "n", "expected"]
+        )
+
+    def execute(self, context, spots, images=None):
+        paths = []
+        if images is not None and self.column:
+            try:
+                paths, _ = tables.paths(images, self.column)
+            except ValueError as error:
+                raise_for_user(error)
+        return knext.Table.from_pandas(cli.counts(spots.to_pandas(), paths))
+
+
+@knext.node(
+    name="Spot Linking (blinkcore)",
+    node_type=knext.NodeType.MANIPULATOR,
+    icon_path="icons/blinkcore.png",
+    category=category,
+    id="spot_linking",
+    keywords=["spot", "track", "linking", "diffusion", "LapTrack"],
+)
+@knext.input_table(name="Spots", description="Table of *Spot Detection* on movies.")
+@knext.output_table(
+    name="Linked spots",
+    description="The spots with a column track: spots of one number are one particle.",
+)
+class SpotLinking:
+    """Links the spots of movies to tracks.
+
+    Runs **blinkcore link** (LapTrack) on each image and channel by itself.
+    """
+
+    radius = knext.DoubleParameter(
+        "Radius",
+        "Largest step of a spot between two frames, in pixels.",
+        default_value=5.0,
+        min_value=0.01,
+        max_value=1000.0,
+    )
+    gap = knext.IntParameter(
+        "Gap", "Frames in which a spot may be missing.", default_value=2, min_value=0
+    )
+
+    def configure(self, context, spots_schema):
+        _check_columns(spots_schema, ["image", "frame", "y", "x"])
+        return spots_schema.append(knext.Column(knext.int64(), "track"))
+
+    def execute(self, context, spots):
+        try:
+            linked = cli.link(
+                spots.to_pandas(),
+                radius=self.radius,
+                gap=self.gap,
+                is_canceled=context.is_canceled,
+            )
+        except program.Canceled:
+            return None  # KNIME knows that it canceled
+        except program.ProgramError as error:
+            raise_for_user(error)
+        return knext.Table.from_pandas(linked)
