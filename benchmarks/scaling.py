@@ -23,7 +23,8 @@ from timing import machine, table
 
 from blinkcore.simulation.scenes import simulate
 
-SIDES = (1_000, 3_000, 10_000, 20_000, 30_000)  # px
+SIDES = (1_000, 3_000, 10_000, 30_000)  # px
+PEER_SIDE = 3_000  # px, the largest for the peer
 PEER = """
 import sys, time, numpy as np, zarr, ufish
 from pathlib import Path
@@ -93,7 +94,6 @@ def main():
     program = Path(sys.executable).with_name("blinkcore")
     kinds = {
         "one process": [],
-        "1 worker": ["--scheduler", "1"],
         "2 workers": ["--scheduler", "2"],
     }
     rows, last = [], {}
@@ -105,7 +105,7 @@ def main():
                 name: [program, "predict", path, "-o", Path(folder) / name, *options]
                 for name, options in kinds.items()
             }
-            if peer and side <= SIDES[2]:
+            if peer and side <= PEER_SIDE:
                 commands["U-FISH, chunks"] = [peer, "-c", PEER, path]
             for name, command in commands.items():
                 seconds, memory = measured([os.fspath(word) for word in command])
