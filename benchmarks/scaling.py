@@ -24,6 +24,7 @@ from timing import machine, table
 from blinkcore.simulation.scenes import simulate
 
 SIDES = (1_000, 3_000, 10_000, 30_000)  # px
+OTHERS_SIDE = 10_000  # px, the largest with workers
 PEER_SIDE = 3_000  # px, the largest for the peer
 PEER = """
 import sys, time, numpy as np, zarr, ufish
@@ -94,6 +95,7 @@ def main():
     program = Path(sys.executable).with_name("blinkcore")
     kinds = {
         "one process": [],
+        "1 worker": ["--scheduler", "1"],
         "2 workers": ["--scheduler", "2"],
     }
     rows, last = [], {}
@@ -104,6 +106,7 @@ def main():
             commands = {
                 name: [program, "predict", path, "-o", Path(folder) / name, *options]
                 for name, options in kinds.items()
+                if side <= OTHERS_SIDE or not options
             }
             if peer and side <= PEER_SIDE:
                 commands["U-FISH, chunks"] = [peer, "-c", PEER, path]

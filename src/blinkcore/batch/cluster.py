@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Place = tuple[int, int, int]
 
 _TASKS = 4  # for each worker that are given out before their turn
-_ROWS = 4  # of tiles in a part of a large plane
+_ROWS = 2  # of tiles in a part of a large plane
 _ANSWER = 30.0  # s in which a scheduler must answer
 
 
@@ -254,6 +254,7 @@ def _connected(scheduler: str) -> tuple[Any, Any]:
             threads_per_worker=1,
             memory_limit=0,
             dashboard_address=None,
+            env={"OMP_WAIT_POLICY": "PASSIVE"},  # threads that wait leave their core
         )
         return Client(cluster), cluster
     if "://" not in scheduler:
