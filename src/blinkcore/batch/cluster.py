@@ -44,6 +44,17 @@ _ROWS = 2  # of tiles in a part of a large plane
 _ANSWER = 30.0  # s in which a scheduler must answer
 
 
+# Of workers that are started here: threads that wait leave their core, and memory of tiles is
+# kept for the next tile; what dask sets gives each array back to the system, which took as long
+# as the network itself.
+_ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+}
+
+
 class _Source(NamedTuple):
     """What a worker reads, and how."""
 
@@ -238,6 +249,7 @@ class Cluster:
 def _connected(scheduler: str) -> tuple[Any, Any]:
     """Connect to a scheduler; gives the client, and the cluster if it was started here."""
     try:
+        import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ImportError(
@@ -249,13 +261,13 @@ def _connected(scheduler: str) -> tuple[Any, Any]:
         n_workers = (os.cpu_count() or 1) if scheduler == "local" else int(scheduler)
         if n_workers < 1:
             raise ValueError("--scheduler needs at least one process")
-        cluster = LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            memory_limit=0,
-            dashboard_address=None,
-            env={"OMP_WAIT_POLICY": "PASSIVE"},  # threads that wait leave their core
-        )
+        with dask.config.set({"distributed.nanny.pre-spawn-environ": _ENVIRONMENT}):
+            cluster = LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=1,
+                memory_limit=0,
+                dashboard_address=None,
+            )
         return Client(cluster), cluster
     if "://" not in scheduler:
         raise ValueError(
