@@ -25,7 +25,8 @@ NAMES = (
 )  # fmt: skip
 _Y, _X, _SIGMA, _INTENSITY, _BACKGROUND = range(5)
 _ERRORS, _CHI_SQUARE = 5, 10  # columns of `_core.fit`
-_RADII = (5, 15)  # px: of the window to begin with, and at most
+_RADII = (4, 15)  # px: of the window at least, and at most
+_TRIED, _TRIED_RADIUS = 200, 5  # spots whose fit tells the width, and their window, px
 _REACH, _START = 3.0, 1.3  # widths that a window holds, and the width to begin with, px
 _ENOUGH = 10  # fits from which what all have in common is estimated
 
@@ -85,12 +86,13 @@ def fit_spots(
         raise ValueError(f"measure must be one of {', '.join(METHODS)}, got {method!r}")
     places = np.asarray(points, np.float64).reshape(-1, 2)
     told = camera or Camera(0.0, 1.0)
-    raw = _fitted(plane, places, method, told, _RADII[0])
-    width = _typical(raw[:, _SIGMA])
-    if _REACH * width > _RADII[0]:
-        radius = min(int(np.ceil(_REACH * width)), _RADII[1])
-        raw = _fitted(plane, places, method, told, radius)
-    factor = _typical(raw[:, _CHI_SQUARE]) if camera is None else 1.0
+    tried = places[:: max(1, len(places) // _TRIED)]
+    width = _typical(
+        _fitted(plane, tried, method, told, _TRIED_RADIUS)[:, _SIGMA], _START
+    )
+    radius = int(np.clip(np.ceil(_REACH * width), *_RADII))
+    raw = _fitted(plane, places, method, told, radius)
+    factor = 1.0 if camera else _typical(raw[:, _CHI_SQUARE], 1.0)
     error = raw[:, _ERRORS:_CHI_SQUARE] * np.sqrt(factor)
     sigma, intensity, background = (
         raw[:, column] for column in (_SIGMA, _INTENSITY, _BACKGROUND)
@@ -132,7 +134,7 @@ def _fitted(
     return result
 
 
-def _typical(values: NDArray[np.float64]) -> float:
-    """Give the median of what converged; 1 where that is too little to tell."""
+def _typical(values: NDArray[np.float64], otherwise: float) -> float:
+    """Give the median of what converged, or another value where that is too little."""
     known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) >= _ENOUGH else 1.0
+    return float(np.median(known)) if len(known) >= _ENOUGH else otherwise
