@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from importlib.util import find_spec
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from blinkcore.batch.inputs import Event, Input
     from blinkcore.detection.fit import Camera
     from blinkcore.detection.options import PredictOptions
+
+logger = logging.getLogger(__name__)
 
 
 def input_names(inputs: list[str] | None, list_: Path | None) -> list[str]:
@@ -128,8 +131,10 @@ def check_report(page: Path | None, target: Path | None) -> None:
             raise ImportError(f"--report needs {name}: install 'blinkcore[report]'")
 
 
-def check_usage(progress: str | None, formats: tuple[str, ...]) -> None:
+def check_usage(progress: str | None, formats: tuple[str, ...], device: str) -> None:
     """Refuse before anything is read what no image could make right."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise ValueError(f"--device must be auto, cpu, cuda or mps, got {device!r}")
     if progress not in (None, "bar", "json", "none"):
         raise ValueError(f"--progress must be bar, json or none, got {progress!r}")
     from blinkcore.io.suffixes import WRITERS
@@ -254,6 +259,7 @@ def unreadable(
 
     def problem(item: Input) -> str:
         try:
+            logging.disable(logging.WARNING)  # warnings are said when its turn comes
             with time_limit(timeout):
                 image = io.read_image(
                     item.source, axes=how.axes, pixel_size=how.pixel_size,
@@ -261,14 +267,20 @@ def unreadable(
                 )  # fmt: skip
                 image.middle_plane(how.channel)
         except (OSError, ValueError, ImportError) as error:
+            problem_of[item] = error
             return sentence(error)
         except Exception:  # noqa: BLE001 (said when its turn comes)
             return ""
+        finally:
+            logging.disable(logging.NOTSET)
         return ""
 
+    problem_of: dict[Input, Exception] = {}
     problems = [problem(item) for item in items]
     if not all(problems):
         return []
+    for item, error in problem_of.items():
+        logger.debug("%s", item.name, exc_info=error)
     return [
         Event("error", item.name, message=message)
         for item, message in zip(items, problems, strict=True)
