@@ -151,6 +151,27 @@ def test_the_fields_of_a_plate_are_images(tmp_path, plane, zarr_format, general)
         io.read_image(tmp_path / "in" / "p1.zarr")
 
 
+def test_a_zarr_that_is_no_image_does_not_stop_the_others(tmp_path, plane, general):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    tifffile.imwrite(folder / "a.tif", plane)
+    zarr.open_group(folder / "notes.zarr", mode="w").attrs["something"] = 1
+    options = Options(general, folder, formats=(".spots.zarr", ".csv"))
+    for _ in range(2):  # the second time its own result lies there, too
+        events = run([folder], options)
+        assert [e.kind for e in events] == ["result", "error"]
+        assert "notes.zarr" in events[1].message
+
+
+@pytest.mark.parametrize("well", ["../../x", "/etc", "A/..", "", "C:\\x"])
+def test_a_plate_cannot_write_elsewhere(well, tmp_path, zarr_format):
+    root = zarr.open_group(tmp_path / "p.zarr", mode="w", zarr_format=zarr_format)
+    own = {"well": {"images": [{"path": well}]}}
+    root.attrs.update(own if zarr_format == 2 else {"ome": own})
+    _, errors = find_inputs([str(tmp_path / "p.zarr")])
+    assert "name a wrong path" in errors[0].message
+
+
 def test_series_of_bioformats2raw(tmp_path, plane, zarr_format):
     root = zarr.open_group(tmp_path / "s.zarr", mode="w", zarr_format=zarr_format)
     own = {"bioformats2raw.layout": 3}

@@ -48,6 +48,22 @@ def test_a_folder_of_results_is_merged(five, tmp_path):
     assert counts["n"].sum() == len(table)
 
 
+def test_label_images_stay_with_their_image(tmp_path, examples):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    cells = tifffile.imread(examples / "cells.tif")[:100, :100]
+    for name in "ab":
+        tifffile.imwrite(folder / f"{name}.tif", cells)
+        tifffile.imwrite(folder / f"{name}_masks.tif", cells // 5000)
+    for i in (1, 2):
+        out = tmp_path / f"{i}.csv"
+        done = run_blinkcore(
+            "predict", folder, "-o", out, "--labels", folder, "--shard", f"{i}/2"
+        )
+        assert done.returncode == 0, done.stderr
+        assert set(pd.read_csv(out)["image"]) == {str(folder / f"{' ab'[i]}.tif")}
+
+
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "-1/2"])
 def test_wrong_shards_are_a_sentence(shard, five, tmp_path):
     done = run_blinkcore("predict", five, "-o", tmp_path / "o", "--shard", shard)

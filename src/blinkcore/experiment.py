@@ -99,9 +99,11 @@ def run_experiment(recipe: Recipe, say: Callable[[str], None]) -> int:
     state = _read_state(state_file)
     worst = 0
     for step, words in recipe.commands():
-        digest = _digest(words, folder / recipe.output / _FOLDERS["predict"])
+        target = folder / words[words.index("--output") + 1]
+        digest = _digest(words, folder / recipe.output / _FOLDERS["predict"], folder)
         before = state["steps"].get(step, {})
-        if step != "predict" and before.get("digest") == digest:
+        is_same = before.get("digest") == digest and target.exists()
+        if step != "predict" and is_same:
             say(f"{step}: nothing has changed")
             continue
         say(f"$ blinkcore {shlex.join(words)}")
@@ -134,9 +136,12 @@ def _read_state(path: Path) -> dict[str, Any]:
     return state if is_ours else {"steps": {}}
 
 
-def _digest(words: list[str], spots: Path) -> str:
-    """Digest of a command and of the tables of spots as they are."""
+def _digest(words: list[str], spots: Path, folder: Path) -> str:
+    """Digest of a command, of its sample sheet, and of the tables of spots as they are."""
     digest = hashlib.sha256(json.dumps(words).encode())
+    if "--samples" in words:
+        sheet = folder / words[words.index("--samples") + 1]
+        digest.update(sheet.read_bytes() if sheet.is_file() else b"")
     if spots.is_dir():
         for path in sorted(p for p in spots.rglob("*") if tables.is_table(p)):
             if tables.is_counts(path):  # is written anew by each run

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGE = 1 << 25  # pixels; smaller planes are read at once, which is simpler and faster
-_KEPT = 3  # bands; a tile with its margin reaches into so many
+MIN_BAND = 256  # rows that are read together at least
+_KEPT = 1536  # rows that stay in memory: of a tile with its margin
 
 
 class LargePlane:
@@ -82,7 +83,7 @@ class LargePlane:
             last = min(first + self._band, self.shape[0])
             n_bytes = (last - first) * self.shape[1] * self.dtype.itemsize
             limits.check_memory(n_bytes, self._name)
-            while len(self._bands) >= _KEPT:
+            while len(self._bands) > max(2, -(-_KEPT // self._band)):
                 self._bands.popitem(last=False)
             self._bands[number] = self._read(first, last)
         self._bands.move_to_end(number)

@@ -13,11 +13,14 @@ from collections import deque
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 
 from blinkcore import io
+from blinkcore.batch.timeout import time_limit
 from blinkcore.detection.predict import Part, candidates_of_plane
 from blinkcore.detection.projection import max_projection
 from blinkcore.detection.scale import choose_scale
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 _TASKS = 4  # for each worker that are given out before their turn
 _ROWS = 2  # of tiles in a part of a large plane
+_RUN = uuid4().hex  # of this process
 _ANSWER = 30.0  # s in which a scheduler must answer
 
 
@@ -66,6 +70,7 @@ class _Source(NamedTuple):
     truncated: bool
     level: int
     projected: bool
+    version: str  # changes with the file: workers may live longer than it
 
     def read(self) -> Image:
         image = io.read_image(
@@ -89,6 +94,10 @@ class _Network(NamedTuple):
     n_threads: int
 
 
+# Threads of one worker would share the place in an open file; the network has its own threads.
+_one_at_a_time = Lock()
+
+
 @lru_cache(maxsize=2)
 def _image(source: _Source) -> Image:
     return source.read()
@@ -109,8 +118,9 @@ def _model(network: _Network) -> Model:
 
 
 def _scaling(source: _Source, place: Place, network: _Network) -> Scaling:
-    method = _model(network).metadata.normalization
-    return plane_scaling(_image(source).plane(*place).data, method)
+    with _one_at_a_time:
+        method = _model(network).metadata.normalization
+        return plane_scaling(_image(source).plane(*place).data, method)
 
 
 def _candidates(
@@ -122,9 +132,10 @@ def _candidates(
     rows: slice | None = None,
 ) -> NDArray[np.float64]:
     part = None if scaling is None or rows is None else Part(scaling, rows)
-    return candidates_of_plane(
-        _image(source), place, _model(network), factor, part=part
-    )
+    with _one_at_a_time:
+        return candidates_of_plane(
+            _image(source), place, _model(network), factor, part=part
+        )
 
 
 class Cluster:
@@ -161,6 +172,7 @@ class Cluster:
             model.precision,
             get_threads(),
         )
+        self._tried: set[str] = set()
         self._given: dict[str, tuple[float, deque[list[Any]]]] = {}
         self._client, self._cluster = _connected(scheduler)
 
@@ -175,18 +187,26 @@ class Cluster:
     def look_ahead(self, items: list[Input]) -> None:
         """Give out the planes of inputs whose turn comes, as far as workers need them."""
         for item in items:
+            if str(item.source) in self._tried:
+                continue
             n_given = sum(len(p) for _, planes in self._given.values() for p in planes)
             if n_given >= _TASKS * max(1, len(self._client.nthreads())):
                 return
+            self._tried.add(str(item.source))
             if str(item.source) not in self._given:
                 # What is wrong with a file is said when its turn comes.
-                with suppress(Exception):
+                with suppress(Exception), time_limit(self._options.timeout):
                     image = self._source(item).read()
                     options = self._options
                     scale = options.scale
                     if scale == "auto":
                         scale = choose_scale(image, options.model, options.channel)
                     self._give(item, image, float(scale))
+
+    def forget(self, item: Input) -> None:
+        """Drop what was given out for an input that has ended."""
+        _, planes = self._given.pop(str(item.source), (1.0, deque()))
+        self._client.cancel([f for futures in planes for f in futures])
 
     def finder(
         self, item: Input, image: Image
@@ -197,7 +217,7 @@ class Cluster:
             before = self._given.get(str(item.source))
             if before is None or before[0] != factor:
                 self._give(item, image, factor)
-            _, planes = self._given.pop(str(item.source))
+            _, planes = self._given[str(item.source)]
             while planes:
                 # Let go of it at once: the scheduler forgets what nobody holds.
                 yield np.concatenate(self._client.gather(planes.popleft()))
@@ -215,6 +235,7 @@ class Cluster:
             options.truncated,
             options.level,
             options.z == "max",
+            _version(item),
         )
 
     def _give(self, item: Input, image: Image, factor: float) -> None:
@@ -244,6 +265,14 @@ class Cluster:
                 ]
             )  # fmt: skip
         self._given[str(item.source)] = (factor, planes)
+
+
+def _version(item: Input) -> str:
+    """Tell the state of a file; of OME-Zarr, a folder or URL, only the run."""
+    if item.url or item.path.is_dir():
+        return _RUN
+    about = item.path.stat()
+    return f"{about.st_mtime_ns} {about.st_size}"
 
 
 def _connected(scheduler: str) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from blinkcore import io
 from blinkcore.datasets.pairing import pair_by_name
 from blinkcore.detection import overlay
 from blinkcore.files import check_readable, files_in, one_line, sentence, writable
-from blinkcore.io import ome_zarr
+from blinkcore.io import ome_zarr, spatialdata_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -224,10 +225,11 @@ def _in_folder(folder: Path, *, recursive: bool) -> Iterator[Input]:
     """Give the images of a folder; what is OME-Zarr is an image, not a folder."""
     for path in _image_paths(folder, recursive=recursive):
         relative = path.relative_to(folder)
-        if path.is_dir():
-            yield from _in_zarr(path, str(path), str(relative))
-        else:
-            yield Input(path, str(path), relative)
+        within = []
+        if path.is_dir():  # one that is no image is said when its turn comes
+            with suppress(OSError, ValueError, ImportError):
+                within = list(_in_zarr(path, str(path), str(relative)))
+        yield from within or [Input(path, str(path), relative)]
 
 
 def _image_paths(folder: Path, *, recursive: bool) -> list[Path]:
@@ -242,7 +244,7 @@ def _image_paths(folder: Path, *, recursive: bool) -> list[Path]:
         path
         for path in found
         if not path.name.startswith(".")
-        and not path.name.endswith(overlay.SUFFIX)
+        and not path.name.endswith((overlay.SUFFIX, spatialdata_points.SUFFIX))
         and (path.is_file() or path.is_dir())
     )
 

@@ -129,7 +129,14 @@ class _Run:
         for number, item in enumerate(inputs):
             if self.cluster is not None:
                 coming = inputs[number : number + _LOOKED_AT]
-                self.cluster.look_ahead([i for i in coming if not self._is_done(i)])
+                others = regions | covered
+                self.cluster.look_ahead(
+                    [
+                        i
+                        for i in coming
+                        if identity(i.source) not in others and not self._is_done(i)
+                    ]
+                )
             if identity(item.source) in regions:
                 yield Event("skipped", item.name, message="a label image")
                 continue
@@ -138,6 +145,8 @@ class _Run:
                 continue
             covered.update(identity(path) for path in tiff.files_of_set(item.path))
             event = self._one(item)
+            if self.cluster is not None:
+                self.cluster.forget(item)
             # Once: it takes longer than a small image itself.
             self.check_scale = self.check_scale and event.kind != "result"
             yield event

@@ -275,6 +275,8 @@ class one_sentence:
     def __exit__(
         self, kind: object, error: BaseException | None, trace: object
     ) -> None:
+        if error is not None:
+            self.report.bar.stop()
         if isinstance(error, KeyboardInterrupt):
             self.report.interrupted()
         if isinstance(error, BrokenPipeError):  # the reader of our output has enough

@@ -130,6 +130,8 @@ def _run(values: dict[str, Any], report: Report) -> None:
     from blinkcore.batch.inputs import find_inputs
 
     found, errors = find_inputs(names, recursive=values["recursive"])
+    if step > 1:
+        found = checks.shared_out(found, checks.region_columns(values["labels"]))
     found = found[first::step]
     unreadable = checks.unreadable(found, how, values["allow_truncated"], timeout)
     report.start(len(found) + len(errors))

@@ -285,3 +285,21 @@ def unreadable(
         Event("error", item.name, message=message)
         for item, message in zip(items, problems, strict=True)
     ]
+
+
+def shared_out(items: list[Input], labels: tuple[tuple[str, Path], ...]) -> list[Input]:
+    """Leave out what is no image by itself, so that --shard does not part it from its own.
+
+    Label images belong to an image, and later files of an OME-TIFF set to its first one.
+    """
+    from blinkcore.batch.inputs import identity, label_images
+    from blinkcore.io import tiff
+
+    found = label_images(items, labels)
+    covered = {identity(p) for own in found.values() for p in own.values()}
+    kept = []
+    for item in items:
+        if identity(item.source) not in covered:
+            kept.append(item)
+            covered.update(identity(path) for path in tiff.files_of_set(item.path))
+    return kept

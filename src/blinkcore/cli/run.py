@@ -55,9 +55,9 @@ def _read(path: Path) -> Recipe:
     if not images or not all(isinstance(name, str) for name in listed):
         raise ValueError(f"{path}: 'images' must name files, folders or patterns")
     steps = {
-        step: _words(path, step, content[step] or {})
+        step: _words(path, step, {} if content[step] is None else content[step])
         for step in STEPS
-        if step in content
+        if content.get(step, False) is not False
     }
     output = Path(str(content.get("output") or "results"))
     samples = str(content.get("samples") or "")
@@ -81,11 +81,13 @@ def _words(path: Path, step: str, options: Any) -> list[str]:
         "help",
     }  # those of the recipe itself
     _check_names(f"{path}: {step}", options, known)
+    opposed = {opt[5:] for p in command.params for opt in p.secondary_opts}
     words: list[str] = []
     for key, value in options.items():
         name = str(key).replace("_", "-")
         if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no-{name}")
+            if value or name in opposed:  # else it is what happens without it
+                words.append(f"--{name}" if value else f"--no-{name}")
             continue
         for one in value if isinstance(value, list) else [value]:
             words += [f"--{name}", str(one)]

@@ -222,10 +222,12 @@ def _measure(
     spots[list(names)] = values
     if options.molecules:
         intensity = values[:, names.index("intensity")]
+        molecules = np.full(len(spots), np.nan)
         for channel in np.unique(places[:, 1]):
-            mine = places[:, 1] == channel
-            single = np.nanmedian(np.append(intensity[mine], np.nan))
-            spots.loc[mine, "molecules"] = intensity[mine] / single
+            mine = (places[:, 1] == channel) & np.isfinite(intensity)
+            if mine.any():
+                molecules[mine] = intensity[mine] / np.median(intensity[mine])
+        spots["molecules"] = molecules
 
 
 def candidates_of_plane(

@@ -64,25 +64,36 @@ def read(
                 names[scene],
             )  # fmt: skip
         file.set_scene(scene)
-        sizes = {
-            a: n for a, n in zip(file.dims.order, file.shape, strict=True) if n > 1
-        }
         found = file.physical_pixel_sizes
         interval = file.time_interval
     except Exception as error:  # readers raise anything
         raise _damaged(path, error) from error
-    letters = axes or "".join(a for a in file.dims.order if a in sizes or a in "YX")
-    if "S" in letters:
-        raise ValueError(
-            f"{path} is a colour (RGB) picture, and spots are found in one channel"
-        )
-    planes = _Planes(path, file, letters)
-    check_axes(letters, planes.file_shape)
+    planes = _Planes(path, file, _letters(path, file, axes))
+    letters = planes.letters
     size = pixel_size
     if size is None and found.Y and found.X:
         size = PixelSize(positive(found.Z or 0.0), found.Y, found.X)
     seconds = None if interval is None else positive(interval.total_seconds())
-    return Image(planes, axes_in_order(letters), size, seconds)
+    return Image(planes, letters, size, seconds)
+
+
+def _letters(path: Path, file: Any, axes: str | None) -> dict[str, str]:
+    """Give the axes, and for each the letter by which the file calls it."""
+    sizes = dict(zip(file.dims.order, file.shape, strict=True))
+    own = "".join(a for a in file.dims.order if sizes[a] > 1 or a in "YX")
+    if "S" in own:
+        raise ValueError(
+            f"{path} is a colour (RGB) picture, and spots are found in one channel"
+        )
+    shape = tuple(sizes[a] for a in own)
+    letters = axes or own
+    if len(letters) != len(own):
+        raise ValueError(
+            f"{path}: --axes must have one letter per dimension, got {letters!r} for {own} of "
+            f"shape {shape}"
+        )
+    check_axes(letters, shape)
+    return dict(zip(letters, own, strict=True))
 
 
 def _opened(path: Path) -> Any:
@@ -119,16 +130,19 @@ def _damaged(path: Path, error: Exception) -> ValueError:
 class _Planes:
     """Planes that are read when they are asked for."""
 
-    def __init__(self, path: Path, file: Any, axes: str) -> None:
-        self._path, self._file, self._axes = path, file, axes
+    def __init__(self, path: Path, file: Any, own: dict[str, str]) -> None:
+        self._path, self._file, self._own = (
+            path,
+            file,
+            own,
+        )  # letter to that of the file
         shape = dict(zip(file.dims.order, file.shape, strict=True))
-        self.file_shape = tuple(shape[a] for a in axes)
-        self._letters = axes_in_order(axes)
-        self.shape = tuple(shape[a] for a in self._letters)
+        self.letters = axes_in_order("".join(own))
+        self.shape = tuple(shape[own[a]] for a in self.letters)
         self.dtype = np.dtype(file.dtype)
 
     def __getitem__(self, index: tuple[int, ...]) -> NDArray[Any]:
-        at = dict(zip(self._letters, index, strict=False))
+        at = {self._own[a]: i for a, i in zip(self.letters, index, strict=False)}
         n_bytes = self.shape[-2] * self.shape[-1] * self.dtype.itemsize
         limits.check_memory(n_bytes, str(self._path))
         try:

@@ -8,6 +8,7 @@ is a collection of images, see `images_in`.
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from blinkcore import limits
 from blinkcore.files import sentence
 from blinkcore.image import Image, PixelSize, axes_in_order, check_axes
 from blinkcore.io.units import micrometers, positive, seconds
-from blinkcore.large_plane import LARGE, LargePlane
+from blinkcore.large_plane import LARGE, MIN_BAND, LargePlane
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,16 +63,27 @@ def images_in(source: Path | str) -> list[str]:
     if not hasattr(node, "groups") or "multiscales" in ome:
         return [""]
     try:
-        if "plate" in ome:
-            wells = [str(well["path"]) for well in ome["plate"]["wells"]]
-            return [f"{w}/{i}" for w in wells for i in _fields(_ome(node[w]))]
-        if "well" in ome:
-            return _fields(ome)
-        if "bioformats2raw.layout" in ome:
-            return _series(node)
+        found = _collected(node, ome)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{source}: its OME metadata are damaged: {error}") from error
-    raise ValueError(f"{source} is Zarr, but no OME-Zarr image or plate")
+    if not found:
+        raise ValueError(f"{source} is Zarr, but no OME-Zarr image or plate")
+    for place in found:  # results are named after it
+        if not all(
+            re.fullmatch(r"[^/\\:]*[^/\\:.][^/\\:]*", p) for p in place.split("/")
+        ):
+            raise ValueError(f"{source}: its OME metadata name a wrong path {place!r}")
+    return found
+
+
+def _collected(node: Any, ome: Mapping[str, Any]) -> list[str]:
+    """List the images of a plate, a well or a collection of series."""
+    if "plate" in ome:
+        wells = [str(well["path"]) for well in ome["plate"]["wells"]]
+        return [f"{w}/{i}" for w in wells for i in _fields(_ome(node[w]))]
+    if "well" in ome:
+        return _fields(ome)
+    return _series(node) if "bioformats2raw.layout" in ome else []
 
 
 def read(
@@ -241,7 +253,8 @@ class _Planes:
             return self._read((*at, slice(first, last)))
 
         if height * width > LARGE:
-            shape, band = (height, width), self._array.chunks[-2]
+            shape, chunk = (height, width), self._array.chunks[-2]
+            band = chunk * -(-MIN_BAND // chunk)
             return LargePlane(shape, self.dtype, rows, band, str(self._source))
         n_bytes = height * width * self.dtype.itemsize
         limits.check_memory(n_bytes, str(self._source))

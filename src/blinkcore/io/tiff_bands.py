@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from blinkcore.large_plane import LARGE, LargePlane
+from blinkcore.large_plane import LARGE, MIN_BAND, LargePlane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _JPEG = frozenset({6, 7, 33007, 34892})
-_ROWS = 256  # of a band at least; strips may have one
 
 
 def large_page(
@@ -45,7 +44,7 @@ def large_page(
     if page.size <= LARGE or key.samplesperpixel != 1 or key.imagedepth != 1:
         return None
     rows = key.tilelength if key.is_tiled else key.rowsperstrip
-    band = rows * -(-_ROWS // rows)
+    band = rows * -(-MIN_BAND // rows)  # strips may have one
     read = partial(_rows, page, rows, path, readable)
     shape = (key.imagelength, key.imagewidth)
     return LargePlane(shape, np.dtype(key.dtype), read, band, str(path))

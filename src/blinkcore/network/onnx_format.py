@@ -136,6 +136,10 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         wanted = "CUDAExecutionProvider" if "cuda" in device else "CPUExecutionProvider"
+        if wanted not in onnxruntime.get_available_providers():
+            raise ValueError(
+                "this onnxruntime has no CUDA; use --device cpu, or install onnxruntime-gpu"
+            )
         try:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=[wanted]
@@ -145,9 +149,11 @@ class OnnxNetwork:
             raise ValueError(
                 f"onnxruntime cannot read its network: {reason}"
             ) from error
-        (given,), (result,) = self._session.get_inputs(), self._session.get_outputs()
-        self._name = given.name
-        self.has_error = result.shape[1] == 4
+        given, results = self._session.get_inputs(), self._session.get_outputs()
+        if len(given) != 1 or len(results) != 1 or len(results[0].shape) != 4:
+            raise ValueError("its network does not take one image to one grid")
+        self._name = given[0].name
+        self.has_error = results[0].shape[1] == 4
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run it: normalized (N, 1, H, W) to grids (N, 3 or 4, H / cell, W / cell)."""
@@ -241,8 +247,11 @@ def metadata_of(content: bytes, name: str) -> str:
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx") or node.op_type not in _OPERATORS:
             raise ValueError(f"its network uses {node.op_type}, which is not allowed")
-    if any(
-        t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer
+    tensors = [*model.graph.initializer]
+    for node in model.graph.node:
+        tensors += [a.t for a in node.attribute if a.HasField("t")]
+    if model.graph.sparse_initializer or any(
+        t.data_location == onnx.TensorProto.EXTERNAL for t in tensors
     ):
         raise ValueError("its weights lie in other files")
     found = {entry.key: entry.value for entry in model.metadata_props}
