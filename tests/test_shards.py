@@ -54,14 +54,22 @@ def test_label_images_stay_with_their_image(tmp_path, examples):
     cells = tifffile.imread(examples / "cells.tif")[:100, :100]
     for name in "ab":
         tifffile.imwrite(folder / f"{name}.tif", cells)
-        tifffile.imwrite(folder / f"{name}_masks.tif", cells // 5000)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / "masks" / f"{name}_masks.tif", cells // 5000)
     for i in (1, 2):
         out = tmp_path / f"{i}.csv"
         done = run_blinkcore(
-            "predict", folder, "-o", out, "--labels", folder, "--shard", f"{i}/2"
-        )
+            "predict", folder, tmp_path / "masks", "-o", out,
+            "--labels", tmp_path / "masks", "--shard", f"{i}/2",
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert set(pd.read_csv(out)["image"]) == {str(folder / f"{' ab'[i]}.tif")}
+
+
+def test_label_images_among_the_images_are_refused(five, tmp_path):
+    done = run_blinkcore("predict", five, "-o", tmp_path / "o", "--labels", five)
+    assert done.returncode == 2
+    assert "put label images into a folder of their own" in done.stderr
 
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "-1/2"])

@@ -161,6 +161,11 @@ def label_images(
         files = files_in(place, io.IMAGE_SUFFIXES) if place.is_dir() else [place]
         own = {identity(path) for path in files}
         images = [item.path for item in inputs if identity(item.path) not in own]
+        if inputs and not images:
+            raise ValueError(
+                f"{place} holds the images themselves; put label images into a folder of "
+                "their own"
+            )
         pairs = pair_by_name(images, files)
         if pairs.images_alone:
             raise ValueError(
