@@ -40,7 +40,7 @@ sanitize: .venv/dev
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	PYTHONPATH="build/sanitized:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 	$(BIN)/python -S -m pytest -p no:cacheprovider -m "not slow" \
-	  tests/test_grid.py tests/test_scores.py tests/test_refine.py
+	  tests/test_grid.py tests/test_scores.py tests/test_refine.py tests/test_fit.py
 
 docs: .venv/installed
 	$(BIN)/pip install -q --group docs

@@ -126,6 +126,7 @@ def test_threads_change_nothing():
     np.testing.assert_array_equal(one, four)
 
 
+@pytest.mark.slow
 def test_predict_measures_and_counts_molecules(examples, tmp_path):
     table = predict(examples / "cells.tif", measure="poisson", molecules=True)
     assert set(NAMES) <= set(table.columns)
@@ -139,6 +140,7 @@ def test_predict_measures_and_counts_molecules(examples, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [
