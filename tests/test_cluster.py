@@ -81,7 +81,7 @@ def busy_worker(pid):
 def is_busy(process):
     try:
         loaded = any("libtorch" in m.path for m in process.memory_maps())
-        return loaded and process.cpu_times().user > 4
+        return loaded and process.cpu_times().user > 3
     except (psutil.Error, OSError):
         return False
 
