@@ -208,6 +208,6 @@ def run_macro(imagej, display, tmp_path):
             started, check=False, capture_output=True, encoding="utf-8", timeout=60,
             env={**os.environ, "DISPLAY": display, "LC_ALL": "C.UTF-8"},
         )  # fmt: skip
-        return done.stdout
+        return done.stdout or done.stderr  # Java says there why it did not start
 
     return run
