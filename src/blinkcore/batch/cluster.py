@@ -184,7 +184,7 @@ class Cluster:
         if self._cluster is not None:
             self._cluster.close()
 
-    def look_ahead(self, items: list[Input]) -> None:
+    def look_ahead(self, items: list[Input], is_done: Callable[[Input], bool]) -> None:
         """Give out the planes of inputs whose turn comes, as far as workers need them."""
         for item in items:
             if str(item.source) in self._tried:
@@ -193,15 +193,16 @@ class Cluster:
             if n_given >= _TASKS * max(1, len(self._client.nthreads())):
                 return
             self._tried.add(str(item.source))
-            if str(item.source) not in self._given:
-                # What is wrong with a file is said when its turn comes.
-                with suppress(Exception), time_limit(self._options.timeout):
-                    image = self._source(item).read()
-                    options = self._options
-                    scale = options.scale
-                    if scale == "auto":
-                        scale = choose_scale(image, options.model, options.channel)
-                    self._give(item, image, float(scale))
+            # What is wrong with a file is said when its turn comes.
+            with suppress(Exception), time_limit(self._options.timeout):
+                if is_done(item):
+                    continue
+                image = self._source(item).read()
+                options = self._options
+                scale = options.scale
+                if scale == "auto":
+                    scale = choose_scale(image, options.model, options.channel)
+                self._give(item, image, float(scale))
 
     def forget(self, item: Input) -> None:
         """Drop what was given out for an input that has ended."""

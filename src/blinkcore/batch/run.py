@@ -130,13 +130,8 @@ class _Run:
             if self.cluster is not None:
                 coming = inputs[number : number + _LOOKED_AT]
                 others = regions | covered
-                self.cluster.look_ahead(
-                    [
-                        i
-                        for i in coming
-                        if identity(i.source) not in others and not self._is_done(i)
-                    ]
-                )
+                kept = [i for i in coming if identity(i.source) not in others]
+                self.cluster.look_ahead(kept, self._is_done)
             if identity(item.source) in regions:
                 yield Event("skipped", item.name, message="a label image")
                 continue
@@ -180,8 +175,7 @@ class _Run:
         n_written = None
         told = partial(self.on_plane, item.name) if self.on_plane else None
         try:
-            done = result.is_done(item) if collected is None else collected.has(item)
-            if done:
+            if self._is_done(item):
                 self._remember(result)
                 return Event(
                     "skipped", item.name, output, message="its result is there"
@@ -216,12 +210,10 @@ class _Run:
         return Event("result", item.name, output, len(spots), n_dim)
 
     def _is_done(self, item: Input) -> bool:
-        """Tell whether an input needs no work; errors are said when its turn comes."""
-        with suppress(Exception):
-            if self.collected is not None:
-                return self.collected.has(item)
-            return Result.of(self.names[item.path], self.options).is_done(item)
-        return True
+        """Tell whether the result of an input is there; errors as of `Result.is_done`."""
+        if self.collected is not None:
+            return self.collected.has(item)
+        return Result.of(self.names[item.path], self.options).is_done(item)
 
     def _remember(self, result: Result) -> None:
         """Take the counts of a result that was there from its description."""

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -276,8 +277,8 @@ def unreadable(
         return ""
 
     problem_of: dict[Input, Exception] = {}
-    problems = [problem(item) for item in items]
-    if not all(problems):
+    problems = list(takewhile(bool, map(problem, items)))  # reads no more than it must
+    if len(problems) < len(items):
         return []
     for item, error in problem_of.items():
         logger.debug("%s", item.name, exc_info=error)

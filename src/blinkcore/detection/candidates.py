@@ -36,7 +36,7 @@ COLUMNS = ("y", "x", "probability", "localization_uncertainty", "height")
 _MAX_WHOLE = 4096 * 4096
 # Widths in px of the two Gaussians whose difference is the height of a spot, and how far they
 # are summed.
-_NARROW, _WIDE, HEIGHT_REACH = 1.0, 2.0, 6
+_NARROW, _WIDE, _REACH = 1.0, 2.0, 6
 # A hot pixel: stands out by so many standard deviations of the noise around, and its four
 # neighbours by at most this share of it (a spot of sigma 0.8 px: 0.46 or more).
 _HOT_CONTRAST, _HOT_SHARE = 6.0, 0.1
@@ -189,8 +189,8 @@ def measure_heights(
 
     Parameters
     ----------
-    pixels : ndarray of float32, shape (height, width)
-        Finite.
+    pixels : ndarray or LargePlane, shape (height, width)
+        Any real type, finite.
     points : ndarray of float64, shape (n, 2 or more)
         y, x (px) first.
 
@@ -199,14 +199,23 @@ def measure_heights(
     ndarray of float64, shape (n,)
         Difference of the image smoothed by Gaussians of 1 px and of 2 px, at each point.
     """
-    offsets = np.arange(-HEIGHT_REACH, HEIGHT_REACH + 1)
+    heights = np.empty(len(points))
+    for which, band, top in bands_of(pixels, points, _REACH + 1):
+        heights[which] = _heights(band, points[which, :2] - [top, 0])
+    return heights
+
+
+def _heights(
+    pixels: NDArray[np.float32], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    offsets = np.arange(-_REACH, _REACH + 1)
     heights = np.empty(len(points))
     for start in range(0, len(points), _CHUNK):
         position = points[start : start + _CHUNK, :2]
         nearest = np.rint(position).astype(np.intp)
         places = nearest[:, :, None] + offsets  # (n, 2, 13)
         apart = places - position[:, :, None]
-        light = _squares(pixels, nearest, HEIGHT_REACH)
+        light = _squares(pixels, nearest, _REACH)
         height = np.zeros(len(position))
         for sigma, sign in ((_NARROW, 1.0), (_WIDE, -1.0)):
             weights = np.exp(-0.5 * (apart / sigma) ** 2)
@@ -233,12 +242,7 @@ def height_noise(plane: NDArray[Any]) -> float:
     """
     rng = np.random.default_rng(0)
     places = rng.uniform(0, np.array(plane.shape) - 1, (2000, 2))
-    heights = np.concatenate(
-        [
-            measure_heights(pixels, places[which] - [top, 0])
-            for which, pixels, top in bands_of(plane, places, HEIGHT_REACH + 1)
-        ]
-    )
+    heights = measure_heights(plane, places)
     heights = heights[np.isfinite(heights)]
     if len(heights) == 0:
         return 0.0

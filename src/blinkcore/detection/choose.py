@@ -10,13 +10,11 @@ import pandas as pd
 from blinkcore.detection.candidates import (
     COLUMNS,
     HEIGHT,
-    HEIGHT_REACH,
     PROBABILITY,
     height_noise,
     measure_heights,
 )
 from blinkcore.detection.objects import Objects, join_planes
-from blinkcore.large_plane import bands_of
 from blinkcore.network.calibration import calibrated, keep_for_fdr
 from blinkcore.spots import PLACES
 
@@ -119,10 +117,7 @@ def _objects(
 
     def heights_at(number: int, points: NDArray[np.float64]) -> NDArray[np.float64]:
         plane = image.plane(*planes[mine[number]]).data
-        heights = np.empty(len(points))
-        for which, pixels, top in bands_of(plane, points, HEIGHT_REACH + 1):
-            heights[which] = measure_heights(pixels, points[which, :2] - [top, 0])
-        return heights
+        return measure_heights(plane, points)
 
     middle = image.plane(*planes[mine[len(mine) // 2]]).data
     found = join_planes(

@@ -27,7 +27,7 @@ from blinkcore.image import (
     in_order,
 )
 from blinkcore.io.color import color_refusal, from_samples
-from blinkcore.io.tiff_bands import large_page
+from blinkcore.io.tiff_bands import large_page, opened
 from blinkcore.io.tiff_calibration import (
     MetadataError,
     frame_interval_of,
@@ -314,7 +314,7 @@ class _Pages:
         number = int(np.ravel_multi_index(at, self._file_shape)) if at else 0
         with _readable(self._path):
             page = self._pages[number]
-            with _opened(page.parent.filehandle):
+            with opened(page.parent.filehandle):
                 if not self._is_truncated:
                     check_complete(page)
                     large = large_page(page, self._path, _readable)
@@ -326,16 +326,3 @@ class _Pages:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         planes = [np.asarray(self[index]) for index in np.ndindex(self.shape[:-2])]
         return np.asarray(planes, dtype).reshape(self.shape)
-
-
-@contextmanager
-def _opened(handle: tifffile.FileHandle) -> Iterator[None]:
-    """Open a file of a set for a moment; tifffile leaves all but the first closed."""
-    was_closed = handle.closed
-    if was_closed:
-        handle.open()
-    try:
-        yield
-    finally:
-        if was_closed:
-            handle.close()

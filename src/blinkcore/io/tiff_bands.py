@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,11 @@ import numpy as np
 from blinkcore.large_plane import LARGE, MIN_BAND, LargePlane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    import tifffile
     from numpy.typing import NDArray
 
 _JPEG = frozenset({6, 7, 33007, 34892})
@@ -67,24 +69,28 @@ def _rows(
     if key.compression in _JPEG:
         how = {"jpegtables": page.jpegtables, "jpegheader": key.jpegheader}
     file = page.parent.filehandle
-    with readable(path):
-        was_closed = file.closed
-        if was_closed:
-            file.open()
-        try:
-            for number in numbers:
-                n_bytes = page.databytecounts[number]
-                if n_bytes == 0:
-                    continue  # an empty tile is 0
-                file.seek(page.dataoffsets[number])
-                pixels, place, shape = key.decode(file.read(n_bytes), number, **how)
-                top, left = place[2] - first, place[3]
-                part = result[top : top + shape[1], left : left + shape[2]]
-                if (
-                    pixels is not None
-                ):  # tiles at the edges are larger than what is left
-                    part[:] = pixels[0, : part.shape[0], : part.shape[1], 0]
-        finally:
-            if was_closed:
-                file.close()
+    with readable(path), opened(file):
+        for number in numbers:
+            n_bytes = page.databytecounts[number]
+            if n_bytes == 0:
+                continue  # an empty tile is 0
+            file.seek(page.dataoffsets[number])
+            pixels, place, shape = key.decode(file.read(n_bytes), number, **how)
+            top, left = place[2] - first, place[3]
+            part = result[top : top + shape[1], left : left + shape[2]]
+            if pixels is not None:  # tiles at the edges are larger than what is left
+                part[:] = pixels[0, : part.shape[0], : part.shape[1], 0]
     return result
+
+
+@contextmanager
+def opened(handle: tifffile.FileHandle) -> Iterator[None]:
+    """Open a file of a set for a moment; tifffile leaves all but the first closed."""
+    was_closed = handle.closed
+    if was_closed:
+        handle.open()
+    try:
+        yield
+    finally:
+        if was_closed:
+            handle.close()
