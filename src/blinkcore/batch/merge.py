@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from blinkcore import io
 from blinkcore.batch.collected import joined
 from blinkcore.batch.counts import CELLS, IMAGES, write_counts
-from blinkcore.files import check_readable, writable, write_json
+from blinkcore.batch.results import made_now
+from blinkcore.files import check_readable, write_json
 from blinkcore.io import tables
 
 if TYPE_CHECKING:
@@ -52,11 +51,7 @@ def merge(sources: Iterable[Path], output: Path) -> tuple[int, int]:
     records = [record for one in about for record in one["images"]]
     table = joined([tables.read(path) for path in paths])
     io.write_spots(table, output)
-    made = {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": [writable(word) for word in sys.argv],
-    }
-    content = {**_how(about[0]), **made, "images": records}
+    content = {**_how(about[0]), **made_now(), "images": records}
     write_json(content, output.with_suffix(".json"))
     for name in (IMAGES, CELLS):
         rows = [row for record in records for row in record.get(name, ())]

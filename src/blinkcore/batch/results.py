@@ -34,12 +34,19 @@ COORDINATES = (
 )
 
 
+def made_now() -> dict[str, Any]:
+    """Say when a table was made, and by which command."""
+    return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": [writable(word) for word in sys.argv],
+    }
+
+
 def sidecar(options: Options, images: list[dict[str, Any]]) -> dict[str, Any]:
     """Describe how a table was made, so that it explains itself years later."""
     return {
         "blinkcore": blinkcore.__version__,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": [writable(word) for word in sys.argv],
+        **made_now(),
         **options.recorded(),
         "coordinates": COORDINATES,
         "images": images,

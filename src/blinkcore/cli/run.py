@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blinkcore import limits
 from blinkcore.cli.app import AFTERWARDS, Debug, app
 from blinkcore.cli.console import one_sentence
+from blinkcore.cli.recipe_file import known_name, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from blinkcore.experiment import Recipe
 
 RecipeFile = Annotated[
@@ -38,18 +35,11 @@ def run(recipe: RecipeFile, debug: Debug = False) -> None:
 
 
 def _read(path: Path) -> Recipe:
-    import yaml
-
     from blinkcore.experiment import KEYS, STEPS, Recipe
 
-    limits.check_file(path, limits.RECIPE)
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold {', '.join(KEYS)}")  # noqa: TRY004
-    _check_names(path, content, KEYS)
+    content = read_yaml(path, ", ".join(KEYS))
+    for key in content:
+        known_name(key, KEYS, f"{path}: there is no '{key}'")
     images = content.get("images")
     listed: list[Any] = images if isinstance(images, list) else [images]
     if not images or not all(isinstance(name, str) for name in listed):
@@ -80,11 +70,10 @@ def _words(path: Path, step: str, options: Any) -> list[str]:
         "samples",
         "help",
     }  # those of the recipe itself
-    _check_names(f"{path}: {step}", options, known)
     opposed = {opt[5:] for p in command.params for opt in p.secondary_opts}
     words: list[str] = []
     for key, value in options.items():
-        name = str(key).replace("_", "-")
+        name = known_name(key, sorted(known), f"{path}: {step}: there is no '{key}'")
         if isinstance(value, bool):
             if value or name in opposed:  # else it is what happens without it
                 words.append(f"--{name}" if value else f"--no-{name}")
@@ -92,15 +81,3 @@ def _words(path: Path, step: str, options: Any) -> list[str]:
         for one in value if isinstance(value, list) else [value]:
             words += [f"--{name}", str(one)]
     return words
-
-
-def _check_names(
-    where: Path | str, given: dict[Any, Any], known: Iterable[str]
-) -> None:
-    names = list(known)
-    for key in given:
-        name = str(key).replace("_", "-")
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else ", ".join(sorted(names))
-            raise ValueError(f"{where}: there is no '{key}'; {hint}")

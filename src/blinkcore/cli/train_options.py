@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from blinkcore import limits
+from blinkcore.cli.recipe_file import known_name, read_yaml
 from blinkcore.files import sentence
 
 
@@ -134,19 +133,7 @@ Workers = Annotated[int, typer.Option(help="Processes that make samples.", min=0
 
 def _options_of(path: Path, context: typer.Context) -> dict[str, Any]:
     """Read a recipe: values by the names of the parameters of `train`."""
-    import yaml
-
-    limits.check_file(path, limits.RECIPE)
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        at = f" (line {where.line + 1})" if where else ""
-        raise ValueError(f"{path} is not valid YAML{at}") from error
-    if not isinstance(content, dict):
-        raise ValueError(  # noqa: TRY004 (what a user wrote, not a wrong call)
-            f"{path} must hold options, each as 'name: value'"
-        )
+    content = read_yaml(path, "options, each as 'name: value'")
     options = {
         str(p.name).rstrip("_").replace("_", "-"): (
             str(p.name),
@@ -157,19 +144,15 @@ def _options_of(path: Path, context: typer.Context) -> dict[str, Any]:
     }
     values = {}
     for key, value in content.items():
-        name = str(key).replace("_", "-")
-        if name not in options:
-            near = difflib.get_close_matches(name, options, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else ", ".join(options)
-            raise ValueError(f"{path}: '{key}' is no option of train; {hint}")
-        parameter, takes_none = options[name]
+        name = known_name(key, options, f"{path}: '{key}' is no option of train")
+        parameter, is_switch = options[name]
         if (
             isinstance(value, list | dict | type(None))
-            or isinstance(value, bool) != takes_none
+            or isinstance(value, bool) != is_switch
         ):
-            wanted = "true or false" if takes_none else "one value"
+            wanted = "true or false" if is_switch else "one value"
             raise ValueError(f"{path}: '{key}' takes {wanted}, got {_as_yaml(value)}")
-        values[parameter] = value if takes_none else str(value)
+        values[parameter] = value if is_switch else str(value)
     return values
 
 

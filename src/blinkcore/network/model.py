@@ -133,7 +133,7 @@ def load_model(
     """
     name, path = _find(model)
     content = path.read_bytes()
-    if path.suffix.lower() == ".onnx":
+    if _is_onnx(path):
         return _load_onnx(name, path, content, device)
     checked = _checked(path, content)  # before the seconds that PyTorch takes to import
     if path == bundled_models().get(name) and not checked.is_ours:
@@ -154,6 +154,10 @@ def load_model(
     precision = str(half or torch.float32).removeprefix("torch.")
     frozen = torchscript.freeze(network, where)
     return Model(name, checked.metadata, checked.sha256, where, precision, frozen)
+
+
+def _is_onnx(path: Path) -> bool:
+    return path.suffix.lower() == ".onnx"
 
 
 def _load_onnx(name: str, path: Path, content: bytes, device: str) -> Model:
@@ -177,7 +181,7 @@ def read_metadata(model: str | os.PathLike[str]) -> Metadata:
     """Read what a model says about itself; arguments and errors as of `load_model`."""
     name, path = _find(model)
     content = path.read_bytes()
-    if path.suffix.lower() == ".onnx":
+    if _is_onnx(path):
         return _load_onnx(name, path, content, "cpu").metadata
     checked = _checked(path, content)
     _loaded(path, checked, "cpu")
@@ -187,7 +191,7 @@ def read_metadata(model: str | os.PathLike[str]) -> Metadata:
 def load_weights(model: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """Read the weights of a model, to go on training; errors as of `load_model`."""
     _, path = _find(model)
-    if path.suffix.lower() == ".onnx":
+    if _is_onnx(path):
         raise ValueError(f"{path} is ONNX, which is not trained; give the .pt file")
     network = _loaded(path, _checked(path, path.read_bytes()), "cpu")
     state = network.network.state_dict()

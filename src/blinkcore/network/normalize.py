@@ -19,7 +19,7 @@ FAR = 5  # px: farther than a spot is wide
 MEDIAN_TO_NOISE = 0.9539
 MEAN_TO_NOISE = np.sqrt(np.pi) / 2.0
 MAX_SAMPLES = 1 << 16  # pixels that the statistics look at: whole rows, evenly spaced
-_MIN_ROWS = 32  # however wide a plane is
+MIN_ROWS = 32  # however wide a plane is
 
 
 class Scaling(NamedTuple):
@@ -94,7 +94,7 @@ def _median(values: NDArray[np.floating[Any]]) -> float:
 
 def sampled_rows(plane: NDArray[Any]) -> NDArray[Any]:
     """Give the rows that the statistics of a plane (height, width) look at."""
-    step = min(plane.size // MAX_SAMPLES, plane.shape[0] // _MIN_ROWS)
+    step = min(plane.size // MAX_SAMPLES, plane.shape[0] // MIN_ROWS)
     rows: NDArray[Any] = plane[:: max(1, step)]
     return rows
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from blinkcore.network.networks import Blink, DeepBlink
 
-SUFFIX = ".onnx"
 _INSTALL = "install 'blinkcore[onnx]'"
 # What a network may do: arithmetic on tensors, no loops, no branches, no files.
 _OPERATORS = frozenset(

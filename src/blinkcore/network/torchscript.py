@@ -14,7 +14,13 @@ import torch
 
 from blinkcore.files import whole_file
 from blinkcore.network.fusion import fuse
-from blinkcore.network.normalize import FAR, MEAN_TO_NOISE, MEDIAN_TO_NOISE
+from blinkcore.network.normalize import (
+    FAR,
+    MAX_SAMPLES,
+    MEAN_TO_NOISE,
+    MEDIAN_TO_NOISE,
+    MIN_ROWS,
+)
 
 if TYPE_CHECKING:
     import os
@@ -156,6 +162,7 @@ class _Normalizing(_Exported):
         self.lags = [1, FAR] if network.normalization == "texture" else [1]
         self.median_to_noise = float(MEDIAN_TO_NOISE)
         self.mean_to_noise = float(MEAN_TO_NOISE)
+        self.max_samples, self.min_rows = MAX_SAMPLES, MIN_ROWS
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         scaled = torch.stack([self.scaled(image) for image in x])
@@ -167,7 +174,7 @@ class _Normalizing(_Exported):
         if not self.by_noise:
             spread = plane.std(unbiased=False)
             return (image - plane.mean()) / torch.where(spread > 0, spread, 1.0)
-        step = min(plane.numel() // 65536, plane.shape[0] // 32)
+        step = min(plane.numel() // self.max_samples, plane.shape[0] // self.min_rows)
         rows = plane[:: max(1, step)]
         noise = torch.zeros(())
         for lag in self.lags:

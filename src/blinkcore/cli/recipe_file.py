@@ -1,0 +1,40 @@
+"""Recipes in YAML, of `train` and of `run`: how they are read, and names that are none."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from blinkcore import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+
+def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:
+    """Read a recipe; `wanted` says what it must hold."""
+    import yaml
+
+    limits.check_file(path, limits.RECIPE)
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        at = f" (line {where.line + 1})" if where else ""
+        raise ValueError(f"{path} is not valid YAML{at}") from error
+    if not isinstance(content, dict):
+        raise ValueError(  # noqa: TRY004 (what a user wrote, not a wrong call)
+            f"{path} must hold {wanted}"
+        )
+    return content
+
+
+def known_name(key: Any, known: Collection[str], problem: str) -> str:
+    """Give a key as the name of an option; an unknown one raises the problem and a hint."""
+    name = str(key).replace("_", "-")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else ", ".join(known)
+        raise ValueError(f"{problem}; {hint}")
+    return name
