@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from blinkcore.datasets.check import check_all, check_sample, summary
+from blinkcore.datasets.check import check_all, check_plane, summary
 from blinkcore.datasets.dataset import Dataset, Sample
 from blinkcore.simulation.presets import ranges_of
 from blinkcore.simulation.scenes import simulate
@@ -22,26 +22,26 @@ def few_each(scene, change):
 
 
 def test_good_labels_have_no_problems(scene):
-    result = check_sample(sample(scene.image, scene.points))
+    result = check_plane(sample(scene.image, scene.points))
     assert result.problems == []
     assert result.snr > 3
 
 
 def test_exchanged_axes_are_seen(scene):
-    result = check_sample(sample(scene.image, scene.points[:, ::-1]))
+    result = check_plane(sample(scene.image, scene.points[:, ::-1]))
     assert result.swapped
     assert "x and y exchanged" in " ".join(result.problems)
 
 
 def test_a_shift_of_half_a_pixel_is_seen(scene):
-    result = check_sample(sample(scene.image, scene.points + 0.5))
+    result = check_plane(sample(scene.image, scene.points + 0.5))
     assert result.shift_y == pytest.approx(0.5, abs=0.15)
     assert "another origin" in " ".join(result.problems)
 
 
 def test_strays_and_duplicates_are_counted(scene):
     points = np.concatenate([scene.points, scene.points[:3] + 0.1, [(-5, 3), (9, 999)]])
-    result = check_sample(sample(scene.image, points))
+    result = check_plane(sample(scene.image, points))
     assert (result.n_outside, result.n_duplicates) == (2, 3)
 
 
@@ -86,8 +86,8 @@ def test_the_summary_counts_what_is_wrong(scene):
 def test_labels_in_one_cell_of_two_pixels_are_counted(scene):
     far = Sample(scene.image, np.array([[0.0, 0.0], [0.0, 2.0]]), "train", "a", "a")
     near = Sample(scene.image, np.array([[0.0, 0.0], [0.0, 1.0]]), "train", "a", "a")
-    assert check_sample(far).n_shared_cell == 0
-    assert check_sample(near).n_shared_cell == 1
+    assert check_plane(far).n_shared_cell == 0
+    assert check_plane(near).n_shared_cell == 1
 
 
 @pytest.mark.parametrize("preset", ["general", "particle", "vesicle"])
@@ -95,6 +95,6 @@ def test_the_simulators_own_truth_is_right(preset):
     ranges = ranges_of(preset)
     for seed in range(12):
         drawn = simulate((160, 160), np.random.default_rng(seed), ranges=ranges)
-        result = check_sample(sample(drawn.image, drawn.points))
+        result = check_plane(sample(drawn.image, drawn.points))
         assert result.n_duplicates == 0
         assert result.n_outside == 0

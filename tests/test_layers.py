@@ -28,7 +28,7 @@ LAYERS = [
     {"spots"},
     {"image"},
     {"large_plane"},
-    {"files", "limits", "plain_pickle", "_core", "__init__"},
+    {"files", "labelled", "limits", "plain_pickle", "_core", "__init__"},
 ]
 TORCH = {"network", "training", "detection", "export", "convert"}
 # The only modules that may name TorchScript's own functions, which PyTorch may change.

@@ -11,6 +11,7 @@ import logging
 import os
 from collections import deque
 from contextlib import suppress
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -19,11 +20,11 @@ from uuid import uuid4
 
 import numpy as np
 
-from blinkcore import io
 from blinkcore.batch.timeout import time_limit
+from blinkcore.detection.options import PredictOptions
 from blinkcore.detection.predict import Part, candidates_of_plane
 from blinkcore.detection.projection import max_projection
-from blinkcore.detection.scale import choose_scale
+from blinkcore.detection.scale import scale_factor
 from blinkcore.detection.tiles import TILE
 from blinkcore.large_plane import LARGE
 from blinkcore.network.device import get_threads, set_threads
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from blinkcore.batch.inputs import Input
     from blinkcore.batch.options import Options
-    from blinkcore.image import Image, PixelSize
+    from blinkcore.image import Image
     from blinkcore.network.normalize import Scaling
 
     Place = tuple[int, int, int]
@@ -64,24 +65,12 @@ class _Source(NamedTuple):
 
     name: str
     is_url: bool
-    axes: str | None
-    pixel_size: PixelSize | None
-    rgb: bool
-    truncated: bool
-    level: int
-    projected: bool
+    options: PredictOptions
     version: str  # changes with the file: workers may live longer than it
 
     def read(self) -> Image:
-        image = io.read_image(
-            self.name if self.is_url else Path(self.name),
-            axes=self.axes,
-            pixel_size=self.pixel_size,
-            rgb=self.rgb,
-            truncated=self.truncated,
-            level=self.level,
-        )
-        return max_projection(image) if self.projected else image
+        image = self.options.read(self.name if self.is_url else Path(self.name))
+        return max_projection(image) if self.options.z == "max" else image
 
 
 class _Network(NamedTuple):
@@ -199,10 +188,7 @@ class Cluster:
                     continue
                 image = self._source(item).read()
                 options = self._options
-                scale = options.scale
-                if scale == "auto":
-                    scale = choose_scale(image, options.model, options.channel)
-                self._give(item, image, float(scale))
+                self._give(item, image, scale_factor(image, options.model, options))
 
     def forget(self, item: Input) -> None:
         """Drop what was given out for an input that has ended."""
@@ -226,23 +212,18 @@ class Cluster:
         return find
 
     def _source(self, item: Input) -> _Source:
-        options = self._options
+        options, how = self._options, fields(PredictOptions)  # without the model
         return _Source(
             item.url or str(item.path.absolute()),
             bool(item.url),
-            options.axes,
-            options.pixel_size,
-            options.channel is not None,
-            options.truncated,
-            options.level,
-            options.z == "max",
+            PredictOptions(**{f.name: getattr(options, f.name) for f in how}),
             _version(item),
         )
 
     def _give(self, item: Input, image: Image, factor: float) -> None:
         """Give out the planes of an image: for each the tasks whose results follow."""
         source, network, submit = self._source(item), self._network, self._client.submit
-        if source.projected:
+        if self._options.z == "max":
             image = max_projection(image)
         height, width = image.size("Y"), image.size("X")
         whole = self._options.model.metadata.receptive_field is None

@@ -98,22 +98,33 @@ def counts_of_cells(
     return rows
 
 
-def write_counts(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+def write_counts(records: Iterable[Mapping[str, Any]], name: str, path: Path) -> None:
     """Write a table of counts; rows of other images that are there stay.
+
+    Parameters
+    ----------
+    records : iterable of mapping
+        Of images, as in the description of a result.
+    name : str
+        `IMAGES` or `CELLS`: under which the records have their counts.
+    path : Path
+        The table.
 
     Raises
     ------
     ValueError
         If a file that is there is not such a table.
     """
-    table = pd.DataFrame(list(rows))
+    table = pd.DataFrame([row for record in records for row in record.get(name, ())])
     if table.empty:
         return
     if path.exists():
         before = _read(path)
         table = pd.concat([before[~before["image"].isin(table["image"])], table])
-    for name in _WHOLE & set(table.columns):
-        table[name] = table[name].astype("Int64")  # whole, also where some are empty
+    for column in _WHOLE & set(table.columns):
+        table[column] = table[column].astype(
+            "Int64"
+        )  # whole, also where some are empty
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 

@@ -18,7 +18,7 @@ from blinkcore.detection.quality import (
     image_warning,
     series_warning,
 )
-from blinkcore.detection.scale import choose_scale, scale_warning
+from blinkcore.detection.scale import scale_factor, scale_warning
 from blinkcore.files import writable
 from blinkcore.network.calibration import real_count
 
@@ -77,9 +77,7 @@ def predict_input(
         if warning is not None:
             logger.warning("%s: %s", item.name, warning)
     _warn(item, image_warning(image.middle_plane(options.channel).data), said)
-    scale = options.scale
-    if scale == "auto":
-        scale = choose_scale(image, options.model, options.channel)
+    scale = scale_factor(image, options.model, options)
     how = replace(options, scale=scale)
     find = None if cluster is None else cluster.finder(item, image)
     spots = predict_image(image, options.model, how, on_plane=on_plane, find=find)

@@ -54,8 +54,8 @@ def merge(sources: Iterable[Path], output: Path) -> tuple[int, int]:
     content = {**_how(about[0]), **made_now(), "images": records}
     write_json(content, output.with_suffix(".json"))
     for name in (IMAGES, CELLS):
-        rows = [row for record in records for row in record.get(name, ())]
-        write_counts(rows, output.with_name(f"{output.stem}.{name}.csv"))
+        path = output.with_name(f"{output.stem}.{name}.csv")
+        write_counts(records, name, path)
     return len(records), len(table)
 
 

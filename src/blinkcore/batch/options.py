@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from blinkcore import io
 from blinkcore.batch.inputs import identity
 from blinkcore.detection.options import PredictOptions
 from blinkcore.io import tables
@@ -13,7 +12,6 @@ from blinkcore.io import tables
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from blinkcore.image import Image
     from blinkcore.network.model import Model
 
 
@@ -41,8 +39,6 @@ class Options(PredictOptions):
     labels : tuple of (str, Path)
         Column, and label image or folder of label images, by whose regions spots are
         counted; the first are the cells, see `blinkcore.detection.cells`.
-    truncated : bool
-        Take what is there of files that were cut off.
     timeout : float or None
         Seconds after which an input is given up; None: no limit.
     """
@@ -54,24 +50,12 @@ class Options(PredictOptions):
     contrast: tuple[float, float] | str = "run"
     skip_existing: bool = False
     labels: tuple[tuple[str, Path], ...] = ()
-    truncated: bool = False
     timeout: float | None = None
 
     @property
     def one_table(self) -> bool:
         """Whether all inputs share one table."""
         return self.output is None or tables.is_table(self.output)
-
-    def read(self, source: Path | str) -> Image:
-        """Read an image as these options have it; errors as of `blinkcore.io.read_image`."""
-        return io.read_image(
-            source,
-            axes=self.axes,
-            pixel_size=self.pixel_size,
-            rgb=self.channel is not None,
-            truncated=self.truncated,
-            level=self.level,
-        )
 
     def _threshold(self) -> float | None:
         if self.fdr is not None:

@@ -160,9 +160,8 @@ class _Run:
             if self.collected is None:
                 is_taken = any(n == Path(name) for n in self.names.values())
                 path = base / f"{name}{'_of_all' if is_taken else ''}.csv"
-            rows = [row for record in records for row in record.get(name, ())]
             try:
-                write_counts(rows, path)
+                write_counts(records, name, path)
             except FAILURES as error:
                 return Event("error", str(path), message=sentence(error))
         return None

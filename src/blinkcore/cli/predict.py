@@ -133,7 +133,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
     if step > 1:
         found = checks.shared_out(found, checks.region_columns(values["labels"]))
     found = found[first::step]
-    unreadable = checks.unreadable(found, how, values["allow_truncated"], timeout)
+    unreadable = checks.unreadable(found, how, timeout)
     report.start(len(found) + len(errors))
     for error in [*errors, *unreadable]:
         report.add(error)
@@ -185,7 +185,6 @@ def _options(
         contrast=parse_contrast(values["contrast"]),
         skip_existing=values["skip_existing"],
         labels=checks.region_columns(values["labels"]),
-        truncated=values["allow_truncated"],
         timeout=values["timeout"],
         **vars(how),
     )

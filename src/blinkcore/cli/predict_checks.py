@@ -98,6 +98,7 @@ def predict_options(values: dict[str, Any]) -> PredictOptions:
             axes=axes.upper() if axes else None,
             pixel_size=parse_pixel_size(values["pixel_size"]),
             level=values["level"],
+            truncated=values["allow_truncated"],
         )
     except ValueError as error:
         text = str(error)
@@ -247,10 +248,9 @@ _FEW = 4  # inputs that are looked at before PyTorch is loaded, which takes seco
 
 
 def unreadable(
-    items: list[Input], how: PredictOptions, truncated: bool, timeout: float | None
+    items: list[Input], how: PredictOptions, timeout: float | None
 ) -> list[Event]:
     """Give the errors of a few inputs if none of them can be read; else nothing."""
-    from blinkcore import io
     from blinkcore.batch.inputs import Event
     from blinkcore.batch.timeout import time_limit
     from blinkcore.files import sentence
@@ -262,11 +262,7 @@ def unreadable(
         try:
             logging.disable(logging.WARNING)  # warnings are said when its turn comes
             with time_limit(timeout):
-                image = io.read_image(
-                    item.source, axes=how.axes, pixel_size=how.pixel_size,
-                    rgb=how.channel is not None, truncated=truncated, level=how.level,
-                )  # fmt: skip
-                image.middle_plane(how.channel)
+                how.read(item.source).middle_plane(how.channel)
         except (OSError, ValueError, ImportError) as error:
             problem_of[item] = error
             return sentence(error)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blinkcore.datasets.dataset import Dataset, Sample
+    from blinkcore.labelled import LabelledPlane
 
 _CELL = 2  # px, side of a cell of the bundled models
 _DUPLICATE = 0.5  # px; nearer labels may be one spot labelled twice
@@ -100,9 +101,9 @@ class _Evidence:
     moved: NDArray[np.float64]  # (m, 2), clear labels from the light around them, px
 
 
-def check_sample(sample: Sample) -> Check:
-    """Look for mistakes in the labels of a sample."""
-    return _judged(sample.name, _evidence(sample))
+def check_plane(plane: LabelledPlane, name: str = "") -> Check:
+    """Look for mistakes in the labels of a plane."""
+    return _judged(name, _evidence(plane))
 
 
 def check_all(samples: Sequence[Sample]) -> tuple[list[Check], Check]:
@@ -113,11 +114,11 @@ def check_all(samples: Sequence[Sample]) -> tuple[list[Check], Check]:
     return each, _judged(TOGETHER, _together(right))
 
 
-def _evidence(sample: Sample) -> _Evidence:
-    points, flipped = sample.points, sample.points[:, ::-1]
-    is_in = inside(points, sample.image.shape)
-    fits = inside(flipped, sample.image.shape)
-    pixels = normalized(sample.image, plane_scaling(sample.image, "noise"))
+def _evidence(plane: LabelledPlane) -> _Evidence:
+    points, flipped = plane.points, plane.points[:, ::-1]
+    is_in = inside(points, plane.image.shape)
+    fits = inside(flipped, plane.image.shape)
+    pixels = normalized(plane.image, plane_scaling(plane.image, "noise"))
     smooth = _smooth(pixels)
     contrast = _contrast(smooth, points[is_in])
     return _Evidence(

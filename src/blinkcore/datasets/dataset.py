@@ -11,6 +11,7 @@ import numpy as np
 
 from blinkcore import io
 from blinkcore.io import npz
+from blinkcore.labelled import LabelledPlane
 from blinkcore.spots import PLACES
 
 if TYPE_CHECKING:
@@ -27,15 +28,13 @@ PARTS = npz.PARTS
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One labelled plane, or a tile of one.
+class Sample(LabelledPlane):
+    """One labelled plane, or a tile of one, in a data set.
 
     Attributes
     ----------
-    image : ndarray, shape (height, width)
-        Of any real type.
-    points : ndarray of float64, shape (n, 2)
-        y, x in px; an integer is the centre of a pixel. A sample without any teaches too.
+    image, points : ndarray
+        See `blinkcore.labelled`.
     part : {"train", "valid", "test"}
         What it is for.
     name : str
@@ -47,8 +46,6 @@ class Sample:
         simulated.
     """
 
-    image: NDArray[Any]
-    points: NDArray[np.float64]
     part: str
     name: str
     source: str

@@ -18,6 +18,7 @@ from blinkcore import io
 from blinkcore.datasets.dataset import inside, place_name
 from blinkcore.detection.predict import find_spots
 from blinkcore.files import whole_file
+from blinkcore.network.grid import PROBABILITY
 from blinkcore.network.normalize import normalized, plane_scaling
 
 if TYPE_CHECKING:
@@ -154,8 +155,8 @@ def _crops_of(
             pixels = plane.data[top : top + side, left : left + side]
             points = spots[:, :2] - [top, left]
             kept = inside(points, pixels.shape)
-            here = np.column_stack([points[kept], spots[kept, 2]])
-            doubt, description = _entropy(here[:, 2]), _description(pixels)
+            here = np.column_stack([points[kept], spots[kept, PROBABILITY]])
+            doubt, description = _entropy(here[:, PROBABILITY]), _description(pixels)
             novelty = _distance(description, labelled) if len(labelled) else 0.0
             n_unseen = int(inside(unseen - [top, left], pixels.shape).sum())
             worth = (doubt + _BLIND * n_unseen + 1.0) * (1.0 + novelty)

@@ -16,6 +16,7 @@ from blinkcore.detection.tiles import TILE, in_core, tiles
 from blinkcore.large_plane import bands_of
 from blinkcore.network import grid
 from blinkcore.network.calibration import PROBABILITY_FLOOR
+from blinkcore.network.grid import UNCERTAINTY, X, Y
 from blinkcore.network.normalize import (
     Scaling,
     normalized,
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Columns of candidates, by number and by name.
-Y, X, PROBABILITY, UNCERTAINTY, HEIGHT = range(5)
+# Columns of candidates: those of spots, one more, and their names.
+HEIGHT = 4
 COLUMNS = ("y", "x", "probability", "localization_uncertainty", "height")
 # Without a receptive field (squeeze-and-excitation sees everything) a plane is run in one
 # piece; beyond this many pixels it would not fit a computer's memory.

@@ -10,12 +10,12 @@ import pandas as pd
 from blinkcore.detection.candidates import (
     COLUMNS,
     HEIGHT,
-    PROBABILITY,
     height_noise,
     measure_heights,
 )
 from blinkcore.detection.objects import Objects, join_planes
 from blinkcore.network.calibration import calibrated, keep_for_fdr
+from blinkcore.network.grid import PROBABILITY
 from blinkcore.spots import PLACES
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from scipy.spatial import cKDTree
 
 from blinkcore import _core
 from blinkcore.detection.axial import NEAR, places_in_z
-from blinkcore.detection.candidates import HEIGHT, PROBABILITY, UNCERTAINTY, X, Y
+from blinkcore.detection.candidates import HEIGHT
+from blinkcore.network.grid import PROBABILITY, UNCERTAINTY, X, Y
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from blinkcore import io
 from blinkcore.detection.fit import METHODS, Camera, check_camera
 from blinkcore.detection.scale import check_factor
 from blinkcore.image import check_axes
 from blinkcore.network.calibration import check_fdr, check_threshold
 
 if TYPE_CHECKING:
-    from blinkcore.image import PixelSize
+    import os
+
+    from blinkcore.image import Image, PixelSize
 
 MAX_RADIUS = 50.0  # px
 Z_MODES = ("objects", "planes", "max")
@@ -42,7 +45,7 @@ class PredictOptions:
         Resample planes by this factor before the model sees them, if spots are wider or
         narrower than those that it was trained on; positions are those of the image.
         "auto": the width of the image's blobs decides, see
-        `blinkcore.detection.scale.choose_scale`.
+        `blinkcore.detection.scale.scale_factor`.
     dim : bool
         Keep dim specks that look like spots but belong to another class of brightness than
         the image's spots; otherwise the image's own population of brightness decides, over
@@ -59,6 +62,8 @@ class PredictOptions:
         In µm, instead of what the file says.
     level : int
         Of the resolutions of OME-Zarr, from 0, the finest.
+    truncated : bool
+        Take what is there of files that were cut off.
 
     Raises
     ------
@@ -79,6 +84,7 @@ class PredictOptions:
     axes: str | None = None
     pixel_size: PixelSize | None = None
     level: int = 0
+    truncated: bool = False
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
@@ -105,6 +111,17 @@ class PredictOptions:
             raise ValueError(f"level counts from 0, got {self.level}")
         if self.axes is not None:
             check_axes(self.axes, (1,) * len(self.axes))
+
+    def read(self, source: str | os.PathLike[str]) -> Image:
+        """Read an image as these options have it; errors as of `blinkcore.io.read_image`."""
+        return io.read_image(
+            source,
+            axes=self.axes,
+            pixel_size=self.pixel_size,
+            rgb=self.channel is not None,
+            truncated=self.truncated,
+            level=self.level,
+        )
 
     def _check_measures(self) -> None:
         if self.measure is not None and self.measure not in METHODS:

@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from blinkcore import io
 from blinkcore.detection.candidates import (
     HEIGHT,
-    PROBABILITY,
-    UNCERTAINTY,
-    X,
-    Y,
     find_candidates,
     put_inside,
 )
@@ -26,10 +21,11 @@ from blinkcore.detection.measure import NAMES as MEASURED
 from blinkcore.detection.measure import measure as measure_disks
 from blinkcore.detection.options import PredictOptions
 from blinkcore.detection.projection import max_projection
-from blinkcore.detection.scale import choose_scale, resampled
+from blinkcore.detection.scale import resampled, scale_factor
 from blinkcore.detection.tiles import TILE
 from blinkcore.image import Image, PixelSize, as_pixel_size, in_order
 from blinkcore.network.calibration import PROBABILITY_FLOOR, calibrated
+from blinkcore.network.grid import PROBABILITY, UNCERTAINTY, X, Y
 from blinkcore.network.model import DEFAULT, Model, load_model
 from blinkcore.spots import PLACES, ordered, with_micrometers
 
@@ -67,6 +63,7 @@ def predict(
     axes: str | None = None,
     pixel_size: PixelSize | float | str | Sequence[float] | None = None,
     level: int = 0,
+    truncated: bool = False,
     device: str = "auto",
     tile: int = TILE,
 ) -> pd.DataFrame:
@@ -79,7 +76,7 @@ def predict(
     model : str, path or Model
         Name of a bundled model, path of a `.pt` file, or a loaded model.
     threshold, fdr, radius, measure, camera, molecules, scale, dim, z, channel, axes,
-    pixel_size, level
+    pixel_size, level, truncated
         See `blinkcore.detection.options.PredictOptions`. `axes` is needed for an array of
         more than two dimensions, and for a file that does not tell.
     device : {"auto", "cpu", "cuda", "mps"}
@@ -105,6 +102,7 @@ def predict(
         threshold=threshold, fdr=fdr, radius=radius, measure=measure, camera=camera,
         molecules=molecules, scale=scale, dim=dim, z=z,
         channel=channel, axes=axes.upper() if axes else None, level=level,
+        truncated=truncated,
         pixel_size=None if pixel_size is None else as_pixel_size(pixel_size),
     )  # fmt: skip
     image = _as_image(image, options)
@@ -149,11 +147,10 @@ def predict_image(
     ValueError
         If the image has no such channel, or is too large for the model.
     """
-    scale, channel = options.scale, options.channel
-    factor = choose_scale(image, model, channel) if scale == "auto" else float(scale)
+    factor = scale_factor(image, model, options)
     if options.z == "max":
         image = max_projection(image)
-    planes = list(image.places(channel))
+    planes = list(image.places(options.channel))
     candidates = []
     here = (candidates_of_plane(image, at, model, factor, tile) for at in planes)
     for number, found in enumerate(find(factor) if find else here, 1):
@@ -178,14 +175,7 @@ def _as_image(
     """Read a file, or put an array's dimensions into order."""
     axes, pixel_size = options.axes, options.pixel_size
     if isinstance(image, (str, os.PathLike)):
-        is_colour = options.channel is not None
-        return io.read_image(
-            image,
-            axes=axes,
-            pixel_size=pixel_size,
-            rgb=is_colour,
-            level=options.level,
-        )
+        return options.read(image)
     if not isinstance(image, Image):
         return _from_array(np.asarray(image), axes, pixel_size)
     if axes is not None or pixel_size is not None:

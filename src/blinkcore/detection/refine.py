@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blinkcore import _core
+from blinkcore.network.grid import UNCERTAINTY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,15 +47,15 @@ def refined(
         one and agrees with the network; as they were elsewhere.
     """
     result: NDArray[np.float64] = spots.copy()
-    sharp = np.flatnonzero(spots[:, 3] < _MOST_ERROR)
+    sharp = np.flatnonzero(spots[:, UNCERTAINTY] < _MOST_ERROR)
     network: NDArray[np.float64] = spots[sharp]
     fits = _core.refine(pixels, network[:, :2], radius=_RADIUS, sigma=_SIGMA)
-    error, said = fits[:, 2], network[:, 3]
+    error, said = fits[:, 2], network[:, UNCERTAINTY]
     apart = np.hypot(*(fits[:, :2] - network[:, :2]).T)
     agrees = (error < _SURER * said) & (apart < _AGREE * said)  # false for NaN
     chosen = sharp[agrees]
     one, other = said[agrees] ** 2, (_DOUBT * error[agrees]) ** 2  # variances
     share = (one / (one + other))[:, None]
     result[chosen, :2] += share * (fits[agrees, :2] - network[agrees, :2])
-    result[chosen, 3] = np.sqrt(one * other / (one + other))
+    result[chosen, UNCERTAINTY] = np.sqrt(one * other / (one + other))
     return result

@@ -18,6 +18,7 @@ from blinkcore.network.normalize import normalized, plane_scaling
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from blinkcore.detection.options import PredictOptions
     from blinkcore.image import Image
     from blinkcore.network.model import Model
 
@@ -110,24 +111,28 @@ def _between(
     return sigma
 
 
-def choose_scale(image: Image, model: Model, channel: int | None = None) -> float:
-    """Choose the factor that brings an image's spots to what a model was trained on.
+def scale_factor(image: Image, model: Model, options: PredictOptions) -> float:
+    """Give the factor by which the planes of an image are resampled.
 
     Parameters
     ----------
     image : Image
-        Its middle plane is looked at.
+        For "auto", its middle plane is looked at.
     model : Model
         Whose `spot_sigma` counts.
-    channel : int, optional
-        See `predict`.
+    options : PredictOptions
+        Their `scale`, and `channel`.
 
     Returns
     -------
     float
-        1 if the spots fit, or nothing is known about them or about the model.
+        What the options ask for; for "auto" the one that brings the image's spots to what
+        the model was trained on, 1 if they fit or nothing is known about them or about the
+        model.
     """
-    misfit = _misfit(image, model, channel)
+    if not isinstance(options.scale, str):
+        return float(options.scale)
+    misfit = _misfit(image, model, options.channel)
     return 1.0 if misfit is None else factor_to(misfit[0].sigma, misfit[1])
 
 

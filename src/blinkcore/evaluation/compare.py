@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from blinkcore.datasets import dataset
-from blinkcore.datasets.check import check_sample
+from blinkcore.datasets.check import check_plane
 from blinkcore.evaluation.scores import CUTOFF, evaluate
+from blinkcore.labelled import LabelledPlane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,9 +64,8 @@ def score(
 def _about(case: Case) -> dict[str, float]:
     if case.image is None:
         return {}
-    sample = dataset.Sample(case.image, case.points, "", case.name, case.source)
     return {
-        "snr": check_sample(sample).snr,
+        "snr": check_plane(LabelledPlane(case.image, case.points)).snr,
         "density": 1000 * len(case.points) / case.image.size,
     }
 

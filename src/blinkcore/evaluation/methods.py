@@ -18,6 +18,7 @@ from blinkcore.files import check_readable, files_in
 from blinkcore.io import suffixes
 from blinkcore.io.suffixes import stem_of_spots
 from blinkcore.io.tables import is_counts
+from blinkcore.network.grid import PROBABILITY
 from blinkcore.network.model import Model, bundled_models, load_model
 from blinkcore.spots import PLACES
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # of the precision-recall curve
 Place = tuple[int, int, int]  # frame, channel, z
+# Columns of labels: simulated truth has the Cramér-Rao bound, too.
+_LABELS = ("y", "x", "cramer_rao")
+_BOUND = 2
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class Method:
         """Positions that count in a case."""
         spots = self.spots[index]
         if self.threshold is not None:
-            spots = spots[spots[:, 2] > self.threshold]
+            spots = spots[spots[:, PROBABILITY] > self.threshold]
         return spots[:, :2]
 
 
@@ -167,7 +171,7 @@ def _cases(
 
 
 def _case(name: str, place: Place, spots: NDArray[np.float64]) -> Case:
-    bound = spots[:, 2] if spots.shape[1] > 2 else None
+    bound = spots[:, _BOUND] if spots.shape[1] > _BOUND else None
     return Case(_name(name, place), name, spots[:, :2], place=place, cramer_rao=bound)
 
 
@@ -253,11 +257,8 @@ def _label_files(path: Path) -> dict[str, Path]:
 
 
 def _planes(spots: pd.DataFrame) -> dict[Place, NDArray[np.float64]]:
-    """Points of each plane that has some; an axis that a table lacks is at 0.
-
-    Simulated truth has a third column, the Cramér-Rao bound.
-    """
-    known = [n for n in ("y", "x", "cramer_rao") if n in spots.columns]
+    """Points of each plane that has some; an axis that a table lacks is at 0."""
+    known = [n for n in _LABELS if n in spots.columns]
     points = spots[known].to_numpy(float)
     zeros = np.zeros(len(spots))
     axes = [spots.get(name, zeros) for name in PLACES.values()]

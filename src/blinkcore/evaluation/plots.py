@@ -9,6 +9,7 @@ import numpy as np
 from blinkcore.evaluation.methods import THRESHOLDS
 from blinkcore.evaluation.scores import CUTOFF, CUTOFFS, evaluate, f1_curve, match
 from blinkcore.files import whole_file
+from blinkcore.network.grid import PROBABILITY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +85,8 @@ def _precision_recall(
     if method.threshold is None:
         return [_counts(cases, [method.kept(i) for i in range(len(cases))])]
     return [
-        _counts(cases, [s[s[:, 2] > t, :2] for s in method.spots]) for t in THRESHOLDS
+        _counts(cases, [s[s[:, PROBABILITY] > t, :2] for s in method.spots])
+        for t in THRESHOLDS
     ]
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # Coordinate of the outer edge of the first cell. deepBlink's own map puts it at 0, in
 # the centre of the first pixel.
+# Columns of spots, by number.
+Y, X, PROBABILITY, UNCERTAINTY = range(4)
+
 ORIGINS = {"center": -0.5, "deepblink": 0.0}
 
 

@@ -7,13 +7,14 @@ microscopes that they never saw.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
 from scipy import ndimage
 
+from blinkcore.labelled import LabelledPlane
 from blinkcore.simulation import contrast
 from blinkcore.simulation.background import add_distractors, draw_background
 from blinkcore.simulation.camera import take_picture, to_integer
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 
-class Scene(NamedTuple):
+@dataclass(frozen=True)
+class Scene(LabelledPlane):
     """A simulated image and its truth.
 
     Attributes
@@ -35,7 +37,7 @@ class Scene(NamedTuple):
     image : ndarray of uint8 or uint16, shape (height, width)
         Camera counts.
     points : ndarray of float64, shape (n, 2)
-        y, x in px; an integer is the centre of a pixel.
+        See `blinkcore.labelled`.
     sigma : float
         Width of the point spread function in px.
     snr : ndarray of float64, shape (n,)
@@ -46,12 +48,10 @@ class Scene(NamedTuple):
         Factor by which the camera's picture was resampled.
     """
 
-    image: NDArray[np.uint8] | NDArray[np.uint16]
-    points: NDArray[np.float64]
     sigma: float
     snr: NDArray[np.float64]
-    photons: NDArray[np.float64] = np.empty(0)
-    background: NDArray[np.float64] = np.empty(0)
+    photons: NDArray[np.float64]
+    background: NDArray[np.float64]
     zoom: float = 1.0
 
     def cramer_rao(self) -> NDArray[np.float64]:
@@ -163,8 +163,8 @@ def _resampled(
     scale = np.array(shape) / np.array(inner)
     points = (scene.points + 0.5) * scale - 0.5
     zoom = float(scale.mean())
-    return scene._replace(
-        image=image, points=points, sigma=scene.sigma * zoom, zoom=zoom
+    return replace(
+        scene, image=image, points=points, sigma=scene.sigma * zoom, zoom=zoom
     )
 
 

@@ -23,13 +23,14 @@ from blinkcore.datasets.dataset import Sample, inside, load_dataset
 from blinkcore.network import grid, normalize
 from blinkcore.network.networks import NETWORKS
 from blinkcore.simulation.implant import implant
-from blinkcore.simulation.scenes import Scene, simulate
+from blinkcore.simulation.scenes import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from blinkcore.labelled import LabelledPlane
     from blinkcore.training.recipe import TrainConfig
 
 _TRAINING, _VALIDATION = 0, 1  # second word of the seeds: no scene is in both
@@ -57,10 +58,10 @@ class Source:
             source = replace(source, planes=planes, valid_planes=valid)
         return source
 
-    def validation(self) -> list[Scene]:
+    def validation(self) -> Sequence[LabelledPlane]:
         """Give the images to validate on: of the data set, or drawn once."""
         if self.valid:
-            return [Scene(s.image, s.points, 0.0, np.empty(0)) for s in self.valid]
+            return self.valid
         n = self.config.n_valid
         n_implanted = round(n * self.config.implanted)
         seeds = [[self.config.seed, _VALIDATION, i] for i in range(n)]
@@ -88,13 +89,13 @@ class Source:
         sample = self.train[rng.integers(len(self.train))]
         return _augmented_crop(sample, side, method, rng)
 
-    def _simulated(self, seed: Sequence[int], side: int) -> Scene:
+    def _simulated(self, seed: Sequence[int], side: int) -> LabelledPlane:
         rng = np.random.default_rng(seed)
         return simulate((side, side), rng, ranges=self.config.ranges)
 
     def _implanted(
         self, seed: Sequence[int], side: int, planes: Sequence[Background]
-    ) -> Scene:
+    ) -> LabelledPlane:
         rng = np.random.default_rng(seed)
         plane = planes[int(rng.integers(len(planes)))].pixels
         return implant(plane, (side, side), rng, ranges=self.config.ranges)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from blinkcore.labelled import LabelledPlane
     from blinkcore.network.metadata import Metadata
-    from blinkcore.simulation.scenes import Scene
     from blinkcore.training.recipe import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def train(
 
 
 def _say_what_is_trained(
-    state: State, config: TrainConfig, scenes: Sequence[Scene], device: str
+    state: State, config: TrainConfig, scenes: Sequence[LabelledPlane], device: str
 ) -> None:
     """Log device, network and data; warn of a validation part that chance decides."""
     n_weights = sum(p.numel() for p in state.network.parameters())
@@ -146,7 +146,7 @@ def _until_validation(
 def _validate(
     state: State,
     config: TrainConfig,
-    scenes: Sequence[Scene],
+    scenes: Sequence[LabelledPlane],
     output: Path,
     log: Log,
     mean_loss: float,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from blinkcore.detection.candidates import HEIGHT, PROBABILITY, find_candidates
+from blinkcore.detection.candidates import HEIGHT, find_candidates
 from blinkcore.evaluation.scores import CUTOFF, evaluate, match
 from blinkcore.network.calibration import (
     Calibration,
@@ -16,6 +16,7 @@ from blinkcore.network.calibration import (
     fit_calibration,
     fit_interval_width,
 )
+from blinkcore.network.grid import PROBABILITY
 from blinkcore.network.torchscript import whole_grid
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from blinkcore.labelled import LabelledPlane
     from blinkcore.network.networks import Blink, DeepBlink
-    from blinkcore.simulation.scenes import Scene
 
 # Validation chooses among these: where most spots are dim, leaving out all that are likelier
 # noise than not costs more F1 than it gains.
@@ -57,7 +58,7 @@ class Validation:
 
 def validate(
     network: Blink | DeepBlink,
-    scenes: Sequence[Scene],
+    scenes: Sequence[LabelledPlane],
     threshold: float | None = None,
 ) -> Validation:
     """Score a network on scenes by the code that scores predictions.
@@ -66,7 +67,7 @@ def validate(
     ----------
     network : Blink or DeepBlink
         Put into evaluation mode.
-    scenes : sequence of Scene
+    scenes : sequence of LabelledPlane
         Of any size.
     threshold : float, optional
         Probability above which a spot counts; if not given, the one of `THRESHOLDS` with
@@ -117,7 +118,7 @@ def _runner(
     return run
 
 
-def _real(scene: Scene, spots: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _real(scene: LabelledPlane, spots: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell of each candidate whether it is matched to a true spot."""
     is_real = np.zeros(len(spots), bool)
     if len(spots) and len(scene.points):
@@ -126,7 +127,9 @@ def _real(scene: Scene, spots: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _mean_scores(
-    scenes: Sequence[Scene], found: Sequence[NDArray[np.float64]], threshold: float
+    scenes: Sequence[LabelledPlane],
+    found: Sequence[NDArray[np.float64]],
+    threshold: float,
 ) -> dict[str, float]:
     rows = []
     for scene, spots in zip(scenes, found, strict=True):
