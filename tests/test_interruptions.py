@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from batches import run, write
-from blinkcore import files
+from blinkcore import files, predict
 from blinkcore.batch.lock import locked
 from blinkcore.batch.run import Options
 from blinkcore.batch.timeout import time_limit
@@ -214,6 +214,7 @@ def test_a_truncated_plane_is_read_when_asked(general, tmp_path, scene):
     (event,) = run([path], Options(general, tmp_path / "b", truncated=True))
     assert event.kind == "result"
     assert event.spots > 20
+    assert len(predict(path, general, truncated=True)) == event.spots
     about = json.loads((tmp_path / "b" / "s.json").read_text("utf-8"))
     assert about["options"]["truncated"] is True
 
