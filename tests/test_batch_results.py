@@ -249,7 +249,7 @@ def test_every_option_that_chooses_spots_is_in_the_description(general, field):
     other = {
         "threshold": 0.9, "fdr": 0.1, "radius": 2.0, "scale": 2.0, "dim": True,
         "z": "max", "channel": 1, "axes": "TYX", "pixel_size": PixelSize(None, 0.1, 0.1), "level": 1,
-        "measure": "lsq", "camera": Camera(100, 2), "molecules": True,
+        "measure": "lsq", "camera": Camera(100, 2), "molecules": True, "truncated": True,
     }  # fmt: skip
     options = Options(general, None)
     with_it = {"camera": {"measure": "lsq"}, "molecules": {"radius": 3.0}}.get(
