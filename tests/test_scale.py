@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from blinkcore import predict
-from blinkcore.detection.options import PredictOptions
 from blinkcore.detection.scale import (
     estimate_blob_width,
     factor_to,
@@ -64,7 +63,7 @@ def test_places_of_a_resampled_plane_map_back(factor):
 def test_auto_finds_wide_spots_that_are_missed_otherwise(easy, general):
     scene = spots_of(5.0, easy)
     image = Image(scene.image, "YX")
-    assert scale_factor(image, general, PredictOptions(scale="auto")) < 0.5
+    assert scale_factor(image, general, "auto") < 0.5
     missed = evaluate(scene.points, predict(image, general)[["y", "x"]])
     found = predict(image, general, scale="auto")
     scores = evaluate(scene.points, found[["y", "x"]])

@@ -188,7 +188,10 @@ class Cluster:
                     continue
                 image = self._source(item).read()
                 options = self._options
-                self._give(item, image, scale_factor(image, options.model, options))
+                factor = scale_factor(
+                    image, options.model, options.scale, options.channel
+                )
+                self._give(item, image, factor)
 
     def forget(self, item: Input) -> None:
         """Drop what was given out for an input that has ended."""

@@ -77,7 +77,7 @@ def predict_input(
         if warning is not None:
             logger.warning("%s: %s", item.name, warning)
     _warn(item, image_warning(image.middle_plane(options.channel).data), said)
-    scale = scale_factor(image, options.model, options)
+    scale = scale_factor(image, options.model, options.scale, options.channel)
     how = replace(options, scale=scale)
     find = None if cluster is None else cluster.finder(item, image)
     spots = predict_image(image, options.model, how, on_plane=on_plane, find=find)

@@ -89,20 +89,18 @@ def predict(
     DataFrame
         The spots table, see `blinkcore.spots.COLUMNS`: `frame`, `channel`, `z` where the
         image has these axes; `y`, `x` (px); `probability`; uncertainties, if the model
-        predicts them; positions in µm where the pixel size is known.
-        ``attrs["dim_specks"]``: specks that the population of brightness left out.
+        predicts them; positions in µm where the pixel size is known; ``attrs["dim_specks"]``:
+        specks that the population of brightness left out.
 
     Raises
     ------
     OSError, ValueError, TypeError
-        If a file cannot be read, if the image or an option is not usable, or if pixels are
-        complex or no numbers; the message says why.
+        If a file, its pixels or an option cannot be used; the message says why.
     """
     options = PredictOptions(
         threshold=threshold, fdr=fdr, radius=radius, measure=measure, camera=camera,
-        molecules=molecules, scale=scale, dim=dim, z=z,
-        channel=channel, axes=axes.upper() if axes else None, level=level,
-        truncated=truncated,
+        molecules=molecules, scale=scale, dim=dim, z=z, channel=channel,
+        axes=axes.upper() if axes else None, level=level, truncated=truncated,
         pixel_size=None if pixel_size is None else as_pixel_size(pixel_size),
     )  # fmt: skip
     image = _as_image(image, options)
@@ -147,7 +145,7 @@ def predict_image(
     ValueError
         If the image has no such channel, or is too large for the model.
     """
-    factor = scale_factor(image, model, options)
+    factor = scale_factor(image, model, options.scale, options.channel)
     if options.z == "max":
         image = max_projection(image)
     planes = list(image.places(options.channel))

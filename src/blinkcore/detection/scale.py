@@ -18,7 +18,6 @@ from blinkcore.network.normalize import normalized, plane_scaling
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from blinkcore.detection.options import PredictOptions
     from blinkcore.image import Image
     from blinkcore.network.model import Model
 
@@ -111,7 +110,9 @@ def _between(
     return sigma
 
 
-def scale_factor(image: Image, model: Model, options: PredictOptions) -> float:
+def scale_factor(
+    image: Image, model: Model, scale: float | str, channel: int | None = None
+) -> float:
     """Give the factor by which the planes of an image are resampled.
 
     Parameters
@@ -120,19 +121,21 @@ def scale_factor(image: Image, model: Model, options: PredictOptions) -> float:
         For "auto", its middle plane is looked at.
     model : Model
         Whose `spot_sigma` counts.
-    options : PredictOptions
-        Their `scale`, and `channel`.
+    scale : float or "auto"
+        What is asked for.
+    channel : int, optional
+        See `predict`.
 
     Returns
     -------
     float
-        What the options ask for; for "auto" the one that brings the image's spots to what
+        The one that is asked for; for "auto" the one that brings the image's spots to what
         the model was trained on, 1 if they fit or nothing is known about them or about the
         model.
     """
-    if not isinstance(options.scale, str):
-        return float(options.scale)
-    misfit = _misfit(image, model, options.channel)
+    if not isinstance(scale, str):
+        return float(scale)
+    misfit = _misfit(image, model, channel)
     return 1.0 if misfit is None else factor_to(misfit[0].sigma, misfit[1])
 
 
