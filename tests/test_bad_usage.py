@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from blinkcore.io import tables
-from programs import run_blinkcore
+from programs import call_blinkcore, run_blinkcore
 
 
 def good(tmp_path, scene, n=1):
@@ -45,7 +45,7 @@ def test_unusable_models_end_with_2_before_anything_is_read(
     if make:
         make(model)
     status = tmp_path / "status.json"
-    done = run_blinkcore(
+    done = call_blinkcore(
         "predict",
         *good(tmp_path, scene),
         "-o",
@@ -96,7 +96,7 @@ def test_wrong_usage_ends_with_2(tmp_path, arguments, words):
 @pytest.mark.parametrize("output", ["out", "out/spots.csv"])
 def test_an_output_that_cannot_be_made_ends_with_2(tmp_path, scene, output):
     (tmp_path / "out").write_text("a file where the folder should be")
-    done = run_blinkcore("predict", *good(tmp_path, scene), "-o", tmp_path / output)
+    done = call_blinkcore("predict", *good(tmp_path, scene), "-o", tmp_path / output)
     assert done.returncode == 2
     assert str(tmp_path / "out") in done.stderr
     assert done.stderr.count("\n") == 1
@@ -114,7 +114,7 @@ def test_a_read_only_output_ends_with_2_before_anything_is_computed(
 
 def test_a_folder_named_like_a_table_is_refused(tmp_path, scene):
     (tmp_path / "out.csv").mkdir()
-    done = run_blinkcore("predict", *good(tmp_path, scene), "-o", tmp_path / "out.csv")
+    done = call_blinkcore("predict", *good(tmp_path, scene), "-o", tmp_path / "out.csv")
     assert done.returncode == 2
     assert "is a folder" in done.stderr
 

@@ -17,7 +17,7 @@ import tifffile
 
 import blinkcore
 from blinkcore.io import tables
-from programs import BLINKCORE, run_blinkcore
+from programs import BLINKCORE, call_blinkcore, run_blinkcore
 
 
 @pytest.fixture
@@ -158,8 +158,8 @@ def test_a_colour_picture_goes_by_channel(tmp_path, scene):
     grey = (scene.image / scene.image.max() * 255).astype(np.uint8)
     path = tmp_path / "photo.png"
     PIL.Image.fromarray(np.stack([grey * 0, grey, grey // 2], axis=-1)).save(path)
-    assert run_blinkcore("predict", path, "-o", "-").returncode == 1
-    done = run_blinkcore("predict", path, "-o", "-", "--channel", "1")
+    assert call_blinkcore("predict", path, "-o", "-").returncode == 1
+    done = call_blinkcore("predict", path, "-o", "-", "--channel", "1")
     assert done.returncode == 0
     table = pd.read_csv(StringIO(done.stdout))
     assert set(table["channel"]) == {1}
@@ -170,10 +170,10 @@ def test_a_colour_picture_goes_by_channel(tmp_path, scene):
 def test_a_stack_without_axes_goes_with_axes(tmp_path, scene):
     path = tmp_path / "stack.tif"
     tifffile.imwrite(path, np.stack([scene.image] * 3), photometric="minisblack")
-    done = run_blinkcore("predict", path, "-o", "-")
+    done = call_blinkcore("predict", path, "-o", "-")
     assert done.returncode == 1
     assert "--axes TYX or --axes ZYX" in done.stderr
-    done = run_blinkcore("predict", path, "-o", "-", "--axes", "zyx", "--z", "planes")
+    done = call_blinkcore("predict", path, "-o", "-", "--axes", "zyx", "--z", "planes")
     assert set(pd.read_csv(StringIO(done.stdout))["z"]) == {0, 1, 2}
 
 
@@ -234,7 +234,7 @@ def test_debug_shows_the_traceback(tmp_path):
 @pytest.mark.parametrize("device", ["tpu", "cpu:x"])
 def test_train_and_predict_name_a_device_that_is_not_there(image, tmp_path, device):
     for command in (["predict", image], ["train", "-o", tmp_path / "m.pt"]):
-        done = run_blinkcore(*command, "--device", device)
+        done = call_blinkcore(*command, "--device", device)
         assert done.returncode == 2
         assert f"device must be auto, cpu, cuda or mps, got '{device}'" in done.stderr
 
@@ -312,7 +312,7 @@ def test_a_format_beside_one_table_of_all_is_refused(image, tmp_path):
 
 
 def test_dim_specks_are_an_option_and_in_the_record(image, tmp_path):
-    done = run_blinkcore("predict", image, "-o", tmp_path / "a", "--dim")
+    done = call_blinkcore("predict", image, "-o", tmp_path / "a", "--dim")
     assert done.returncode == 0
     about = json.loads((tmp_path / "a" / "cells.json").read_text())
     assert about["options"]["dim"] is True

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 import zarr
 
-from programs import BLINKCORE, run_blinkcore
+from programs import BLINKCORE, call_blinkcore, run_blinkcore
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def is_busy(process):
     ],
 )
 def test_wrong_schedulers_are_a_sentence(scheduler, said, examples, tmp_path):
-    done = run_blinkcore(
+    done = call_blinkcore(
         "predict",
         examples / "cells.tif",
         "-o",

@@ -13,7 +13,7 @@ from blinkcore.colocalization.colocalize import (
     shuffled_in_regions,
 )
 from blinkcore.colocalization.shift import Shift, estimate_shift
-from programs import run_blinkcore
+from programs import call_blinkcore, run_blinkcore
 
 SHAPE = (256, 256)
 
@@ -170,7 +170,7 @@ def test_a_shift_of_beads_is_used_for_other_images(results):
 
 
 def test_without_correction_shifted_spots_are_no_pairs(results):
-    done = run_blinkcore("colocalize", results / "spots", "-o", results / "c")
+    done = call_blinkcore("colocalize", results / "spots", "-o", results / "c")
     assert done.returncode == 0, done.stderr
     assert pd.read_csv(results / "c" / "colocalization.csv")["n_pairs"][0] < 5
 
@@ -194,7 +194,7 @@ def test_wrong_use_of_colocalize_is_one_sentence(tmp_path, words, said):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         pd.DataFrame({"y": [1.0], "x": [1.0]}).to_csv(tmp_path / name, index=False)
     (tmp_path / "bad.json").write_text("{}")
-    done = run_blinkcore("colocalize", *words, cwd=tmp_path)
+    done = call_blinkcore("colocalize", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -202,6 +202,6 @@ def test_wrong_use_of_colocalize_is_one_sentence(tmp_path, words, said):
 
 def test_nothing_with_nothing_is_no_pair(tmp_path):
     pd.DataFrame({"y": [], "x": []}).to_csv(tmp_path / "a.csv", index=False)
-    done = run_blinkcore("colocalize", "a.csv", "a.csv", "-o", "c", cwd=tmp_path)
+    done = call_blinkcore("colocalize", "a.csv", "a.csv", "-o", "c", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "0 of 0 and 0 spots are pairs" in done.stderr

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +13,7 @@ from blinkcore.evaluation.compare import _interval
 from blinkcore.evaluation.methods import Case, Method, load
 from blinkcore.simulation.presets import PRESETS
 from blinkcore.simulation.scenes import simulate
+from programs import call_blinkcore
 
 
 @pytest.fixture
@@ -97,10 +96,7 @@ def labelled(tmp_path, scene, easy):
 
 
 def evaluate(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "blinkcore", "evaluate", *arguments],
-        capture_output=True, text=True, cwd=cwd, check=False,
-    )  # fmt: skip
+    return call_blinkcore("evaluate", *arguments, cwd=cwd)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from batches import run, write
 from blinkcore.batch.run import Options
 from blinkcore.detection.cells import Regions
 from blinkcore.image import Image, PixelSize
-from programs import run_blinkcore
+from programs import call_blinkcore
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_masks_among_the_images_are_no_images(general, cells):
 def test_wrong_masks_are_one_sentence(cells, make, words):
     folder, *_ = cells
     make(folder)
-    done = run_blinkcore(
+    done = call_blinkcore(
         "predict", folder / "in", "-o", folder / "out", "--labels", folder / "m"
     )
     assert done.returncode in (1, 2)
@@ -173,6 +173,6 @@ def test_wrong_masks_are_one_sentence(cells, make, words):
 def test_columns_of_the_table_are_no_names_of_labels(cells):
     folder, *_ = cells
     for words in (["--labels", "y=m"], ["--labels", "m", "--labels", "cell=m"]):
-        done = run_blinkcore("predict", folder / "in", "-o", folder / "out", *words)
+        done = call_blinkcore("predict", folder / "in", "-o", folder / "out", *words)
         assert done.returncode == 2
         assert "there is a column" in done.stderr

@@ -1,7 +1,5 @@
 import io as stdio
 import pickle
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from blinkcore import io
 from blinkcore.datasets import dataset
 from blinkcore.datasets.dataset import Dataset, Sample
 from blinkcore.datasets.pairing import pair_by_name
+from programs import call_blinkcore
 
 
 def sample(image, points, name="a"):
@@ -198,10 +197,7 @@ def test_other_files_are_no_data_sets(tmp_path):
 
 
 def blinkcore(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "blinkcore", *arguments],
-        capture_output=True, text=True, cwd=cwd, check=False,
-    )  # fmt: skip
+    return call_blinkcore(*arguments, cwd=cwd)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from programs import run_blinkcore
+from programs import call_blinkcore, run_blinkcore
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_all_steps_are_done_once(recipe, tmp_path):
 def test_a_wrong_recipe_is_a_sentence(text, said, tmp_path):
     path = tmp_path / "e.yaml"
     path.write_text(text)
-    done = run_blinkcore("run", path)
+    done = call_blinkcore("run", path)
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr

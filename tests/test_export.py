@@ -14,6 +14,7 @@ from blinkcore.export import export_bioimageio
 from blinkcore.network import grid, normalize
 from blinkcore.network.model import save_model
 from blinkcore.network.networks import DeepBlink
+from programs import call_blinkcore
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,10 +27,7 @@ pytestmark = [
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "blinkcore", "export", *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return call_blinkcore("export", *arguments)
 
 
 @pytest.fixture(scope="module")

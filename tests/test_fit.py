@@ -6,7 +6,7 @@ from scipy.special import erf
 
 from blinkcore import _core, predict
 from blinkcore.detection.fit import NAMES, Camera, fit_spots
-from programs import run_blinkcore
+from programs import call_blinkcore, run_blinkcore
 
 SIDE = 25  # px, of the square that a spot has for itself
 
@@ -153,7 +153,7 @@ def test_predict_measures_and_counts_molecules(examples, tmp_path):
     ],
 )
 def test_options_that_do_not_fit_are_a_sentence(options, said, examples, tmp_path):
-    done = run_blinkcore("predict", examples / "cells.tif", "-o", tmp_path, *options)
+    done = call_blinkcore("predict", examples / "cells.tif", "-o", tmp_path, *options)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1

@@ -8,7 +8,7 @@ import pytest
 from blinkcore import predict
 from blinkcore.hosts import install_fiji
 from blinkcore.network.model import bundled_models
-from programs import BLINKCORE, run_blinkcore
+from programs import BLINKCORE, call_blinkcore, run_blinkcore
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,10 +35,10 @@ def test_fiji_is_looked_for(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_not_fiji_is_a_sentence(tmp_path):
-    done = run_blinkcore("fiji", "install", tmp_path)
+    done = call_blinkcore("fiji", "install", tmp_path)
     assert done.returncode == 2
     assert "has no folder 'plugins'" in done.stderr
-    done = run_blinkcore("fiji", "install", tmp_path / "nowhere")
+    done = call_blinkcore("fiji", "install", tmp_path / "nowhere")
     assert done.returncode == 2
     assert "is no folder" in done.stderr
 

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 from blinkcore import io, predict
-from programs import run_blinkcore
+from programs import call_blinkcore
 
 
 def test_without_bioio_the_extra_is_named(tmp_path, monkeypatch):
@@ -55,7 +55,7 @@ def test_damaged_files_are_a_sentence(suffix, tmp_path):
     pytest.importorskip("bioio_czi", reason="needs the extra bioio")
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"ZISRAWFILE" + bytes(200))
-    done = run_blinkcore("predict", path, "-o", tmp_path / "out")
+    done = call_blinkcore("predict", path, "-o", tmp_path / "out")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 2, done.stderr
     assert path.name in done.stderr

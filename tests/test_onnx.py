@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from blinkcore import predict
 from blinkcore.network.metadata import METADATA_FILE
 from blinkcore.network.model import load_model, load_weights, read_metadata
-from programs import run_blinkcore
+from programs import call_blinkcore, run_blinkcore
 
 pytestmark = pytest.mark.slow
 
@@ -93,7 +93,7 @@ def without_metadata(model):
 def test_damaged_files_are_a_sentence(content, tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
-    done = run_blinkcore("models", "show", path)
+    done = call_blinkcore("models", "show", path)
     assert done.returncode == 2
     assert done.stderr.startswith("Error: ")
     assert done.stderr.count("\n") == 1

@@ -3,8 +3,6 @@
 import http.server
 import json
 import shutil
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from blinkcore.files import sha256_of
 from blinkcore.network import registry
 from blinkcore.network.model import bundled_models, load_model
+from programs import call_blinkcore
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -63,10 +62,7 @@ def lab(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "blinkcore", *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return call_blinkcore(*arguments)
 
 
 def test_a_model_is_downloaded_once(lab):

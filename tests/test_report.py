@@ -13,7 +13,7 @@ from batches import run, write
 from blinkcore.batch.run import Options
 from blinkcore.report.collect import contrast_of, read_panels
 from blinkcore.report.page import write_report
-from programs import run_blinkcore
+from programs import call_blinkcore, run_blinkcore
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_wrong_use_of_report_is_one_sentence(tmp_path, words, said):
     (tmp_path / "empty").mkdir()
     table = pd.DataFrame({"image": ["a"], "y": [1.0], "x": [1.0]})
     table.to_csv(tmp_path / "a.csv", index=False)
-    done = run_blinkcore(*words, cwd=tmp_path)
+    done = call_blinkcore(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr

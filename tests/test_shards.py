@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from programs import run_blinkcore
+from programs import call_blinkcore, run_blinkcore
 
 
 @pytest.fixture
@@ -19,14 +19,14 @@ def five(tmp_path, examples):
 
 def test_shards_together_are_the_run(five, tmp_path):
     out = tmp_path / "whole.csv"
-    assert run_blinkcore("predict", five, "-o", out).returncode == 0
+    assert call_blinkcore("predict", five, "-o", out).returncode == 0
     for i in (1, 2, 3):
         part = tmp_path / f"part{i}.csv"
-        done = run_blinkcore("predict", five, "-o", part, "--shard", f"{i}/3")
+        done = call_blinkcore("predict", five, "-o", part, "--shard", f"{i}/3")
         assert done.returncode == 0
     parts = [tmp_path / f"part{i}.csv" for i in (1, 2, 3)]
     merged = tmp_path / "merged.csv"
-    done = run_blinkcore("merge", *parts, "-o", merged)
+    done = call_blinkcore("merge", *parts, "-o", merged)
     assert done.returncode == 0, done.stderr
     assert "5 images" in done.stderr
     expected = pd.read_csv(out)
@@ -58,7 +58,7 @@ def test_label_images_stay_with_their_image(tmp_path, examples):
         tifffile.imwrite(tmp_path / "masks" / f"{name}_masks.tif", cells // 5000)
     for i in (1, 2):
         out = tmp_path / f"{i}.csv"
-        done = run_blinkcore(
+        done = call_blinkcore(
             "predict", folder, tmp_path / "masks", "-o", out,
             "--labels", tmp_path / "masks", "--shard", f"{i}/2",
         )  # fmt: skip
@@ -67,34 +67,34 @@ def test_label_images_stay_with_their_image(tmp_path, examples):
 
 
 def test_label_images_among_the_images_are_refused(five, tmp_path):
-    done = run_blinkcore("predict", five, "-o", tmp_path / "o", "--labels", five)
+    done = call_blinkcore("predict", five, "-o", tmp_path / "o", "--labels", five)
     assert done.returncode == 2
     assert "put label images into a folder of their own" in done.stderr
 
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "-1/2"])
 def test_wrong_shards_are_a_sentence(shard, five, tmp_path):
-    done = run_blinkcore("predict", five, "-o", tmp_path / "o", "--shard", shard)
+    done = call_blinkcore("predict", five, "-o", tmp_path / "o", "--shard", shard)
     assert done.returncode == 2
     assert "--shard must be I/N" in done.stderr
 
 
 def test_what_does_not_fit_together_is_a_sentence(five, tmp_path, examples):
     one, two = tmp_path / "one.csv", tmp_path / "two.csv"
-    run_blinkcore("predict", five / "0.tif", "-o", one)
-    run_blinkcore("predict", five / "1.tif", "-o", two, "--threshold", "0.9")
-    done = run_blinkcore("merge", one, two, "-o", tmp_path / "all.csv")
+    call_blinkcore("predict", five / "0.tif", "-o", one)
+    call_blinkcore("predict", five / "1.tif", "-o", two, "--threshold", "0.9")
+    done = call_blinkcore("merge", one, two, "-o", tmp_path / "all.csv")
     assert done.returncode == 2
     assert "other options" in done.stderr
     assert not (tmp_path / "all.csv").exists()
-    done = run_blinkcore("merge", one, one, "-o", tmp_path / "all.csv")
+    done = call_blinkcore("merge", one, one, "-o", tmp_path / "all.csv")
     assert done.returncode == 2
     assert "twice" in done.stderr
     notes = tmp_path / "notes.csv"
     notes.write_text("a,b\n1,2\n")
-    done = run_blinkcore("merge", one, notes, "-o", tmp_path / "all.csv")
+    done = call_blinkcore("merge", one, notes, "-o", tmp_path / "all.csv")
     assert done.returncode == 2
     assert "no result of blinkcore" in done.stderr
-    done = run_blinkcore("merge", one, "-o", tmp_path / "all.xlsx")
+    done = call_blinkcore("merge", one, "-o", tmp_path / "all.xlsx")
     assert done.returncode == 2
     assert ".csv or .parquet" in done.stderr

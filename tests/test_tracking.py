@@ -16,7 +16,7 @@ from blinkcore.tracking.motion import (
     mean_squared_displacement,
     track_table,
 )
-from programs import run_blinkcore
+from programs import call_blinkcore, run_blinkcore
 
 DIFFUSION, UNCERTAINTY = 0.2, 0.15  # px² a frame, px
 
@@ -234,7 +234,7 @@ def test_wrong_use_of_link_is_one_sentence(tmp_path, words, said):
     (tmp_path / "empty").mkdir()
     pd.DataFrame({"y": [1.0], "x": [1.0]}).to_csv(tmp_path / "a.csv", index=False)
     walks(n=2, n_frames=3).to_csv(tmp_path / "m.csv", index=False)
-    done = run_blinkcore("link", *words, cwd=tmp_path)
+    done = call_blinkcore("link", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -244,6 +244,6 @@ def test_tables_of_one_frame_and_of_nothing_link(tmp_path):
     for rows in (0, 1):
         table = walks(n=1, n_frames=1).iloc[:rows]
         table.to_csv(tmp_path / "m.csv", index=False)
-        done = run_blinkcore("link", "m.csv", "-o", "t", cwd=tmp_path)
+        done = call_blinkcore("link", "m.csv", "-o", "t", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert len(pd.read_csv(tmp_path / "t" / "m.csv")) == rows

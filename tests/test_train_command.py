@@ -1,20 +1,15 @@
 """`blinkcore train` as a program: options, recipes, what is refused."""
 
-import subprocess
-import sys
-
 import pytest
 
 from blinkcore.cli.train import _sizes
 from blinkcore.network.model import read_metadata
 from blinkcore.simulation.presets import PRESETS
+from programs import call_blinkcore
 
 
 def run_train(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "blinkcore", "train", *arguments],
-        capture_output=True, text=True, cwd=cwd, check=False,
-    )  # fmt: skip
+    return call_blinkcore("train", *arguments, cwd=cwd)
 
 
 def trained(words, cwd):
