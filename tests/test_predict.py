@@ -62,7 +62,12 @@ def test_a_model_by_name_equals_a_loaded_one(general, scene):
     )
 
 
-@pytest.mark.parametrize("tile", [32, 64, 100, 128])
+@pytest.mark.parametrize(
+    ("either", "tile"),
+    # `precise` sees 200 px far, and small tiles with such margins take long.
+    [*(("general", side) for side in (32, 64, 100, 128)), ("precise", 100)],
+    indirect=["either"],
+)
 def test_tiles_do_not_change_the_spots(either, tile):
     rng = np.random.default_rng(0)
     # Wide enough that no tile with its margin is the whole image.

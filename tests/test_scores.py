@@ -107,14 +107,14 @@ def test_scale_equals_scaled_points():
 
 
 @pytest.mark.slow
-def test_five_thousand_points_within_one_cutoff():
+def test_three_thousand_points_within_one_cutoff():
     rng = np.random.default_rng(0)
-    truth, detected = rng.uniform(0, 2, (2, 5000, 2))
+    truth, detected = rng.uniform(0, 2, (2, 3000, 2))
     pairs = match(truth, detected, cutoff=3.0)
     row, col = linear_sum_assignment(cdist(truth, detected))
     total = np.linalg.norm(truth[pairs[:, 0]] - detected[pairs[:, 1]], axis=1).sum()
     expected = np.linalg.norm(truth[row] - detected[col], axis=1).sum()
-    assert len(pairs) == 5000
+    assert len(pairs) == 3000
     assert total == pytest.approx(expected, rel=1e-9)
 
 
