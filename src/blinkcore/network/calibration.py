@@ -5,10 +5,10 @@ scaling) and, together with it, to the image's own population of brightness. A p
 the bright class of an image and leaves dimmer specks of the same shape, whatever their
 absolute contrast; a network, which sees a part of the image at a time, cannot know. So each
 candidate is also judged by those of its height: where most of them are doubtful, it is more
-doubtful than it looks, where most of them are sure, it is surer. That is empirical Bayes:
-the prior of a candidate is the mean probability of the image's candidates of its height.
-And where Otsu's threshold parts the candidates in a sure bright class and a doubtful dim one,
-each counts as its class does.
+doubtful than it looks. That is empirical Bayes: the prior of a candidate is the mean
+probability of the image's candidates of its height. And where Otsu's threshold parts the
+candidates in a sure bright class and a doubtful dim one, those of the dim class lose more.
+Being as bright as sure spots proves nothing: bright things of another shape are no spots.
 
 From calibrated probabilities follow the false discovery rate of a set of spots, and how many
 of them are real, with an interval.
@@ -24,7 +24,7 @@ from scipy import optimize, special
 
 from blinkcore.network.population import (
     bins_of,
-    class_of_brightness,
+    dim_class,
     mean_of_similar_height,
 )
 
@@ -52,10 +52,10 @@ class Calibration(NamedTuple):
         Of logit(p') = offset + slope * logit(p) (Platt scaling).
     population : float
         Weight of the logit of the mean probability of the image's candidates of the same
-        height; 0: height does not count.
+        height, where it is negative; 0: height does not count.
     classes : float
-        What the logit gains in the bright one of two classes, and loses in the dim one,
-        where the image has two; 0: classes do not count.
+        What the logit loses in the dim one of two classes of brightness, where the image
+        has two; 0: classes do not count.
     """
 
     offset: float = 0.0
@@ -102,10 +102,10 @@ def calibrated(
     bins, evidence = bins_of(h), np.zeros(len(p))
     for _ in range(_ITERATIONS):
         mean, trust = mean_of_similar_height(result, bins)
-        evidence = trust * special.logit(np.clip(mean, 0.001, 0.999))
+        evidence = trust * special.logit(np.clip(mean, 0.001, 0.5))
         result = special.expit(alone + calibration.population * evidence)
     evidence = calibration.population * evidence
-    evidence += calibration.classes * class_of_brightness(p, h)
+    evidence -= calibration.classes * dim_class(p, h)
     judged: NDArray[np.float64] = special.expit(alone + evidence)
     return judged
 

@@ -26,10 +26,10 @@ _CLASS_GAP, _CLASS_DOUBT, _CLASS_SOFTNESS = 0.25, 0.6, 0.04
 _CLASS_VARIANCE, _VARIANCE_SOFTNESS = 0.75, 0.01
 
 
-def class_of_brightness(
+def dim_class(
     probability: NDArray[np.float64], heights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Tell the bright class of an image's candidates from the dim one, if there are two.
+    """Tell which of an image's candidates belong to a dim class, if there are two classes.
 
     Otsu's threshold (1979, doi:10.1109/TSMC.1979.4310076) on the square root of the heights
     parts the candidates. It always finds two parts: they are two classes as far as they
@@ -44,7 +44,8 @@ def class_of_brightness(
     Returns
     -------
     ndarray of float64, shape (n,)
-        From 0 where there are no two classes to 1 in the bright, -1 in the dim class.
+        0 in the bright class and where there are no two classes; in the dim class how
+        certain it is that there are two, up to 1.
     """
     none = np.zeros(len(heights))
     looked_at = probability > _CLASS_FLOOR
@@ -61,8 +62,8 @@ def class_of_brightness(
     certainty = special.expit((gap - _CLASS_GAP) / _CLASS_SOFTNESS)
     certainty *= special.expit((_CLASS_DOUBT - doubt) / _CLASS_SOFTNESS)
     certainty *= special.expit((explained - _CLASS_VARIANCE) / _VARIANCE_SOFTNESS)
-    classes: NDArray[np.float64] = np.where(is_bright, certainty, -certainty)
-    return classes
+    dimness: NDArray[np.float64] = np.where(is_bright, 0.0, certainty)
+    return dimness
 
 
 def otsu_threshold(values: NDArray[np.float64]) -> tuple[float, float]:
