@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import tifffile
 
+from blinkcore.io.results import read_results
 from programs import call_blinkcore, run_blinkcore
 
 
@@ -39,7 +40,14 @@ def test_shards_together_are_the_run(five, tmp_path):
 
 
 def test_a_folder_of_results_is_merged(five, tmp_path):
-    assert run_blinkcore("predict", five, "-o", tmp_path / "out").returncode == 0
+    formats = ("--format", "csv,napari.csv,parquet")
+    made = call_blinkcore("predict", five, "-o", tmp_path / "out", *formats)
+    assert made.returncode == 0, made.stderr
+    # What lies beside a table, in other formats, are the same spots.
+    found = list(read_results(tmp_path / "out"))
+    assert [spots.name for spots in found] == [
+        path.stem for path in sorted(five.iterdir())
+    ]
     done = run_blinkcore("merge", tmp_path / "out", "-o", tmp_path / "all.parquet")
     assert done.returncode == 0, done.stderr
     table = pd.read_parquet(tmp_path / "all.parquet")

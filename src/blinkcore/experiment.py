@@ -143,9 +143,7 @@ def _digest(words: list[str], spots: Path, folder: Path) -> str:
         sheet = folder / words[words.index("--samples") + 1]
         digest.update(sheet.read_bytes() if sheet.is_file() else b"")
     if spots.is_dir():
-        for path in sorted(p for p in spots.rglob("*") if tables.is_table(p)):
-            if tables.is_counts(path):  # is written anew by each run
-                continue
+        for path in tables.tables_in(spots, recursive=True):
             about = path.stat()
             digest.update(f"{path} {about.st_size} {about.st_mtime_ns}".encode())
     return digest.hexdigest()

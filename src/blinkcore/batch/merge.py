@@ -94,19 +94,16 @@ def _check_alike(paths: list[Path], descriptions: list[dict[str, Any]]) -> None:
 
 
 def _tables_in(sources: Iterable[Path], output: Path) -> list[Path]:
-    """List tables of spots; of two formats of one result the first."""
+    """List tables of spots, those of folders without the output of an earlier merge."""
     found: dict[Path, Path] = {}
     for source in sources:
         if source.is_dir():
-            paths = sorted(p for p in source.rglob("*") if tables.is_table(p))
-        else:
-            check_readable(source)
-            paths = [source]
-        for path in paths:
-            hidden = path.name.startswith(".")
-            if source.is_dir() and (tables.is_counts(path) or hidden or path == output):
-                continue
-            if not source.is_dir() and path.with_suffix("") in found:
-                raise ValueError(f"{path} is given twice")
-            found.setdefault(path.with_suffix(""), path)
+            for path in tables.tables_in(source, recursive=True):
+                if path != output:
+                    found.setdefault(path.with_suffix(""), path)
+            continue
+        check_readable(source)
+        if source.with_suffix("") in found:
+            raise ValueError(f"{source} is given twice")
+        found[source.with_suffix("")] = source
     return list(found.values())

@@ -40,7 +40,7 @@ __all__ = [
 
 
 # What most people come for stands first in --help.
-_FIRST = ("predict", "run", "report", "run", "link", "colocalize", "merge")
+_FIRST = ("predict", "run", "report", "link", "colocalize", "merge")
 app.registered_commands.sort(
     key=lambda command: (*_FIRST, command.callback.__name__).index(  # type: ignore[union-attr]
         command.callback.__name__  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from blinkcore import io
-from blinkcore.files import check_readable, files_in
+from blinkcore.files import check_readable
 from blinkcore.image import PixelSize
 from blinkcore.io import tables
 from blinkcore.io.suffixes import stem_of_image
@@ -61,8 +61,7 @@ def read_results(source: Path) -> Iterator[ImageSpots]:
     """
     if not source.is_dir():
         check_readable(source)
-    paths = files_in(source, tables.SUFFIXES) if source.is_dir() else [source]
-    paths = [path for path in paths if not tables.is_counts(path)]
+    paths = tables.tables_in(source) if source.is_dir() else [source]
     if not paths:
         raise ValueError(f"{source} has no table of spots in it")
     taken: set[str] = set()

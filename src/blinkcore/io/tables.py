@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from blinkcore.files import whole_file
 from blinkcore.io import imagej, trackmate
+from blinkcore.io.suffixes import format_of
 from blinkcore.spots import COLUMN_OF, COLUMNS, PLACES, check_spots, ordered
 
 if TYPE_CHECKING:
@@ -41,6 +42,22 @@ def is_counts(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return {"image", "n"} <= set(columns) and "y" not in columns
+
+
+def tables_in(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """List the tables of spots in a folder, one for each result.
+
+    Tables of counts are left out, hidden files, and what lies beside a table: the same
+    spots in another format, as `.napari.csv` beside `.csv`.
+    """
+    found: dict[Path, Path] = {}
+    paths = folder.rglob("*") if recursive else folder.iterdir()
+    for path in sorted(p for p in paths if is_table(p) and p.is_file()):
+        # An image may be called a.napari.tif: then the table has its own description.
+        own = format_of(path) in SUFFIXES or path.with_suffix(".json").is_file()
+        if own and not path.name.startswith(".") and not is_counts(path):
+            found.setdefault(path.with_suffix(""), path)
+    return list(found.values())
 
 
 def check_format(suffix: str) -> None:
