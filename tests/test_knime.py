@@ -1,6 +1,7 @@
 """What the KNIME nodes share: their runner, with the real program."""
 
 import importlib
+import re
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import tifffile
 
 from blinkcore import predict
+from test_knime_nodes import PORTS
 
 KNIME = Path(__file__).parents[1] / "knime"
 pytestmark = pytest.mark.slow
@@ -22,6 +24,15 @@ def cli():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(KNIME / "src"))
         yield importlib.import_module("blinkcore_cli")
+
+
+def test_every_node_is_described_and_tried():
+    """Also where KNIME's backend, which `test_knime_nodes` needs, is not there."""
+    text = "".join(p.read_text("utf-8") for p in (KNIME / "src").glob("*_nodes.py"))
+    ids, names = (set(re.findall(rf'{word}="(.+?)"', text)) for word in ("id", "name"))
+    assert ids == set(PORTS)
+    readme = (KNIME / "README.md").read_text("utf-8")
+    assert all(f"**{n}**" in readme for n in names if n.endswith("(blinkcore)"))
 
 
 def promised(cli, table, *, measured=False):

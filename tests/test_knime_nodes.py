@@ -26,6 +26,14 @@ KNIME = Path(__file__).parents[1] / "knime"
 CHECKOUT = os.environ.get("KNIME_PYTHON")
 pytestmark = pytest.mark.slow
 
+# Every node, and the names of its inputs.
+PORTS = {
+    "spot_detection": ["Input Images # 0", "Model"],
+    "spot_model_reader": [],
+    "spot_evaluation": ["Input True spots # 0", "Input Detected spots # 1"],
+    "spot_counts": ["Input Spots # 0", "Images"],
+    "spot_linking": ["Input Spots # 0"],
+}
 FS_LOCATION = json.dumps(
     {
         "type": "struct",
@@ -102,28 +110,17 @@ def paths(table):
 
 @pytest.fixture
 def new(backend, tmp_path):
-    ports = {
-        "spot_detection": ["Input Images # 0", "Model"],
-        "spot_model_reader": [],
-        "spot_evaluation": ["Input True spots # 0", "Input Detected spots # 1"],
-        "spot_counts": ["Input Spots # 0", "Images"],
-        "spot_linking": ["Input Spots # 0"],
-    }
-
     def make(node_id):
         folder = tmp_path / f"out-{node_id}"
         folder.mkdir(exist_ok=True)
-        return Node(backend, node_id, ports[node_id], folder)
+        return Node(backend, node_id, PORTS[node_id], folder)
 
     return make
 
 
 def test_knime_lists_the_nodes_with_their_descriptions(backend):
     nodes = {n["id"]: n for n in json.loads(backend.retrieveNodesAsJson())}
-    assert set(nodes) == {
-        "spot_detection", "spot_model_reader", "spot_evaluation", "spot_counts",
-        "spot_linking",
-    }  # fmt: skip
+    assert set(nodes) == set(PORTS)
     for node in nodes.values():
         assert node["short_description"].endswith(".")
         assert "Missing" not in node["full_description"]

@@ -20,7 +20,7 @@ from blinkcore.detection.predict import predict
 from blinkcore.files import whole_file
 from blinkcore.network.metadata import METADATA_FILE
 from blinkcore.network.model import Model, load_model, load_weights
-from blinkcore.network.networks import NETWORKS
+from blinkcore.network.networks import NETWORKS, AnyNetwork
 from blinkcore.network.torchscript import save_with_normalization
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blinkcore.network.metadata import Metadata
-    from blinkcore.network.networks import Blink, DeepBlink
+    from blinkcore.network.networks import AnyNetwork
 
 _CHANNELS = ("probability", "y_offset", "x_offset")
 _PAPER = ("Eichenberger et al., Nucleic Acids Research 2021", "10.1093/nar/gkab546")
@@ -139,7 +139,7 @@ def export_onnx(name: str | os.PathLike[str], output: str | os.PathLike[str]) ->
     return largest
 
 
-def _network(name: str | os.PathLike[str], about: Metadata) -> Blink | DeepBlink:
+def _network(name: str | os.PathLike[str], about: Metadata) -> AnyNetwork:
     """Build the network of a model with its weights."""
     network = NETWORKS[about.architecture](**about.arguments)
     network.load_state_dict(load_weights(name))
@@ -159,7 +159,7 @@ def _test_image(image: NDArray[Any], stride: int) -> NDArray[np.float32]:
 
 
 def _write_parts(
-    network: Blink | DeepBlink,
+    network: AnyNetwork,
     model: Model,
     pixels: NDArray[np.float32],
     folder: Path,

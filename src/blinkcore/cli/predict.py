@@ -123,7 +123,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
     checks.check_format(target, formats, values["status"])
     checks.check_report(values["report_"], target)
     parse_contrast(values["contrast"])
-    how = checks.predict_options(values)
+    how = checks.checked_options(values)
     timeout = checks.checked_timeout(values["timeout"])
     first, step = checks.parse_shard(values["shard"])
 

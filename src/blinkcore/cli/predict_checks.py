@@ -78,7 +78,7 @@ def checked_timeout(seconds: float | None) -> float | None:
     return seconds
 
 
-def predict_options(values: dict[str, Any]) -> PredictOptions:
+def checked_options(values: dict[str, Any]) -> PredictOptions:
     """Check the options of finding spots; an error names the one of the command line."""
     from blinkcore.detection.options import PredictOptions
 

@@ -216,6 +216,11 @@ def _check_recipe(values: dict[str, Any], stride: int) -> None:
     rate = values["learning_rate"]
     if rate is not None and not 0 < rate < 1:
         raise ValueError(f"--learning-rate must be between 0 and 1, got {rate:g}")
+    _check_sources(values)
+
+
+def _check_sources(values: dict[str, Any]) -> None:
+    """Refuse shares of samples, and options of simulated scenes, that have no effect."""
     if values["implanted"] and values["backgrounds"] is None:
         raise ValueError(
             "--implanted is the share of samples from --backgrounds FOLDER"

@@ -96,6 +96,7 @@ class PredictOptions:
                 f"radius must be above 0 and at most {MAX_RADIUS:g} px, got {self.radius}"
             )
         self._check_measures()
+        self._check_planes()
         if isinstance(self.scale, str):
             if self.scale != "auto":
                 raise ValueError(
@@ -103,6 +104,8 @@ class PredictOptions:
                 )
         else:
             check_factor(self.scale)
+
+    def _check_planes(self) -> None:
         if self.z not in Z_MODES:
             raise ValueError(f"z must be one of {', '.join(Z_MODES)}, got {self.z!r}")
         if self.channel is not None and self.channel < 0:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from blinkcore.network.networks import Blink, DeepBlink
+    from blinkcore.network.networks import AnyNetwork
 
 DEFAULT = "general"
 
@@ -199,13 +199,13 @@ def load_weights(model: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
 
 
 def save_model(
-    network: Blink | DeepBlink, metadata: Metadata, path: str | os.PathLike[str]
+    network: AnyNetwork, metadata: Metadata, path: str | os.PathLike[str]
 ) -> None:
     """Write a network and its metadata as one TorchScript file, whole or not at all.
 
     Parameters
     ----------
-    network : Blink or DeepBlink
+    network : AnyNetwork
         With trained weights.
     metadata : Metadata
         What to say about it.

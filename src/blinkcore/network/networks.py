@@ -8,7 +8,7 @@ The loss wants raw values, an exported model gives the grid.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -200,7 +200,8 @@ class DeepBlink(nn.Module):
         """No error is predicted."""
 
 
-NETWORKS: dict[str, type[Blink | DeepBlink]] = {"blink": Blink, "deepblink": DeepBlink}
+AnyNetwork: TypeAlias = Blink | DeepBlink
+NETWORKS: dict[str, type[AnyNetwork]] = {"blink": Blink, "deepblink": DeepBlink}
 
 
 class _ConvBlock(nn.Module):

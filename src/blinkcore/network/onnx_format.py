@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from blinkcore.network.networks import Blink, DeepBlink
+    from blinkcore.network.networks import AnyNetwork
 
 _INSTALL = "install 'blinkcore[onnx]'"
 # What a network may do: arithmetic on tensors, no loops, no branches, no files.
@@ -162,13 +162,13 @@ class OnnxNetwork:
 
 
 def save(
-    network: Blink | DeepBlink, path: str | os.PathLike[str], extra: dict[str, str]
+    network: AnyNetwork, path: str | os.PathLike[str], extra: dict[str, str]
 ) -> None:
     """Write a network that takes normalized images, whole or not at all.
 
     Parameters
     ----------
-    network : Blink or DeepBlink
+    network : AnyNetwork
         With trained weights.
     path : str or path
         Of the file.
@@ -267,7 +267,7 @@ def _has_graph(node: Any) -> bool:
 class _Grid(torch.nn.Module):
     """Images to grids, with the error where a network predicts it."""
 
-    def __init__(self, network: Blink | DeepBlink) -> None:
+    def __init__(self, network: AnyNetwork) -> None:
         super().__init__()
         self.network = network
         self.run = whole_grid(network)

@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from blinkcore.network.networks import Blink, DeepBlink
+    from blinkcore.network.networks import AnyNetwork
 
 
 def save(
-    network: Blink | DeepBlink, path: str | os.PathLike[str], extra: dict[str, str]
+    network: AnyNetwork, path: str | os.PathLike[str], extra: dict[str, str]
 ) -> None:
     """Write a network that takes normalized images, whole or not at all.
 
     Parameters
     ----------
-    network : Blink or DeepBlink
+    network : AnyNetwork
         With trained weights.
     path : str or path
         Of the TorchScript file.
@@ -95,13 +95,13 @@ def _save(
 
 
 def save_with_normalization(
-    network: Blink | DeepBlink, path: str | os.PathLike[str]
+    network: AnyNetwork, path: str | os.PathLike[str]
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """Write a network that takes images as they were measured, for other programs.
 
     Parameters
     ----------
-    network : Blink or DeepBlink
+    network : AnyNetwork
         With trained weights.
     path : str or path
         Of the TorchScript file; it has no metadata of blinkcore.
@@ -124,7 +124,7 @@ def save_with_normalization(
     return run
 
 
-def whole_grid(network: Blink | DeepBlink) -> Callable[[torch.Tensor], torch.Tensor]:
+def whole_grid(network: AnyNetwork) -> Callable[[torch.Tensor], torch.Tensor]:
     """Give what maps images to grids, with the error where a network predicts it."""
     if network.predicts_error:
         return _ExportedWithError(network).with_error
@@ -134,7 +134,7 @@ def whole_grid(network: Blink | DeepBlink) -> Callable[[torch.Tensor], torch.Ten
 class _Exported(torch.nn.Module):
     """The network as others run it: images to grids."""
 
-    def __init__(self, network: Blink | DeepBlink) -> None:
+    def __init__(self, network: AnyNetwork) -> None:
         super().__init__()
         self.network = network
 
@@ -156,7 +156,7 @@ class _ExportedWithError(_Exported):
 class _Normalizing(_Exported):
     """The network behind the normalization of `blinkcore.network.normalize`."""
 
-    def __init__(self, network: Blink | DeepBlink) -> None:
+    def __init__(self, network: AnyNetwork) -> None:
         super().__init__(network)
         self.by_noise = network.normalization in ("noise", "texture")
         self.lags = [1, FAR] if network.normalization == "texture" else [1]

@@ -13,7 +13,7 @@ from torch.optim import swa_utils
 from blinkcore.files import whole_file
 from blinkcore.network.device import half_precision
 from blinkcore.network.model import load_weights
-from blinkcore.network.networks import NETWORKS, Blink, DeepBlink
+from blinkcore.network.networks import NETWORKS, AnyNetwork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +44,8 @@ def _weights_to_start(config: TrainConfig) -> dict[str, torch.Tensor]:
 class State:
     """What a checkpoint holds."""
 
-    network: Blink | DeepBlink
-    averaged: Blink | DeepBlink
+    network: AnyNetwork
+    averaged: AnyNetwork
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     half: torch.dtype | None

@@ -16,13 +16,13 @@ from blinkcore.datasets.backgrounds import describe_backgrounds
 from blinkcore.network.metadata import Metadata
 
 if TYPE_CHECKING:
-    from blinkcore.network.networks import Blink, DeepBlink
+    from blinkcore.network.networks import AnyNetwork
     from blinkcore.training.recipe import TrainConfig
     from blinkcore.training.validation import Validation
 
 
 def describe(
-    network: Blink | DeepBlink,
+    network: AnyNetwork,
     config: TrainConfig,
     step: int,
     validation: Validation,
@@ -31,7 +31,7 @@ def describe(
 
     Parameters
     ----------
-    network : Blink or DeepBlink
+    network : AnyNetwork
         As it will be saved.
     config : TrainConfig
         The recipe.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blinkcore.labelled import LabelledPlane
-    from blinkcore.network.networks import Blink, DeepBlink
+    from blinkcore.network.networks import AnyNetwork
 
 # Validation chooses among these: where most spots are dim, leaving out all that are likelier
 # noise than not costs more F1 than it gains.
@@ -57,7 +57,7 @@ class Validation:
 
 
 def validate(
-    network: Blink | DeepBlink,
+    network: AnyNetwork,
     scenes: Sequence[LabelledPlane],
     threshold: float | None = None,
 ) -> Validation:
@@ -65,7 +65,7 @@ def validate(
 
     Parameters
     ----------
-    network : Blink or DeepBlink
+    network : AnyNetwork
         Put into evaluation mode.
     scenes : sequence of LabelledPlane
         Of any size.
@@ -102,7 +102,7 @@ def validate(
 
 
 def _runner(
-    network: Blink | DeepBlink,
+    network: AnyNetwork,
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """Give what maps normalized tiles to grids, on the network's own device."""
     device = next(network.parameters()).device
