@@ -54,8 +54,8 @@ class Assignment {
           done_(columns.size(), 0) {}
 
     /// Augmenting row reduction: a row takes the column that is best for it, at a price
-    /// that leaves it just as well off as with its second best. Whoever had the column
-    /// before goes on looking. Cheap, and few rows are left for `augment_row`.
+    /// that leaves it just as well off as with its second best. The row that had the column
+    /// before continues the search. This is cheap and leaves few rows for `augment_row`.
     void reduce_row(Index row, double unmatched) {
         for (int n_turns = 0; row != kNone && n_turns < 64; ++n_turns) {
             double best = unmatched;
@@ -213,8 +213,8 @@ std::vector<Pair> match(const std::vector<Point>& truth, const std::vector<Point
     const auto unmatched = [&](Index root) {
         return unit * (2.0 + std::min(sizes.truth[root], sizes.detected[root]));
     };
-    // The smaller side of a component are the rows: few stay without a partner then,
-    // which is when a search must walk the whole component.
+    // The smaller side of a component provides the rows: then few of them stay without a
+    // partner, and only for those must a search visit the whole component.
     std::vector<Index> truth_rows, detected_rows;
     for (Index i = 0; i < n_truth; ++i) {
         const Index root = components.root(i);

@@ -10,8 +10,8 @@
 namespace blinkcore {
 namespace {
 
-/// Cells of a smaller probability are no candidates. It is not a share of the threshold: a
-/// spot's position and probability must not depend on that.
+/// Cells with a smaller probability are not candidates. The limit is not a share of the
+/// threshold, because a spot's position and probability must not depend on that.
 constexpr double kMinCandidate = 0.02;
 
 struct Candidate {
@@ -49,7 +49,7 @@ std::vector<Candidate> collect_candidates(const float* grid, bool has_error, std
     return candidates;
 }
 
-/// Candidates from the strongest to the weakest; of equal ones the first in the grid is first.
+/// Candidates from the strongest to the weakest; equal ones in the order of the grid.
 std::vector<std::size_t> strongest_first(const std::vector<Candidate>& candidates) {
     std::vector<std::pair<double, std::size_t>> keys;  // beside each other in memory
     keys.reserve(candidates.size());
@@ -136,7 +136,7 @@ std::vector<Spot> decode(const float* grid, bool has_error, std::size_t n_rows, 
     const std::vector<Candidate> candidates =
         collect_candidates(grid, has_error, n_rows, n_cols, options, min_probability);
     Merger merger(candidates, n_rows, n_cols, options.merge_distance);
-    // Of probability 0 where the candidate is a part of another spot.
+    // The probability stays 0 where the candidate is part of another spot.
     std::vector<Spot> merged(candidates.size());
     for (const std::size_t i : strongest_first(candidates))
         if (merger.is_free(i)) merged[i] = merger.merge_neighbours(i);

@@ -16,14 +16,14 @@ constexpr std::size_t kY = 0, kX = 1, kSigma = 2, kIntensity = 3, kBackground = 
 constexpr int kMaxSteps = 40;
 constexpr double kSmallStep = 1e-4;  // px, and shares of the intensity
 constexpr double kMinSigma = 0.3;    // px
-constexpr double kLeast = 1e-3;      // photons, of what must be positive
+constexpr double kLeast = 1e-3;      // photons; lower limit of what must be positive
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kRoot2 = 1.4142135623730951, kRoot2Pi = 2.5066282746310002;
 
 using Parameters = std::array<double, kSize>;
 using Matrix = std::array<Parameters, kSize>;
 
-/// Share of the light in a row or column, and its derivatives by place and by sigma.
+/// Share of the light in a row or column, and its derivatives by position and by sigma.
 struct Share {
     double value, by_place, by_sigma;
 };
@@ -161,7 +161,7 @@ class Fitter {
         return true;
     }
 
-    /// Background: mean of the lower half of the pixels; intensity: what is above it.
+    /// Background: median of the pixels; intensity: the sum of what is above it.
     Parameters start(double y, double x) {
         sorted_ = pixels_;
         const std::size_t half = sorted_.size() / 2;
@@ -193,7 +193,7 @@ class Fitter {
                 const double variance = std::max(model + read, kLeast);
                 double weight = 1.0;
                 if (options_.poisson) {
-                    // Read noise as that many more photons (Huang et al., Nature Methods 2013).
+                    // Read noise counts as additional photons (Huang et al., Nature Methods 2013).
                     const double seen = std::max(*pixel + read, 0.0);
                     weight = 1.0 / variance;
                     result.cost += 2.0 * (variance - seen);
@@ -220,7 +220,7 @@ class Fitter {
         return result;
     }
 
-    /// Whether the spot is still where it was looked for, and of a width that can be told.
+    /// Whether the spot is still inside its window, with a plausible width and intensity.
     bool holds(const Parameters& p) const {
         const double bottom = static_cast<double>(top_ + rows_.size()) - 0.5;
         const double right = static_cast<double>(left_ + cols_.size()) - 0.5;

@@ -17,9 +17,9 @@ struct SpotFitOptions {
 /// A Gaussian that is integrated over the pixels, on a flat background.
 struct SpotFit {
     double y, x, sigma;            ///< px
-    double intensity, background;  ///< photons: the sum of all, and in a pixel
+    double intensity, background;  ///< photons: in total, and per pixel
     double y_error, x_error, sigma_error, intensity_error, background_error;
-    double chi_square;  ///< squared residuals over the expected variance, a degree of freedom
+    double chi_square;  ///< squared residuals over the expected variance, per degree of freedom
 };
 
 /// Fit each spot in a window around it.

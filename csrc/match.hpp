@@ -20,7 +20,7 @@ struct Pair {
 /// Jonker-Volgenant shortest augmenting paths on each connected component: O(n^3) in the
 /// points of the largest component, nearly linear where components are small. Distances are
 /// computed when needed, so memory is linear in the number of points. In each component the
-/// smaller side are the rows, because a row that finds no partner costs a whole search.
+/// smaller side provides the rows, because a row without a partner costs a whole search.
 std::vector<Pair> match(const std::vector<Point>& truth, const std::vector<Point>& detected,
                         double cutoff);
 

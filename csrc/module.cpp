@@ -85,7 +85,7 @@ std::vector<blinkcore::Point> to_points(const DoubleArray& array, const char* na
 
 void check_same_width(const DoubleArray& truth, const DoubleArray& detected) {
     if (truth.shape(1) != detected.shape(1))
-        throw py::value_error("truth and detected must have as many coordinates, got " +
+        throw py::value_error("truth and detected must have the same number of coordinates, got " +
                               shape_of(truth) + " and " + shape_of(detected));
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t kSize = 7;
 constexpr int kMaxSteps = 25;
-constexpr double kGaussNewton = 1e-3;  // damping from which on a step is nearly undamped
+constexpr double kGaussNewton = 1e-3;  // damping up to which a step is nearly undamped
 constexpr double kSmallStep = 3e-3;    // px; the next one would be far smaller
 constexpr double kMinSigma = 0.3;      // px
 constexpr std::size_t kAmplitude = 3, kY = 4, kX = 5, kLogSigma = 6;
@@ -167,7 +167,7 @@ double standard_error(const NormalEquations& equations, const Window& window) {
     return std::sqrt(variance);
 }
 
-/// Levenberg-Marquardt from `p`; nothing if it does not settle on a spot within the window.
+/// Levenberg-Marquardt from `p`; nullopt if it does not converge to a spot in the window.
 std::optional<Fit> fit(Gaussian& gaussian, Parameters p, const Window& window) {
     const double max_log_sigma = std::log(static_cast<double>(window.longer_side()));
     double damping = kGaussNewton;

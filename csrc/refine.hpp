@@ -21,7 +21,7 @@ struct FitOptions {
 /// (r, c) of a square by least squares with the method of Levenberg and Marquardt (Marquardt 1963,
 /// doi:10.1137/0111030). The standard error follows from the residual's variance and the normal
 /// matrix (Press et al., Numerical Recipes, section 15.5). Fits each of `n_points` spots (y, x) of
-/// an image in row-major order, from where it is.
+/// an image in row-major order, starting from its given position.
 std::vector<Fit> refine(const float* image, std::size_t n_rows, std::size_t n_cols,
                         const double* points, std::size_t n_points, const FitOptions& options);
 

@@ -13,7 +13,7 @@
 
 namespace blinkcore {
 
-/// Number of a point; `kNone` is none.
+/// Index of a point; `kNone` stands for no point.
 using Index = std::uint32_t;
 inline constexpr Index kNone = std::numeric_limits<Index>::max();
 
@@ -24,7 +24,7 @@ inline double distance(const Point& a, const Point& b) {
     return std::sqrt(z * z + y * y + x * x);
 }
 
-/// Points in cubes a little wider than the cutoff: what can match lies in the 27 around.
+/// Points in cubes a little wider than the cutoff: matches lie in a point's cube or the 26 around.
 class SpatialHash {
    public:
     SpatialHash(const std::vector<Point>& points, double cutoff)

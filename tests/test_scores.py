@@ -146,7 +146,7 @@ def test_extension_refuses_what_is_no_set_of_points(function):
     for bad in (np.zeros(3), np.zeros((2, 4)), np.zeros((1, 2, 2))):
         with pytest.raises(ValueError, match="truth must have shape"):
             function(bad, good, **option)
-    with pytest.raises(ValueError, match="as many coordinates"):
+    with pytest.raises(ValueError, match="same number of coordinates"):
         function(np.zeros((1, 3)), good, **option)
     with pytest.raises(
         ValueError, match="detected must be finite and below 1e100, got row 1"

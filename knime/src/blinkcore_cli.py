@@ -1,6 +1,6 @@
 """Detection, evaluation and models by the blinkcore program, as tables for a workflow.
 
-Knows nothing of KNIME. All detection happens in the program.
+It does not depend on KNIME. All detection happens in the program.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Found(NamedTuple):
     pictures : list of bytes
         PNG of the first images with their spots circled.
     n_inputs : int
-        Different files that were asked for.
+        Number of different files that were given.
     """
 
     spots: pd.DataFrame
@@ -72,13 +72,13 @@ def predict(
     paths : sequence of str
         Files.
     model, threshold, channel, radius
-        Options of `blinkcore predict`, see there; those of its own if not given.
+        Options of `blinkcore predict`, see there; its own defaults if not given.
     n_pictures : int
-        Draw the spots of so many images.
+        Number of images whose spots are drawn.
     progress : callable
-        Told the share that is done, 0 to 1, and what was done last.
+        Called with the share that is done, 0 to 1, and the item that was done last.
     is_canceled : callable
-        Asked ten times a second.
+        Called ten times a second; the run ends if it returns True.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def predict(
     Raises
     ------
     ProgramError, Canceled
-        If nothing could be done, or if the host said so; the program has ended then.
+        If nothing could be done, or the host canceled; the program has ended by then.
     """
     options = {
         "--model": model, "--threshold": threshold, "--channel": channel, "--radius": radius,
@@ -117,7 +117,7 @@ def _results(status: Path) -> tuple[pd.DataFrame | None, list[str], int]:
     """Read what a search wrote: its table if there is one, its failures, its files."""
     content = json.loads(status.read_text("utf-8"))
     if content["error"] and not content["failed"]:
-        raise program.ProgramError(content["error"])  # of no image: a full disk, say
+        raise program.ProgramError(content["error"])  # such as a full disk
     failed = [_located(f["image"], f["message"]) for f in content["failed"]]
     table = status.with_name("all.csv")
     found = _read(table) if table.exists() else None
@@ -141,7 +141,7 @@ def _draw(
 def _search(
     place: Path, paths: Sequence[str], options: dict[str, Any]
 ) -> tuple[list[str], Path]:
-    """Give the words of a search, whose files lie under a name, and its status file."""
+    """Give the arguments of a search that writes to `place`, and its status file."""
     listed, status = place.with_suffix(".txt"), place.with_suffix(".status.json")
     listed.write_text("\n".join(paths) + "\n", encoding="utf-8")
     table = place.with_suffix(".csv")
@@ -217,8 +217,8 @@ def counts(spots: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
     known = spots.assign(**{n: 0 for n in place[1:] if n not in spots.columns})
     grouped = known.groupby(place, sort=False)["probability"]
     found = grouped.agg(n="size", expected="sum").reset_index()
-    there = set(found["image"])
-    empty = [path for path in dict.fromkeys(paths) if path not in there]
+    with_spots = set(found["image"])
+    empty = [path for path in dict.fromkeys(paths) if path not in with_spots]
     none = pd.DataFrame(
         {"image": empty, "frame": 0, "channel": 0, "n": 0, "expected": 0.0}
     )
@@ -240,7 +240,7 @@ def link(
     -------
     DataFrame
         The same rows in the same order with a column `track`, int64: tracks of different
-        images have different numbers; -1 for a spot of none.
+        images have different numbers; -1 for a spot without a track.
 
     Raises
     ------

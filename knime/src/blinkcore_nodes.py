@@ -1,6 +1,6 @@
 """KNIME nodes that run blinkcore: detection, evaluation, models.
 
-Imported whenever KNIME lists its nodes: nothing heavy above the functions.
+KNIME imports this module whenever it lists its nodes: heavy imports are in functions.
 """
 
 import logging
@@ -28,7 +28,7 @@ class SpotSettings:
     )
     own_threshold = knext.BoolParameter(
         "Use the model's own threshold",
-        "Models know the probability above which a spot counts.",
+        "Each model has a default probability above which a spot counts.",
         default_value=True,
     )
     threshold = knext.DoubleParameter(
@@ -63,7 +63,7 @@ class ImageSettings:
     )
     radius = knext.DoubleParameter(
         "Radius",
-        "Of the disk whose light is a spot's intensity, in pixels.",
+        "Radius in pixels of the disk in which a spot's light is summed.",
         default_value=3.0,
         min_value=0.5,
         max_value=50.0,
@@ -89,19 +89,19 @@ class ImageSettings:
 )
 @knext.output_table(
     name="Spots",
-    description="One row a spot: image, frame, channel, z, y, x (pixels, an integer is the "
-    "centre of a pixel; frame, channel and z count from 0), probability, localization uncertainty "
-    "(pixels), and y, x in µm where the image knows the size of a pixel.",
+    description="One row per spot: image, frame, channel, z, y, x (pixels; an integer "
+    "is the centre of a pixel; frame, channel and z count from 0), probability, "
+    "localization uncertainty (pixels), and y, x in µm if the pixel size is known.",
 )
 @knext.output_view(
     name="Spots on images", description="The first images with their spots circled."
 )
 class SpotDetection:
-    """Finds fluorescent spots in image files, with no threshold to tune and sub-pixel.
+    """Finds fluorescent spots with sub-pixel positions and no threshold to tune.
 
-    Runs **blinkcore** on each file of a column of paths. A stack is searched plane by plane.
-    Cells that are missing are skipped, and files that cannot be read are named in the
-    warning; all others are done.
+    Runs **blinkcore** on each image of a column of paths. A stack is searched plane by
+    plane. Missing cells are skipped, and files that cannot be read are named in the
+    warning; all others are searched.
 
     Paths come from *List Files/Folders* (Path) or any String column. Files must be on this
     computer.
@@ -123,7 +123,7 @@ class SpotDetection:
                     "The table has no column of String or Path that could hold image files."
                 )
             self.column = candidates[-1]
-            context.set_warning(f"The column '{self.column}' is taken for the files.")
+            context.set_warning(f"Using the column '{self.column}' for the files.")
         if self.column not in table_schema.column_names:
             raise knext.InvalidParametersError(
                 f"The column '{self.column}' is not in the table."
@@ -164,16 +164,16 @@ class SpotDetection:
 
 
 def _warn(context, n_missing, failed, n_paths):
-    said = []
+    text = []
     if n_missing:
-        said.append(f"{n_missing} missing cells were skipped.")
+        text.append(f"{n_missing} missing cells were skipped.")
     if failed:
         LOGGER.warning("\n".join(failed))
-        said.append(f"{len(failed)} of {n_paths} images could not be read: {failed[0]}")
+        text.append(f"{len(failed)} of {n_paths} images could not be read: {failed[0]}")
     if failed and len(failed) == n_paths:
         raise knext.InvalidParametersError(failed[0])
-    if said:
-        context.set_warning(" ".join(said))
+    if text:
+        context.set_warning(" ".join(text))
 
 
 @knext.node(
@@ -257,7 +257,7 @@ SCORES = ("f1_integral", "f1", "precision", "recall", "rmse", "n_truth", "n_dete
     description="Labels: columns y and x in pixels, and image, frame, channel, z if several.",
 )
 @knext.input_table(
-    name="Detected spots", description="Spots to score, the same columns."
+    name="Detected spots", description="Spots to score, with the same columns."
 )
 @knext.output_table(
     name="Scores",

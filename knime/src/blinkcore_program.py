@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-_POLL, _GRACE = 0.1, 0.7  # seconds between two looks, and to end by itself
+_POLL, _GRACE = 0.1, 0.7  # seconds between two checks, and until it is killed
 
 
 class ProgramError(RuntimeError):
-    """The program failed; the message is its sentence."""
+    """The program failed; the message is its last error message."""
 
 
 class Canceled(Exception):
@@ -37,11 +37,11 @@ def run(
     words : sequence of str
         Its arguments.
     status : Path, optional
-        Status file among them: some images may fail then, which is no error here.
+        Status file, if one is among them; then it is no error here if some images fail.
     tell : callable, optional
-        Given each event of its progress.
+        Called with each event of its progress.
     is_canceled : callable
-        Asked ten times a second.
+        Called ten times a second; the program is ended if it returns True.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def run(
     """
     if status is not None:
         words = [*words, "--progress", "json"]
-    # Of this Python, because PATH need not have it; KNIME's own PYTHONPATH is not for it.
+    # Run by this Python, since PATH may lack the program, without KNIME's PYTHONPATH.
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     program = subprocess.Popen(
         [sys.executable, "-m", "blinkcore", *words],
@@ -77,7 +77,7 @@ def _follow(
     tell: Callable[[dict[str, Any]], None] | None,
     is_canceled: Callable[[], bool],
 ) -> tuple[str, list[str], bool]:
-    """Read what it says until it ends: output, sentences, and whether it was ended."""
+    """Read until it ends; give output, messages, and whether it had to be ended."""
     output: list[str] = []
     said: list[str] = []
     with program:
@@ -98,7 +98,7 @@ def _follow(
 
 
 def _end(program: subprocess.Popen[str]) -> None:
-    """Let it finish its files, but not for long."""
+    """Ask it to end, and kill it if it does not finish its files in time."""
     program.terminate()
     try:
         program.wait(_GRACE)

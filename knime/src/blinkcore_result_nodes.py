@@ -79,10 +79,10 @@ class SpotCounts:
 @knext.input_table(name="Spots", description="Table of *Spot Detection* on movies.")
 @knext.output_table(
     name="Linked spots",
-    description="The spots with a column track: spots of one number are one particle.",
+    description="The spots with a column track: the same number is the same particle.",
 )
 class SpotLinking:
-    """Links the spots of movies to tracks.
+    """Links the spots of movies into tracks.
 
     Runs **blinkcore link** (LapTrack) on each image and channel by itself.
     """

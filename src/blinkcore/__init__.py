@@ -4,6 +4,6 @@ import lazy_loader
 
 __version__ = "0.1.0"
 
-# The public names stand in `__init__.pyi`; each is imported when it is first used, because
+# The public names are listed in `__init__.pyi`; each is imported on first use, because
 # importing torch takes seconds (Scientific Python's SPEC 1).
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

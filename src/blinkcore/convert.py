@@ -1,4 +1,4 @@
-"""Models of deepBlink live on: its Keras files (.h5) become models of blinkcore.
+"""Convert deepBlink models: its Keras files (.h5) become blinkcore models.
 
 TensorFlow is not needed: the layer graph is read from the file, compared layer by layer
 with deepBlink's U-Net, and its weights are copied.
@@ -39,15 +39,15 @@ def convert_deepblink(
     Returns
     -------
     Metadata
-        Of the written model. It works as deepBlink does: zero mean and unit standard
-        deviation, cells that begin at 0, no merging, threshold 0.5.
+        Of the written model, which works as deepBlink does: images scaled to zero mean
+        and unit standard deviation, cells that begin at 0, no merging, threshold 0.5.
 
     Raises
     ------
     OSError
         If the file cannot be opened.
     ValueError
-        If it is no Keras model, or its layers are not those of deepBlink; names the layer.
+        If it is not a Keras model, or a layer is not deepBlink's; the message names it.
     ImportError
         If h5py is not installed.
     """
@@ -84,7 +84,7 @@ def convert_deepblink(
 
 
 def _read(path: Path) -> tuple[list[Any], dict[str, list[NDArray[Any]]], str]:
-    """Layers in the order of the graph, weights by layer, version of Keras."""
+    """Read the layers in graph order, the weights by layer, and the Keras version."""
     try:
         import h5py
     except ImportError as error:
@@ -108,7 +108,7 @@ def _read(path: Path) -> tuple[list[Any], dict[str, list[NDArray[Any]]], str]:
 
 
 def _n_levels(layers: list[Any]) -> int:
-    """Halvings down to a cell."""
+    """Count how often the resolution is halved from the image to a cell."""
     return sum(layer["class_name"] == "UpSampling2D" for layer in layers)
 
 
@@ -223,7 +223,7 @@ def _copy(
                 raise ValueError(f"has weights of shape {tuple(kernel.shape)}")
         except (KeyError, ValueError) as error:
             raise ValueError(
-                f"{path}: layer {name!r} has not the weights of deepBlink's U-Net: {error}"
+                f"{path}: layer {name!r} does not have deepBlink's weights: {error}"
             ) from error
         with torch.no_grad():
             module.weight.copy_(kernel)

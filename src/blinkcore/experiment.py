@@ -1,8 +1,8 @@
-"""A whole experiment by one recipe: spots, tracks, pairs, report, and how each was made.
+"""Run a whole experiment from one recipe: spots, tracks, pairs, report, provenance.
 
-Each step is a command of blinkcore in a process of its own, so what a recipe does is what a
-person at a terminal would do. A step whose command and inputs are those of the last time is not
-done again.
+Each step is a blinkcore command in its own process, so a recipe does what a person at a
+terminal would do. A step after `predict` is skipped if its command and inputs have not
+changed since the last run.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _STATE = "experiment.json"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to do.
+    """The inputs, output folder and steps of an experiment.
 
     Attributes
     ----------
     path : Path
-        Of the recipe; other paths in it are relative to its folder.
+        Path of the recipe file; all other paths are relative to its folder.
     images : tuple of str
         Inputs of `predict`.
     output : Path
@@ -56,7 +56,7 @@ class Recipe:
     steps: dict[str, list[str]] = field(default_factory=dict)
 
     def commands(self) -> Iterator[tuple[str, list[str]]]:
-        """Give the command of each step, in order."""
+        """Yield the name and the command line of each step, in order."""
         spots = self.output / _FOLDERS["predict"]
         for step in STEPS:
             if step not in self.steps and step != "predict":
@@ -73,7 +73,7 @@ class Recipe:
 
 
 def run_experiment(recipe: Recipe, say: Callable[[str], None]) -> int:
-    """Do the steps of a recipe.
+    """Run the steps of a recipe.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def run_experiment(recipe: Recipe, say: Callable[[str], None]) -> int:
     Returns
     -------
     int
-        0; 1 if some images failed, or a later step; the others are done nevertheless.
+        Exit code: 0, or 1 if an image or a later step failed; the others still run.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def run_experiment(recipe: Recipe, say: Callable[[str], None]) -> int:
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    """Read what was done the last time; nothing if that cannot be read."""
+    """Read the state of the last run; an empty one if it cannot be read."""
     try:
         state = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -137,7 +137,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def _digest(words: list[str], spots: Path, folder: Path) -> str:
-    """Digest of a command, of its sample sheet, and of the tables of spots as they are."""
+    """Hash a command, its sample sheet, and the size and time of each spots table."""
     digest = hashlib.sha256(json.dumps(words).encode())
     if "--samples" in words:
         sheet = folder / words[words.index("--samples") + 1]

@@ -1,7 +1,7 @@
-"""Models for other programs: packages of BioImage.IO, the zoo of deepImageJ, QuPath, ilastik.
+"""Export models to other programs: BioImage.IO (deepImageJ, QuPath, ilastik) and ONNX.
 
-The network of a package takes an image as the microscope gave it and normalizes by itself,
-because no host knows how; what it gives is the grid, which `blinkcore predict` would decode.
+The network of a package takes a raw image and normalizes it itself, because no host
+program knows how; it outputs the grid that `blinkcore predict` would decode.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _CHANNELS = ("probability", "y_offset", "x_offset")
 _PAPER = ("Eichenberger et al., Nucleic Acids Research 2021", "10.1093/nar/gkab546")
 _TEST_SIDE = 256  # px: larger test images are cut to it
-_SAME = 1e-4  # difference of grids that onnxruntime may make
+_SAME = 1e-4  # largest accepted difference of onnxruntime's grids from PyTorch's
 _LEAST_SIDE = 64  # px, of an input
 
 
@@ -65,8 +65,8 @@ def export_bioimageio(
     Returns
     -------
     Path
-        The package, which `bioimageio.core` has loaded and run: the test image gave the
-        test output.
+        The package. `bioimageio.core` has loaded and run it, and reproduced the test
+        output from the test image.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def export_bioimageio(
 
 
 def export_onnx(name: str | os.PathLike[str], output: str | os.PathLike[str]) -> float:
-    """Write a model as ONNX and compare what onnxruntime makes of it.
+    """Write a model as ONNX and check that onnxruntime reproduces its output.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def export_onnx(name: str | os.PathLike[str], output: str | os.PathLike[str]) ->
     Returns
     -------
     float
-        Largest difference of its grids to those of PyTorch, on images of noise of three
-        sizes.
+        Largest difference between its grids and those of PyTorch, on noise images of
+        three sizes.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def _describe(
 
 
 def _tensors(about: Metadata, parts: dict[str, Path]) -> tuple[Any, Any]:
-    """Describe what the packed network takes and gives."""
+    """Describe the input and output tensors of the packaged network."""
     from bioimageio.spec.model import v0_5 as zoo
 
     size = zoo.ParameterizedSize(min=_LEAST_SIDE, step=about.stride)

@@ -29,7 +29,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        The file to be; its folder is made if need be.
+        The final file; its folder is created if necessary.
 
     Yields
     ------
@@ -49,10 +49,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
-    """Give the name of a temporary file in the folder of a file, and remove it at the end.
+    """Yield the name of a temporary file beside a file, and remove it at the end.
 
-    The folder is made if need be. What other processes of this computer have left there,
-    because they were killed, is removed.
+    The folder is created if necessary. Temporary files that killed processes of this
+    computer have left in it are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.parent not in _cleared:
@@ -75,7 +75,7 @@ def remove(path: Path) -> None:
 
 
 _HOST = re.sub(r"\W", "", socket.gethostname())
-_cleared: set[Path] = set()  # folders in which this process has looked
+_cleared: set[Path] = set()  # folders that this process has cleared of stale files
 
 
 def _remove_stale(folder: Path) -> None:
@@ -95,8 +95,8 @@ def write_json(content: dict[str, Any], path: Path) -> None:
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Digest of a file's content."""
-    digest = hashlib.sha256()  # file_digest is of Python 3.11
+    """Compute the SHA-256 digest of a file's content."""
+    digest = hashlib.sha256()  # file_digest needs Python 3.11
     with open(path, "rb") as file:  # noqa: PTH123
         while block := file.read(1 << 20):
             digest.update(block)
@@ -110,7 +110,7 @@ def check_readable(path: Path) -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """Say an error in one line."""
+    """Describe an error in one line."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         text = f"{os.fspath(error.filename)}: {error.strerror}"
     elif isinstance(error, MemoryError):
@@ -121,17 +121,17 @@ def sentence(error: BaseException) -> str:
 
 
 def writable(text: str) -> str:
-    """Replace what no file can hold: bytes of a name that are not UTF-8."""
+    """Escape what UTF-8 cannot encode, such as the undecodable bytes of a file name."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """List the files of a folder that end in one of some suffixes, in order.
+    """List the files of a folder that have one of the given suffixes, sorted.
 
     Parameters
     ----------
     folder : Path
-        Is read without its subfolders.
+        The folder; its subfolders are not searched.
     suffixes : collection of str
         In lower case, with the dot.
 

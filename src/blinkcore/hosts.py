@@ -1,4 +1,4 @@
-"""The files for Fiji, ImageJ and KNIME that come with the package, and where they go."""
+"""Install the files for Fiji, ImageJ and KNIME that come with the package."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def bundle_knime(folder: Path) -> Path:
     Parameters
     ----------
     folder : Path
-        Is made; must be empty or not there.
+        The folder to create; it must be empty or not exist yet.
 
     Returns
     -------
@@ -73,10 +73,10 @@ def bundle_knime(folder: Path) -> Path:
     OSError
         If nothing can be written there.
     ValueError
-        If there is something already.
+        If it exists and is not an empty folder.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} is there already and not empty")
+        raise ValueError(f"{folder} exists already and is not empty")
     compiled = shutil.ignore_patterns("__pycache__")
     shutil.copytree(_source("knime"), folder, dirs_exist_ok=True, ignore=compiled)
     return folder / "knime.yml"

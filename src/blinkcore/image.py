@@ -1,4 +1,4 @@
-"""An image: an array, what its axes mean, how large its pixels are. Nothing more."""
+"""An image: an array, the meaning of its axes, and the size of its pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PixelSize(NamedTuple):
 
 
 def as_pixel_size(value: PixelSize | float | str | Sequence[float]) -> PixelSize:
-    """Understand a size of pixels as a user gives it.
+    """Parse a pixel size as a user gives it.
 
     Parameters
     ----------
@@ -95,11 +95,11 @@ class Image:
     data : array-like
         The pixels; read plane by plane, so it may be larger than the memory.
     axes : str
-        One letter a dimension out of `TCZYX`, in this order, `Y` and `X` included.
+        One letter of `TCZYX` per dimension, in this order, including `Y` and `X`.
     pixel_size : PixelSize or None
-        In µm; None if the file does not tell.
+        In µm; None if the file does not state it.
     frame_interval : float or None
-        Time between frames in s; None if the file does not tell.
+        Time between frames in s; None if the file does not state it.
 
     Raises
     ------
@@ -123,7 +123,7 @@ class Image:
             raise TypeError(f"pixels must be real numbers, got {self.data.dtype}")
 
     def size(self, axis: str) -> int:
-        """Length of an axis, 1 if the image has none of it."""
+        """Return the length of an axis, 1 if the image does not have it."""
         return self.data.shape[self.axes.index(axis)] if axis in self.axes else 1
 
     @property
@@ -158,7 +158,7 @@ class Image:
             yield self.plane(*place)
 
     def places(self, channel: int | None = None) -> Iterator[tuple[int, int, int]]:
-        """Walk through frame, channel and z of each plane; arguments as of `planes`."""
+        """Yield frame, channel and z of each plane; see `planes` for the arguments."""
         for frame in range(self.size("T")):
             for c in self._channels(channel):
                 for z in range(self.size("Z")):
@@ -217,7 +217,7 @@ def axes_in_order(axes: str) -> str:
 
 
 def in_order(pixels: NDArray[Any], axes: str, pixel_size: PixelSize | None) -> Image:
-    """Make an image of an array whose axes come in any order.
+    """Make an image from an array whose axes are in any order.
 
     Parameters
     ----------

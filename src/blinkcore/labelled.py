@@ -19,8 +19,8 @@ class LabelledPlane:
     image : ndarray, shape (height, width)
         Of any real type.
     points : ndarray of float64, shape (n, 2)
-        y, x in px; an integer is the centre of a pixel. A plane without any is a label,
-        too.
+        y, x in px; an integer is the centre of a pixel. An empty array labels a plane
+        without spots.
     """
 
     image: NDArray[Any]

@@ -1,4 +1,4 @@
-"""Planes that are too large to be read at once: bands of rows, when they are asked for."""
+"""Planes that are too large to be read at once: bands of rows are read on demand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEPT = 1536  # rows that stay in memory: of a tile with its margin
 class LargePlane:
     """A plane (Y, X) of which only some bands of rows are in memory.
 
-    It takes the indices that finding spots needs: rows, and rows with columns, as slices.
+    It supports the indexing that spot detection needs: slices of rows and of columns.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class LargePlane:
     dtype : dtype
         Of a pixel.
     read : callable
-        Gives the rows from a first to before a last one, ndarray (n, width).
+        Takes `first` and `last`; reads rows `first` to `last` - 1, ndarray (n, width).
     band : int
         Rows that are stored together and therefore read together.
     name : str
@@ -77,7 +77,7 @@ class LargePlane:
         return np.asarray(self[:], dtype)
 
     def _rows(self, number: int) -> NDArray[Any]:
-        """Read a band, or take it from those that were read last."""
+        """Return a band, reading it if it is not among those in memory."""
         if number not in self._bands:
             first = number * self._band
             last = min(first + self._band, self.shape[0])
@@ -93,7 +93,7 @@ class LargePlane:
 def bands_of(
     plane: NDArray[Any] | LargePlane, points: NDArray[np.float64], reach: int
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[Any], int]]:
-    """Give the pixels around points: at once, or of a large plane in bands of rows.
+    """Yield the pixels around points: all at once, or in bands for a large plane.
 
     Parameters
     ----------
@@ -107,11 +107,11 @@ def bands_of(
     Yields
     ------
     which : ndarray of int, shape (m,)
-        Numbers of some points.
+        Indices of the points in a band.
     pixels : ndarray, shape (some rows, width)
-        That hold all within their reach.
+        The rows of the plane that hold everything within reach of these points.
     top : int
-        The first of these rows.
+        Number of the first of these rows.
     """
     if not isinstance(plane, LargePlane):
         yield np.arange(len(points)), plane, 0

@@ -1,8 +1,8 @@
-"""How much a file may hold before it is refused: guards against files made to do harm.
+"""Limits on what a file may hold: guards against files that are made to do harm.
 
 The limits are far above what real files need. The environment variable
 BLINKCORE_NO_LIMITS=1 lifts them all. BLINKCORE_MAX_MEMORY is the memory in bytes that the
-pixels of an image may take; if it is not set, what the machine has free.
+pixels of an image may take; if it is not set, the free memory of the machine.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def check(value: float, limit: int, what: str) -> None:
 
 
 def check_file(path: Path, limit: int) -> None:
-    """Raise ValueError if a file is larger than its limit; a missing one is not."""
+    """Raise ValueError if a file is larger than its limit; ignore a missing file."""
     with suppress(OSError):
         check(path.stat().st_size, limit, f"{path} has {{}} bytes")
 
@@ -72,14 +72,14 @@ def check_memory(n_bytes: int, name: str) -> None:
     Parameters
     ----------
     n_bytes : int
-        Of the pixels.
+        Size of the pixels.
     name : str
-        Of the file, for the message.
+        Name of the file, for the message.
     """
-    told = os.environ.get(_MEMORY)
-    if _are_lifted() or (told is None and n_bytes < 64 * MIB):  # too little to ask for
+    setting = os.environ.get(_MEMORY)
+    if _are_lifted() or (setting is None and n_bytes < 64 * MIB):  # not worth a check
         return
-    allowed = _free_memory() if told is None else int(told)
+    allowed = _free_memory() if setting is None else int(setting)
     if n_bytes > allowed:
         raise ValueError(
             f"{name} needs {n_bytes / GIB:.1f} GiB for its pixels, more than the "
@@ -103,6 +103,6 @@ def _free_memory() -> int:
         group = Path("/sys/fs/cgroup")
         allowed = int((group / "memory.max").read_text())
         used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):  # none, or "max"
+    except (OSError, ValueError):  # no such limit, or "max"
         return free
     return min(free, max(0, allowed - used))

@@ -209,12 +209,12 @@ class _Machine:
     def _build(self) -> None:
         (state,) = self._pop(1)
         if not isinstance(self.stack[-1], Call):
-            raise TypeError("a state of nothing")
+            raise TypeError("a state without an object")
         self.stack[-1].state = state
 
 
 def _check_depth(value: Any) -> None:
-    """Refuse what is nested too deep, or holds itself."""
+    """Raise ValueError if a value is nested too deep or contains itself."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         # By identity: what is shared counts once, however often it is referred to.

@@ -1,6 +1,6 @@
 """The spots table: its columns, their order, types and units.
 
-One row a spot, in a pandas DataFrame. Nobody else spells a column's name or type.
+One row per spot, in a pandas DataFrame. Only this module defines the columns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 COLUMNS = {
     "image": "str",  # path as the user gave it
-    "frame": "int64",  # from 0, as channel and z
+    "frame": "int64",  # counted from 0, like channel and z
     "channel": "int64",
     "z": "float64",  # px, as y and x: an integer is the centre of a pixel
     "y": "float64",
@@ -29,7 +29,7 @@ COLUMNS = {
     "background": "float64",  # counts
     "localization_uncertainty": "float64",  # px
     "z_uncertainty": "float64",  # planes
-    "n_planes": "int64",  # in which an object of a stack was detected
+    "n_planes": "int64",  # number of planes in which an object was detected
     "intensity": "float64",  # counts
     "intensity_uncertainty": "float64",  # counts
     "molecules": "float64",  # intensity over the median of the channel
@@ -52,13 +52,13 @@ COLUMN_OF = PLACES | {"Y": "y", "X": "x"}
 
 
 def ordered(spots: pd.DataFrame) -> pd.DataFrame:
-    """Bring known columns into their order and type; others follow unchanged.
+    """Put known columns into order and convert their types; others follow unchanged.
 
     Parameters
     ----------
     spots : DataFrame
-        A spots table. A column with the name that it had in version 0.1 gets its present
-        one.
+        A spots table. A column that still has its name of version 0.1 is given the
+        present name.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def ordered(spots: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a column of whole numbers holds others.
+        If a column of whole numbers holds anything else.
     """
     spots = spots.rename(columns=_FORMER_NAMES)
     known = [name for name in COLUMNS if name in spots.columns]
@@ -96,7 +96,7 @@ def _check_whole(values: pd.Series[Any]) -> None:
 
 
 def check_spots(spots: pd.DataFrame, *, source: str = "spots") -> pd.DataFrame:
-    """Check that a table has finite positions and hand it on.
+    """Check that a table has finite positions, and return it.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def check_spots(spots: pd.DataFrame, *, source: str = "spots") -> pd.DataFrame:
             raise ValueError(f"{source} has no column '{name}'; found {found}")
     for name in ("frame", "channel"):
         if name in spots.columns and (spots[name] < 0).any():
-            raise ValueError(f"{source}: column '{name}' counts from 0, got less")
+            raise ValueError(f"{source}: column '{name}' must not be negative")
     for name in {"z", "y", "x"} & set(spots.columns):
         values = pd.to_numeric(spots[name], errors="coerce")
         bad = values.isna() | values.abs().eq(float("inf"))
@@ -142,7 +142,7 @@ def with_micrometers(spots: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
     spots : DataFrame
         Uses `y`, `x` and, if present, `z` (px).
     pixel_size : PixelSize or None
-        In µm. What it does not know gets no column.
+        In µm. An axis whose pixel size is unknown gets no column.
 
     Returns
     -------

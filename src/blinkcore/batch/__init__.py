@@ -1,1 +1,1 @@
-"""Many files through `blinkcore.detection.predict`."""
+"""Run `blinkcore.detection.predict` on many files."""

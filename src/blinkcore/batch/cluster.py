@@ -1,8 +1,8 @@
-"""Many processes, on this or other computers, look at the planes of images (dask.distributed).
+"""Find candidates in many processes, on this or other computers (dask.distributed).
 
-Workers read the pixels themselves, so all must see the files under the same names. They give
-candidates; what is a spot among those is decided here, over the whole image, in the order of
-the planes: so the table does not depend on how many workers there are, nor on their luck.
+Workers read the pixels themselves, so all must see the files under the same names. They
+return candidates; this process decides which are spots, over a whole image in the order
+of its planes, so the table does not depend on the workers' number or timing.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 
     Place = tuple[int, int, int]
 
-_TASKS = 4  # for each worker that are given out before their turn
-_ROWS = 2  # of tiles in a part of a large plane
-_RUN = uuid4().hex  # of this process
+_TASKS = 4  # per worker, that are submitted in advance
+_ROWS = 2  # rows of tiles in a part of a large plane
+_RUN = uuid4().hex  # identifies this process
 _ANSWER = 30.0  # s in which a scheduler must answer
 
 
-# Of workers that are started here: threads that wait leave their core, and memory of tiles is
-# kept for the next tile; what dask sets gives each array back to the system, which took as long
-# as the network itself.
+# For workers that this process starts: waiting threads release their core, and a tile's
+# memory is kept for the next one. Dask's own settings return each array to the system,
+# which took as long as the network itself.
 _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "MALLOC_ARENA_MAX": "1",
@@ -66,7 +66,7 @@ class _Source(NamedTuple):
     name: str
     is_url: bool
     options: PredictOptions
-    version: str  # changes with the file: workers may live longer than it
+    version: str  # changes with the file, which a worker's cache may outlive
 
     def read(self) -> Image:
         image = self.options.read(self.name if self.is_url else Path(self.name))
@@ -166,7 +166,7 @@ class Cluster:
         self._client, self._cluster = _connected(scheduler)
 
     def close(self) -> None:
-        """Let the workers go; those that were started here end."""
+        """Cancel open tasks and disconnect; end workers that this process started."""
         for _, planes in self._given.values():
             self._client.cancel([f for futures in planes for f in futures])
         self._client.close()
@@ -174,7 +174,7 @@ class Cluster:
             self._cluster.close()
 
     def look_ahead(self, items: list[Input], is_done: Callable[[Input], bool]) -> None:
-        """Give out the planes of inputs whose turn comes, as far as workers need them."""
+        """Submit the planes of the next inputs, as many as keep the workers busy."""
         for item in items:
             if str(item.source) in self._tried:
                 continue
@@ -182,7 +182,7 @@ class Cluster:
             if n_given >= _TASKS * max(1, len(self._client.nthreads())):
                 return
             self._tried.add(str(item.source))
-            # What is wrong with a file is said when its turn comes.
+            # What is wrong with a file is reported when its turn comes.
             with suppress(Exception), time_limit(self._options.timeout):
                 if is_done(item):
                     continue
@@ -194,14 +194,14 @@ class Cluster:
                 self._give(item, image, factor)
 
     def forget(self, item: Input) -> None:
-        """Drop what was given out for an input that has ended."""
+        """Cancel and drop the tasks of an input that is finished."""
         _, planes = self._given.pop(str(item.source), (1.0, deque()))
         self._client.cancel([f for futures in planes for f in futures])
 
     def finder(
         self, item: Input, image: Image
     ) -> Callable[[float], Iterator[NDArray[np.float64]]]:
-        """Give a `find` for `blinkcore.detection.predict.predict_image` of an input."""
+        """Return the `find` argument of `predict_image` for an input."""
 
         def find(factor: float) -> Iterator[NDArray[np.float64]]:
             before = self._given.get(str(item.source))
@@ -209,7 +209,7 @@ class Cluster:
                 self._give(item, image, factor)
             _, planes = self._given[str(item.source)]
             while planes:
-                # Let go of it at once: the scheduler forgets what nobody holds.
+                # Drop the futures, so that the scheduler can free their results.
                 yield np.concatenate(self._client.gather(planes.popleft()))
 
         return find
@@ -224,7 +224,7 @@ class Cluster:
         )
 
     def _give(self, item: Input, image: Image, factor: float) -> None:
-        """Give out the planes of an image: for each the tasks whose results follow."""
+        """Submit the planes of an image, each as one task or as one for each part."""
         source, network, submit = self._source(item), self._network, self._client.submit
         if self._options.z == "max":
             image = max_projection(image)
@@ -253,7 +253,7 @@ class Cluster:
 
 
 def _version(item: Input) -> str:
-    """Tell the state of a file; of OME-Zarr, a folder or URL, only the run."""
+    """Identify the state of a file; for OME-Zarr (a folder or URL) only the run."""
     if item.url or item.path.is_dir():
         return _RUN
     about = item.path.stat()
@@ -261,7 +261,7 @@ def _version(item: Input) -> str:
 
 
 def _connected(scheduler: str) -> tuple[Any, Any]:
-    """Connect to a scheduler; gives the client, and the cluster if it was started here."""
+    """Connect to a scheduler; return the client, and the cluster if it is local."""
     try:
         import dask
         from distributed import Client, LocalCluster

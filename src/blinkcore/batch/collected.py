@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from blinkcore.batch.inputs import Input
     from blinkcore.batch.options import Options
 
-# What files, memory and libraries are known to cause.
+# Errors that files, memory and libraries are known to raise.
 FAILURES = (OSError, ValueError, RuntimeError, MemoryError, ImportError)
 
 
@@ -38,7 +38,7 @@ class Collected:
 
     @classmethod
     def start(cls, options: Options) -> Collected:
-        """Go on with the table that is there, if asked for."""
+        """Begin a table, or continue the existing one if asked to."""
         table = options.output
         collected = cls(options)
         if table is None or not options.skip_existing or not table.exists():
@@ -56,26 +56,26 @@ class Collected:
                 "size; choose another output"
             )
         spots = tables.read(table)
-        # Rows of an image that is not recorded are of a run that was cut: done again.
+        # Rows of an unrecorded image are from an interrupted run: it is done again.
         known = [record["image"] for record in before["images"]]
         collected.parts = [spots[spots["image"].isin(known)]]
         collected.records = before["images"]
         return collected
 
     def has(self, item: Input) -> bool:
-        """Whether an input is in the table already."""
+        """Tell whether an input is in the table already."""
         path = identity(item.source)
         return any(record.get("path") == path for record in self.records)
 
     def add(self, spots: pd.DataFrame, record: dict[str, Any]) -> None:
-        """Take in an image's spots; every half minute write what is there."""
+        """Add an image's spots; write the table every half minute."""
         self.parts.append(spots)
         self.records.append(record)
         if time.monotonic() - self.written > 30:
             self.write()
 
     def write(self, *, last: bool = False) -> None:
-        """Write what is there; the last time an error says where it was saved instead."""
+        """Write the table so far; if the last write fails, save a copy and raise."""
         path = self.options.output
         if not self.parts:
             return
@@ -95,9 +95,9 @@ class Collected:
 
 
 def joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Join tables of spots; an image without an axis lies at 0 of it.
+    """Join spots tables; an image without frames, channels or z gets 0 for them.
 
-    µm of an image whose pixel size is unknown stay empty.
+    Positions in µm stay empty for an image whose pixel size is unknown.
     """
     filled = [part for part in parts if len(part)] or parts[:1]
     columns = {name for part in parts for name in part.columns}
@@ -109,7 +109,7 @@ def joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _rescued(table: pd.DataFrame, path: Path, error: Exception) -> str:
-    """Save a table elsewhere that could not be written where it should be."""
+    """Save a copy of an unwritable table elsewhere; return the error message."""
     reason = getattr(error, "strerror", None) or str(error)
     try:
         folder = Path(tempfile.mkdtemp(prefix="blinkcore-"))

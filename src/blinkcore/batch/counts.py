@@ -1,4 +1,4 @@
-"""How many spots: tables by image, and by cell where there are label images."""
+"""Count spots: tables by image, and by cell where there are label images."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def counts_of_image(
     name : str
         Of the image, as in the spots table.
     image : Image
-        Tells the frames and channels.
+        Gives the frames and channels.
     spots : DataFrame
         All its spots.
     spread : float or None
         Width of the interval, see `blinkcore.network.calibration.real_count`; None: the
         number of real spots is not known.
     channel : int or None
-        The only channel that was looked at.
+        The only channel that was searched; None: all.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def counts_of_cells(
     spread: float | None,
     channel: int | None,
 ) -> list[dict[str, Any]]:
-    """Count the spots of each cell, also where there are none; 0 is outside of all cells.
+    """Count the spots of each cell, including empty ones; cell 0 is outside all cells.
 
     Parameters
     ----------
@@ -99,21 +99,21 @@ def counts_of_cells(
 
 
 def write_counts(records: Iterable[Mapping[str, Any]], name: str, path: Path) -> None:
-    """Write a table of counts; rows of other images that are there stay.
+    """Write a table of counts; keep the rows of other images in an existing one.
 
     Parameters
     ----------
     records : iterable of mapping
         Of images, as in the description of a result.
     name : str
-        `IMAGES` or `CELLS`: under which the records have their counts.
+        `IMAGES` or `CELLS`: the key under which the records hold their counts.
     path : Path
         The table.
 
     Raises
     ------
     ValueError
-        If a file that is there is not such a table.
+        If the file exists and is not such a table.
     """
     table = pd.DataFrame([row for record in records for row in record.get(name, ())])
     if table.empty:
@@ -136,7 +136,7 @@ def _read(path: Path) -> pd.DataFrame:
         before = pd.DataFrame()
     if not {"image", "n"} <= set(before.columns):
         raise ValueError(
-            f"{path} is there and not a table of counts; choose another output folder"
+            f"{path} exists and is not a table of counts; choose another output folder"
         )
     return before
 

@@ -60,7 +60,7 @@ def predict_input(
     on_plane : callable, optional
         See `blinkcore.detection.predict.predict_image`.
     cluster : Cluster, optional
-        Whose workers look at the planes.
+        Its workers find the candidates.
 
     Returns
     -------
@@ -113,33 +113,33 @@ def _count(
     options: Options,
 ) -> None:
     """Add the counts to the record of an image, and the cells of its spots to the table."""
-    # Intervals are known for the threshold that they were fitted with.
+    # Intervals are valid only for the threshold that they were fitted with.
     known = options.threshold is options.fdr is None
     spread = options.model.metadata.count_spread if known else None
     if spread is not None:
         real = real_count(spots["probability"].to_numpy(), spread)._asdict()
         record["real_spots"] = {name: round(n, 1) for name, n in real.items()}
-    looked_at = max_projection(image) if options.z == "max" else image
-    found = {n: Regions.read(path, looked_at.sizes) for n, path in regions.items()}
+    searched = max_projection(image) if options.z == "max" else image
+    found = {n: Regions.read(path, searched.sizes) for n, path in regions.items()}
     for column, areas in found.items():
         spots[column], distance = areas.of_spots(spots)
         if "border_distance" not in spots:
             spots["border_distance"] = distance
-    about = (record["image"], looked_at, spots)
+    about = (record["image"], searched, spots)
     record[IMAGES] = counts_of_image(*about, spread, options.channel)
     if found:
         record[CELLS] = counts_of_cells(*about, found, spread, options.channel)
 
 
 def _safe_name(name: str) -> str:
-    """Name of an image for a table: spreadsheets run a cell that begins like a formula."""
+    """Make a name safe: spreadsheets run a cell that begins like a formula."""
     name = writable(name)
     return f"./{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
-def _warn(item: Input, warning: str | None, said: set[str]) -> None:
-    """Log a warning about an image, once a run for each kind of warning."""
+def _warn(item: Input, warning: str | None, warned: set[str]) -> None:
+    """Log a warning about an image, once per run for each kind of warning."""
     kind = " ".join(w for w in (warning or "").split() if w.isalpha())
-    if warning is not None and kind not in said:
-        said.add(kind)
+    if warning is not None and kind not in warned:
+        warned.add(kind)
         logger.warning("%s: %s", item.name, warning)

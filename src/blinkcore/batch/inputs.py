@@ -1,4 +1,4 @@
-"""Which files are meant, and what their results are called."""
+"""Find the input files, and name their results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Input:
         The part of the path that its outputs keep: from the given folder on, or the
         file's name.
     url : str
-        Of OME-Zarr that is no folder of this computer; empty: it is the path.
+        URL of an OME-Zarr that is not a local folder; empty: `path` is read.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class Input:
 
     @property
     def source(self) -> Path | str:
-        """What is read."""
+        """What to read: the URL if there is one, else the path."""
         return self.url or self.path
 
 
@@ -65,7 +65,7 @@ class Event:
     dim_specks : int
         How many specks of another class of brightness were left out.
     message : str
-        The sentence of an error.
+        Why it failed or was skipped, in one sentence.
     """
 
     kind: str
@@ -79,21 +79,21 @@ class Event:
 def find_inputs(
     names: Iterable[str], *, recursive: bool = False
 ) -> tuple[list[Input], list[Event]]:
-    """Find the files that are meant by files, folders and glob patterns.
+    """Find the files that given paths, folders and glob patterns refer to.
 
     Parameters
     ----------
     names : iterable of str
         As the user gave them.
     recursive : bool
-        Look into the folders of folders too.
+        Search subfolders, too.
 
     Returns
     -------
     inputs : list of Input
         Each file once.
     errors : list of Event
-        Names that mean nothing.
+        One for each name that gives no input.
     """
     inputs: dict[str, Input] = {}
     errors = []
@@ -111,10 +111,10 @@ def find_inputs(
 
 
 def output_names(inputs: list[Input]) -> dict[Path, Path]:
-    """Give each input a relative output name without suffix, no two the same.
+    """Give each input a relative output name of its own.
 
-    A name is the file's without suffix; with it where another file of the folder would
-    have the same; and behind its folders' names where files come from several.
+    That is the file's name without suffix. Where two would be the same, the suffix is
+    kept; if they still are, the names of the files' folders are put in front.
     """
     chosen = {item.path: item.relative.with_suffix("") for item in inputs}
     for longer in (_with_suffix, _with_folders):
@@ -178,7 +178,7 @@ def label_images(
 
 
 def identity(path: Path | str) -> str:
-    """Path of a file without links, `..` and differences of case that do not count; or URL."""
+    """Give a file's path without links, `..` or irrelevant case; a URL as it is."""
     if ome_zarr.is_url(path):
         return writable(str(path))
     return writable(os.path.normcase(os.path.realpath(path)))
@@ -227,11 +227,11 @@ def _in_zarr(source: Path | str, name: str, relative: str) -> Iterator[Input]:
 
 
 def _in_folder(folder: Path, *, recursive: bool) -> Iterator[Input]:
-    """Give the images of a folder; what is OME-Zarr is an image, not a folder."""
+    """Yield the images of a folder; an OME-Zarr folder counts as an image."""
     for path in _image_paths(folder, recursive=recursive):
         relative = path.relative_to(folder)
         within = []
-        if path.is_dir():  # one that is no image is said when its turn comes
+        if path.is_dir():  # one that is not an image is reported in its turn
             with suppress(OSError, ValueError, ImportError):
                 within = list(_in_zarr(path, str(path), str(relative)))
         yield from within or [Input(path, str(path), relative)]

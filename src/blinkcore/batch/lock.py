@@ -26,13 +26,13 @@ def locked(path: Path) -> Iterator[None]:
     Parameters
     ----------
     path : Path
-        Of the result; the lock lies beside it, as `.NAME.lock`. Its folder is made.
+        Of the result; the lock is beside it, as `.NAME.lock`. Its folder is created.
 
     Raises
     ------
     ValueError
-        If another run holds it; the message names it. A lock whose process is gone, on
-        this computer, is taken over.
+        If another run holds it; the message names that run. A lock of a process of this
+        computer that has ended is taken over.
     """
     lock = path.with_name(f".{path.name}.lock")
     try:
@@ -60,7 +60,7 @@ def _take(lock: Path, path: Path) -> None:
 
 
 def _create(lock: Path) -> bool:
-    """Whether the lock was free, and is ours now: it appears with its content or not at all."""
+    """Create the lock, with its content or not at all; tell whether it was free."""
     content = json.dumps(_owner())
     with temporary_beside(lock) as temporary:
         temporary.write_text(content, "utf-8")
@@ -103,7 +103,7 @@ def _read(lock: Path) -> dict[str, Any]:
 
 
 def _is_gone(owner: dict[str, Any]) -> bool:
-    """Whether the process that took a lock runs no longer; not known of other computers."""
+    """Tell whether a lock's process has ended; False if it is of another computer."""
     if not owner or owner.get("host") != socket.gethostname():
         return False
     try:

@@ -1,4 +1,4 @@
-"""Tables of several runs, such as the jobs of an array, put together as if of one run."""
+"""Merge tables of several runs, such as the jobs of an array, as if of one run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def merge(sources: Iterable[Path], output: Path) -> tuple[int, int]:
 
 
 def _description(path: Path) -> dict[str, Any]:
-    """Read what lies beside a table."""
+    """Read the description beside a table."""
     about = io.read_sidecar(path.with_suffix(".json"))
     if about is None:
         raise ValueError(
@@ -68,12 +68,12 @@ def _description(path: Path) -> dict[str, Any]:
             f"{path.with_suffix('.json').name} beside it"
         )
     if not about.get("complete", True):
-        raise ValueError(f"{path} is of a run that was cut; run it again")
+        raise ValueError(f"{path} is of a run that was interrupted; run it again")
     return about
 
 
 def _how(about: dict[str, Any]) -> dict[str, Any]:
-    """Give what runs must have in common."""
+    """Return the entries of a description that all runs must share."""
     return {key: value for key, value in about.items() if key not in _OF_A_RUN}
 
 
@@ -89,7 +89,7 @@ def _check_alike(paths: list[Path], descriptions: list[dict[str, Any]]) -> None:
         for record in about["images"]:
             name = str(record.get("path"))
             if name in origin:
-                raise ValueError(f"{name} is there twice: in {origin[name]} and {path}")
+                raise ValueError(f"{name} occurs twice: in {origin[name]} and {path}")
             origin[name] = path
 
 

@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options(PredictOptions):
-    """How to find spots and where to put them; those of `PredictOptions` and these.
+    """How to find spots and where to put them: `PredictOptions` and the following.
 
     Attributes
     ----------
     model : Model
         Loaded.
     output : Path or None
-        A folder for one table an input; a `.csv` or `.parquet` file for one of all;
-        None: standard output.
+        A folder for one table per input; a `.csv` or `.parquet` file for one table of
+        all inputs; None: standard output.
     formats : tuple of str
         Suffixes of the files for an input in a folder, see `blinkcore.io.suffixes.WRITERS`; the
         first is its result, the others lie beside it. On standard output the first.
     overlay : Path or None
         Folder for pictures with the spots circled, `<name>.overlay.png`.
     contrast : "run", "plane" or tuple of float
-        Of the pictures: one for each channel of all, one for each plane, or what is black
-        and what is white.
+        Of the pictures: one for each channel of the run, one for each plane, or the
+        values that are shown as black and as white.
     skip_existing : bool
-        Leave inputs alone whose result, found with the same options, is there.
+        Skip inputs whose result, made with the same options, exists already.
     labels : tuple of (str, Path)
         Column, and label image or folder of label images, by whose regions spots are
         counted; the first are the cells, see `blinkcore.detection.cells`.
@@ -59,12 +59,12 @@ class Options(PredictOptions):
 
     def _threshold(self) -> float | None:
         if self.fdr is not None:
-            return None  # another one for each image
+            return None  # a different one for each image
         own = self.model.metadata.threshold
         return own if self.threshold is None else self.threshold
 
     def recorded(self) -> dict[str, Any]:
-        """Give what decides which spots are found, as a sidecar keeps it."""
+        """Return the settings that decide which spots are found, for the sidecar."""
         size = self.pixel_size
         return {
             "model": {

@@ -1,8 +1,8 @@
-"""The files that hold the spots of an input, and what tells how they were made.
+"""The result files of an input, and the sidecar that says how they were made.
 
-A result is named after its input, and nothing is read back from a file's name. Its sidecar
-(`.json`) is written first, as unfinished, and last, as it is: so a run that was cut knows
-its own files.
+A result is named after its input; nothing is read back from a file's name. Its sidecar
+(`.json`) is written first, marked as incomplete, and again at the end, so that the
+files of an interrupted run can be recognized.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COORDINATES = (
 
 
 def made_now() -> dict[str, Any]:
-    """Say when a table was made, and by which command."""
+    """Return when a table was made, and by which command."""
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": [writable(word) for word in sys.argv],
@@ -83,7 +83,7 @@ class Result:
 
     @property
     def table(self) -> Path:
-        """The file that is told as the result."""
+        """The file that is reported as the result."""
         return self.file(self.options.formats[0])
 
     @property
@@ -92,13 +92,13 @@ class Result:
         return self.file(".json")
 
     def is_done(self, item: Input) -> bool:
-        """Tell whether all files of the same image, model and options are there.
+        """Tell whether all files of the same image, model and options exist.
 
         Raises
         ------
         ValueError
-            If what is there is another image's, or not a result of blinkcore: labels
-            perhaps.
+            If an existing file belongs to another image or holds something else, such
+            as labels.
         """
         before = io.read_sidecar(self.sidecar)
         self._check_own(before)
@@ -127,7 +127,7 @@ class Result:
         source: Path,
         record: dict[str, Any],
     ) -> dict[str, list[str]]:
-        """Write the tables and their description; what was made otherwise goes.
+        """Write the tables and their description; remove outdated files.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class Result:
             formats |= set(before.get("formats", ()))
             kept = {"overlay": before.get("overlay")}
         content = sidecar(self.options, [record]) | kept | {"formats": sorted(formats)}
-        if before is not None:  # before the description forgets that they are ours
+        if before is not None:  # while the description still says that they are ours
             for suffix in set(before.get("formats", ())) - formats:
                 for path in self._written(suffix):
                     remove(path)
@@ -167,9 +167,9 @@ class Result:
     def _write_format(
         self, spots: pd.DataFrame, suffix: str, image: Image, source: Path
     ) -> list[str]:
-        """Write one format; of several channels a TrackMate session each.
+        """Write one format; for TrackMate one session per channel.
 
-        TrackMate knows no channels of spots, and would link across them.
+        TrackMate's spots have no channel, so it would link across channels.
         """
         files = {self.file(suffix): spots}
         if suffix == ".xml" and "channel" in spots and image.size("C") > 1:
@@ -187,7 +187,7 @@ class Result:
         return lost
 
     def _written(self, suffix: str) -> list[Path]:
-        """List the files of a format that are there."""
+        """List the existing files of a format."""
         own = [self.file(suffix)]
         if suffix == ".xml":
             names = glob.escape(f"{self.base.name}.channel")
@@ -200,10 +200,10 @@ class Result:
         spots: pd.DataFrame,
         contrast: dict[int, tuple[float, float]],
     ) -> None:
-        """Write one picture a plane; those of a stack go to a folder. Note it down.
+        """Write one picture per plane, those of a stack in a folder; record it.
 
-        `contrast` is that of the run, for each channel; without it, and without one in the
-        options, each plane has its own.
+        `contrast` is that of the run, for each channel. If neither it nor the options
+        give one, each plane has its own.
         """
         if self.picture is None:
             return
@@ -222,8 +222,8 @@ class Result:
             )
             path = _picture(self.picture / place if several else self.picture)
             size = image.pixel_size
-            told = self.options.contrast
-            limits = contrast.get(plane.channel) if isinstance(told, str) else told
+            mode = self.options.contrast
+            limits = contrast.get(plane.channel) if isinstance(mode, str) else mode
             overlay.write_overlay(
                 plane.data,
                 chosen[["y", "x"]].to_numpy(),

@@ -1,7 +1,7 @@
-"""Many files through `predict`: what to read, where to write, what became of it.
+"""Run `predict` on many files: what to read, where to write, what became of each.
 
-A failing file never stops the others, what is done stays done, and every table has a
-`.json` beside it that tells how it was made.
+A failing file never stops the others, finished results are kept, and every table has a
+`.json` beside it that says how it was made.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = ["Event", "Input", "Options", "find_inputs", "output_names", "predict_
 
 logger = logging.getLogger(__name__)
 
-_LOOKED_AT = 16  # inputs, for the contrast of the pictures, and ahead of a cluster
+_LOOKED_AT = 16  # inputs that are read for the contrast, or submitted ahead of time
 _UNFORESEEN = (
     "blinkcore did not expect this; please report it with this file, --debug shows more"
 )
@@ -57,32 +57,32 @@ def predict_files(
     on_plane: Callable[[str, int, int], None] | None = None,
     cluster: Cluster | None = None,
 ) -> Generator[Event]:
-    """Find spots in many files; yields what became of each as soon as it is known.
+    """Find spots in many files; yield the outcome of each as soon as it is known.
 
     Parameters
     ----------
     inputs : list of Input
-        Of `find_inputs`.
+        From `find_inputs`.
     options : Options
-        See there.
+        How to find spots, and where to write them.
     on_plane : callable, optional
-        Is told, after each plane, the input's name, how many of its planes are done, and how
-        many there are.
+        Called after each plane with the input's name, the number of its planes that are
+        done, and their total.
     cluster : Cluster, optional
-        Whose workers look at the planes.
+        Its workers find the candidates.
 
     Yields
     ------
     Event
-        One an input. Files of one OME-TIFF set count as one input.
+        One per input. Files of one OME-TIFF set count as one input.
 
     Raises
     ------
     ValueError
-        If a table to go on with does not fit, or label images do not belong to the inputs.
+        If a table to continue does not match, or label images do not fit the inputs.
     OSError
-        If the one table of all cannot be written; the message names where it was saved
-        instead.
+        If the table of all inputs cannot be written; the message says where a copy was
+        saved.
     """
     one_table, output = options.one_table, options.output
     lock = locked(output) if one_table and output is not None else nullcontext()
@@ -123,7 +123,7 @@ class _Run:
     records: list[dict[str, Any]] = field(default_factory=list)  # of finished inputs
 
     def events(self, inputs: list[Input]) -> Generator[Event]:
-        """Go through the inputs."""
+        """Process the inputs in order, and yield what became of each."""
         covered: set[str] = set()
         regions = {identity(p) for own in self.labels.values() for p in own.values()}
         for number, item in enumerate(inputs):
@@ -142,12 +142,12 @@ class _Run:
             event = self._one(item)
             if self.cluster is not None:
                 self.cluster.forget(item)
-            # Once: it takes longer than a small image itself.
+            # Until the first result: the check takes longer than a small image itself.
             self.check_scale = self.check_scale and event.kind != "result"
             yield event
 
     def write_counts(self) -> Event | None:
-        """Write the tables of counts; gives the error if they cannot be written."""
+        """Write the tables of counts; return the error if they cannot be written."""
         output = self.options.output
         if output is None:
             return None
@@ -172,7 +172,7 @@ class _Run:
         result = Result.of(self.names[item.path], options)
         output = str(result.table if collected is None else options.output or "-")
         n_written = None
-        told = partial(self.on_plane, item.name) if self.on_plane else None
+        on_plane = partial(self.on_plane, item.name) if self.on_plane else None
         try:
             if self._is_done(item):
                 self._remember(result)
@@ -184,7 +184,7 @@ class _Run:
                 labels = self.labels.get(item.path, {})
                 with time_limit(options.timeout):
                     image, spots, record = predict_input(
-                        item, options, labels, self.check_scale, self.said, told,
+                        item, options, labels, self.check_scale, self.said, on_plane,
                         self.cluster,
                     )  # fmt: skip
                 if collected is not None:
@@ -215,7 +215,7 @@ class _Run:
         return Result.of(self.names[item.path], self.options).is_done(item)
 
     def _remember(self, result: Result) -> None:
-        """Take the counts of a result that was there from its description."""
+        """Take the counts of an existing result from its description."""
         before = io.read_sidecar(result.sidecar)
         if self.collected is None and before is not None:
             self.records += before["images"]
@@ -239,11 +239,11 @@ def _contrast(inputs: list[Input], options: Options) -> dict[int, tuple[float, f
     return {channel: limits for channel, limits in found.items() if limits is not None}
 
 
-def _warn_lost_columns(lost: dict[str, list[str]], said: set[str]) -> None:
-    """Say, once a run, what no file holds, and where spots of several places mix."""
+def _warn_lost_columns(lost: dict[str, list[str]], warned: set[str]) -> None:
+    """Warn, once per format, of columns that no file holds and of lost positions."""
     nowhere = set.intersection(*map(set, lost.values()))
     for suffix, columns in lost.items():
         missing = [c for c in columns if c in nowhere or c in PLACES.values()]
-        if missing and suffix not in said:
-            said.add(suffix)
+        if missing and suffix not in warned:
+            warned.add(suffix)
             logger.warning("%s files cannot hold %s", suffix, ", ".join(missing))

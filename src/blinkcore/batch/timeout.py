@@ -1,4 +1,4 @@
-"""A limit of time for a block of code."""
+"""A time limit for a block of code."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-_AGAIN = 0.1  # s; the signal comes again if what it met first kept it to itself
+_AGAIN = 0.1  # s; the signal is repeated in case the code that it met swallowed it
 
 
 class _TimeIsOver(BaseException):
-    """Passes all that handles `Exception`, such as a reader that tries the next decoder."""
+    """Passes handlers of `Exception`, such as a reader that tries the next decoder."""
 
 
 def has_time_limits() -> bool:
-    """Whether time can be limited here: in the main thread, where there are timers."""
+    """Tell whether time can be limited: in the main thread of a system with timers."""
     main = threading.current_thread() is threading.main_thread()
     return main and hasattr(signal, "setitimer")
 
@@ -60,7 +60,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     except _TimeIsOver:
         pass
     except Exception:
-        if not is_over:  # else it is what became of the signal
+        if not is_over:  # otherwise the signal caused it
             raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,4 +1,4 @@
-"""The command line: one thin function a command.
+"""The command line: one thin function per command.
 
 torch and pandas take seconds to import, so commands import what they need themselves.
 """
@@ -39,7 +39,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-# What most people come for stands first in --help.
+# The commands that most people need come first in --help.
 _FIRST = ("predict", "run", "report", "link", "colocalize", "merge")
 app.registered_commands.sort(
     key=lambda command: (*_FIRST, command.callback.__name__).index(  # type: ignore[union-attr]
@@ -57,7 +57,7 @@ def main() -> None:
     arguments = sys.argv[1:] = _from_file(sys.argv[1:])
     status = _status_of(arguments)
     if status is not None and not is_status(status):
-        status = None  # a file of the user's, named by mistake: Typer will say more
+        status = None  # the user's own file, named by mistake: leave it alone
     if status is not None:
         # Of an older run: it must not be taken for this one's.
         with suppress(OSError):
@@ -82,7 +82,7 @@ def _run(arguments: list[str], status: Path | None) -> int:
     try:
         code = app(arguments, standalone_mode=False)
     except Exception as error:
-        # Typer's own, of click or of its copy of click, depending on its version.
+        # A usage error of click, or of Typer's copy of click, depending on the version.
         if not hasattr(error, "format_message"):
             raise
         error.show()  # type: ignore[attr-defined]

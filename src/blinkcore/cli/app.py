@@ -45,7 +45,7 @@ Quiet = Annotated[
 LogFile = Annotated[
     Path | None,
     typer.Option(
-        help="File to which all that is said is added, with the time.",
+        help="File to which all messages are appended, with the time.",
         rich_help_panel=RUNNING,
     ),
 ]
@@ -101,7 +101,7 @@ def _root(
 
 
 def parse_pixel_size(text: str | None) -> PixelSize | None:
-    """Read what the user gave as size of a pixel."""
+    """Parse the pixel size that the user gave; None stays None."""
     if text is None:
         return None
     from blinkcore.image import as_pixel_size
@@ -113,7 +113,7 @@ def parse_pixel_size(text: str | None) -> PixelSize | None:
 
 
 def parse_distance(option: str, text: str, pixel_size: PixelSize | None) -> float:
-    """Read a distance, a number of px or like 0.5um; gives it in px."""
+    """Parse a distance, a number of px or one like 0.5um; return it in px."""
     number, in_um = text.strip(), False
     for unit in ("um", "µm", "μm"):
         if number.endswith(unit):

@@ -19,7 +19,7 @@ First = Annotated[
 ]
 Second = Annotated[
     Path | None,
-    typer.Argument(help="The same of the other channel; without it --channels of one."),
+    typer.Argument(help="The same for the other channel; else --channels of one."),
 ]
 ChannelPair = Annotated[str, typer.Option(help="Two channels of one table, from 0.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the tables.")]
@@ -59,7 +59,7 @@ def colocalize(
     labels: Labels = None,
     debug: Debug = False,
 ) -> None:
-    """Pair the spots of two channels, beside what chance would give."""
+    """Pair the spots of two channels, and compare with what chance would give."""
     with one_sentence(debug):
         pair = _channels(channels)
         from blinkcore.colocalization import results

@@ -1,7 +1,7 @@
-"""What a command says to the user and to the program that called it.
+"""Messages of a command to the user and to the program that called it.
 
-Results go to files, everything said goes to stderr: as sentences, or with
-``--progress json`` as one object a line; ``--status`` sums up in a file.
+Results go to files, messages go to stderr: as sentences, or with ``--progress json``
+as one object per line; ``--status`` writes a summary to a file.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
 class Report:
-    """Tells the user, and `--status`, what became of each input.
+    """Reports to the user, and to `--status`, what became of each input.
 
     Parameters
     ----------
     progress : {"bar", "json", "none"} or None
-        How; None: a bar where a person looks at a terminal.
+        How to show progress; None: a bar if stderr is a terminal, unless `quiet`.
     status : Path or None
         File for the summary at the end.
     quiet : bool
@@ -62,7 +62,7 @@ class Report:
         self.last_plane = 0.0
 
     def start(self, total: int) -> None:
-        """Begin with so many inputs."""
+        """Begin to report on this many inputs."""
         self.total = total
         if self.progress == "bar":
             self.bar.start(total)
@@ -94,7 +94,7 @@ class Report:
         self.bar.input_done()
 
     def tell(self, text: str, *, is_warning: bool) -> None:
-        """Say something that is no error."""
+        """Report a warning or a note."""
         if self.progress == "json":
             self._log(text)
             self._print({"event": "warning" if is_warning else "log", "message": text})
@@ -102,7 +102,7 @@ class Report:
             self._say(f"Warning: {text}" if is_warning else text)
 
     def finish(self) -> NoReturn:
-        """Say the sum, write the status and end with the exit code."""
+        """Report the totals, write the status and end with the exit code."""
         failed = self._of("error")
         self.bar.stop()
         if self.progress != "json":
@@ -131,7 +131,7 @@ class Report:
         raise typer.Exit(code)
 
     def fail(self, code: int, message: str) -> NoReturn:
-        """End because of something that concerns all inputs."""
+        """End because of an error that concerns all inputs."""
         self.bar.stop()
         if self.progress == "json":
             self._print({"event": "error", "image": None, "message": message})
@@ -140,14 +140,14 @@ class Report:
         self.end(code, message)
 
     def interrupted(self) -> NoReturn:
-        """End because the user, or the host, said so."""
+        """End because the user or the host program interrupted the run."""
         done = len(self.events) - len(self._of("error"))
         if not self.total:
             self.fail(INTERRUPTED, "interrupted")
         self.fail(
             INTERRUPTED,
-            f"interrupted after {done} of {self.total} images; what is done is written, "
-            "--skip-existing goes on from there",
+            f"interrupted after {done} of {self.total} images; these are written, "
+            "--skip-existing continues from there",
         )
 
     def _of(self, kind: str) -> list[Event]:
@@ -216,7 +216,7 @@ class Report:
             typer.echo(text, err=True)
 
     def _log(self, text: str) -> None:
-        """Add a line to the log; a log that cannot be written is said once."""
+        """Add a line to the log; report once if the log cannot be written."""
         if self.log_file is None:
             return
         try:
@@ -228,7 +228,7 @@ class Report:
 
 
 def is_status(path: Path) -> bool:
-    """Whether a status may be written there: nothing is, or an older run's status."""
+    """Tell whether a status may be written: there is no file, or an older status."""
     if not path.is_file():
         return True
     try:
@@ -239,7 +239,7 @@ def is_status(path: Path) -> bool:
 
 
 class _ToReport(logging.Handler):
-    """Sends log lines to the user as everything else is sent."""
+    """Passes log records on to a `Report`."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
@@ -279,7 +279,7 @@ class one_sentence:
             self.report.bar.stop()
         if isinstance(error, KeyboardInterrupt):
             self.report.interrupted()
-        if isinstance(error, BrokenPipeError):  # the reader of our output has enough
+        if isinstance(error, BrokenPipeError):  # the reader of our output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.report.end(SOME_FAILED, "nobody reads the output")
         if isinstance(error, (ValueError, OSError, ImportError)):
@@ -293,18 +293,18 @@ class one_sentence:
 
 
 def _located(event: Event) -> str:
-    """Say an error with the input's name, once."""
+    """Return an error with the input's name, unless it contains that already."""
     name, message = one_line(event.image), event.message
     return message if name in message else f"{name}: {message}"
 
 
 def _dim(event: Event) -> str:
-    """Say what the image's population of brightness left out, if it is worth a word."""
+    """Say how many dim specks were left out, if they are many enough to mention."""
     if event.dim_specks < 10 or event.dim_specks < 0.1 * event.spots:
         return ""
     return f" ({event.dim_specks} dim specks left out; --dim keeps them)"
 
 
 def count_of(n: int, word: str) -> str:
-    """Say a number of something, in the plural where it is not one."""
+    """Return a count with its noun, in the plural unless the count is 1."""
     return f"{n} {word}" if n == 1 else f"{n} {word}s"

@@ -65,12 +65,12 @@ def convert(
             size = about.pixel_size
             sizes = about.sizes
         lost = io.write_spots(spots, output, image=image, sizes=sizes, pixel_size=size)
-        said = f"; it cannot hold {', '.join(lost)}" if lost else ""
-        typer.echo(f"Wrote {output}: {len(spots)} spots{said}", err=True)
+        note = f"; it cannot hold {', '.join(lost)}" if lost else ""
+        typer.echo(f"Wrote {output}: {len(spots)} spots{note}", err=True)
 
 
 def _axes_beside(source: Path) -> str | None:
-    """Give the axes that the run was told that made a table, as its sidecar says."""
+    """Return the --axes of the run that made a table, from the table's sidecar."""
     from blinkcore import io
 
     sidecar = io.read_sidecar(source.with_suffix(".json"))
@@ -79,7 +79,7 @@ def _axes_beside(source: Path) -> str | None:
 
 
 def _image_of(spots: Any, axes: str | None, size: Any) -> tuple[Path, Any] | None:
-    """Give the image that a table of one image names, if it is there and has its spots."""
+    """Read the one image that a table names, if it exists and the spots fit in it."""
     from blinkcore import io
     from blinkcore.spots import PLACES
 

@@ -113,9 +113,9 @@ def _pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
 def _warn_of_parts(made: Dataset, shares: tuple[float, float, float]) -> None:
     from blinkcore.datasets.dataset import PARTS
 
-    there = {sample.part for sample in made.samples}
+    filled = {sample.part for sample in made.samples}
     for part, share in zip(PARTS, shares, strict=True):
-        if share and part not in there:
+        if share and part not in filled:
             typer.echo(
                 f"Warning: no image is left for the part '{part}': label more, or choose "
                 "other shares with --split",
@@ -140,7 +140,7 @@ def _warn_of_micrometres(
 
 
 def _misplaced(checks: Sequence[Check]) -> float:
-    """Share of the labels that are on no bright place or outside."""
+    """Return the share of labels that are outside or not on a bright place."""
     n = sum(c.n_spots for c in checks)
     wrong = sum(c.n_outside + c.dark * (c.n_spots - c.n_outside) for c in checks)
     return wrong / n if n else 0.0
@@ -186,10 +186,10 @@ def check(
             with whole_file(output) as temporary:
                 rows = [vars(result) for result in (*results, whole)]
                 pd.DataFrame(rows).to_csv(temporary, index=False)
-        said = f"{n_wrong} of {len(results)} samples should be looked at"
+        verdict = f"{n_wrong} of {len(results)} samples should be looked at"
         if whole.problems:
-            said += ", and what the others have in common"
-        typer.echo(said, err=True)
+            verdict += ", and what the others have in common"
+        typer.echo(verdict, err=True)
         if n_wrong or whole.problems:
             raise typer.Exit(1)
 
@@ -271,7 +271,7 @@ def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
             raise FileNotFoundError(2, "there is no such file or folder", str(path))
         return [path]
     found = files_in(path, tuple(suffixes))
-    # What blinkcore wrote beside images and tables: pictures, descriptions.
+    # Leave out what blinkcore wrote itself: pictures, descriptions, counts.
     found = [
         f
         for f in found

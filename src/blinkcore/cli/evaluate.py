@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-_FEW_IMAGES = 5  # a bootstrap over so few is too sure of itself
+_FEW_IMAGES = 5  # a bootstrap over fewer gives too narrow intervals
 
 
 Truth = Annotated[
@@ -52,7 +52,7 @@ Threshold = Annotated[
 Cutoff = Annotated[
     list[float] | None,
     typer.Option(
-        help="Largest distance of a pair, px (not of F1 integral); 3, or any number."
+        help="Largest distance of a pair, px (not for F1 integral); 3; may be repeated."
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Of the intervals' bootstrap.")]

@@ -29,7 +29,7 @@ def export(
     image: Annotated[
         Path | None,
         typer.Option(
-            help="Its middle is the test image; a simulated one if not given."
+            help="Image whose middle is the test image; if not given, simulated."
         ),
     ] = None,
     author: Annotated[
@@ -43,7 +43,7 @@ def export(
     """Pack a model for other programs: deepImageJ, QuPath, ilastik, onnxruntime."""
     with one_sentence(debug):
         if bioimageio == onnx:
-            raise ValueError("say as what to pack the model: --bioimageio or --onnx")
+            raise ValueError("choose the format of the model: --bioimageio or --onnx")
         if onnx:
             if output.suffix != ".onnx":
                 raise ValueError(f"--output of ONNX must end in .onnx, got {output}")

@@ -1,4 +1,4 @@
-"""SIGTERM as a polite end: what is done is written, and nothing keeps the program alive."""
+"""End cleanly on SIGTERM: what is done is written, and the program surely ends."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ GRACE = 10.0  # s, to write what is done; schedulers kill after 30 s
 
 
 def end_politely() -> None:
-    """Make SIGTERM end the program as Ctrl-C does, and surely after `GRACE`.
+    """Make SIGTERM end the program as Ctrl-C does, after `GRACE` seconds at the latest.
 
-    Python runs a signal's handler between its own instructions. A library that does not
-    come back would keep it waiting for ever, so a thread ends the program then.
+    Python runs a signal's handler between its own instructions. A library call that
+    does not return would block it for ever, so a thread then ends the program.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     reader, writer = socket.socketpair()
@@ -26,7 +26,7 @@ def end_politely() -> None:
 
 
 def _watch(reader: socket.socket, writer: socket.socket) -> None:
-    """Wait for SIGTERM; `writer` is only kept from being closed."""
+    """Wait for SIGTERM; holding `writer` prevents it from being closed."""
     while signal.SIGTERM not in reader.recv(64):
         pass
     time.sleep(GRACE)

@@ -44,7 +44,7 @@ def _listed(path: Path | None) -> list[str]:
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
-    """Read what --shard says, I of N counted from 1; gives first and step of a slice."""
+    """Parse --shard, I/N with I from 1; return the start and step of a slice."""
     if text is None:
         return 0, 1
     found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
@@ -55,7 +55,7 @@ def parse_shard(text: str | None) -> tuple[int, int]:
 
 
 def limit_memory(text: str | None) -> None:
-    """Set what --max-memory says, in bytes or with K, M, G or T behind it."""
+    """Apply --max-memory: a number of bytes, or one with K, M, G or T after it."""
     if text is None:
         return
     found = re.fullmatch(
@@ -79,7 +79,7 @@ def checked_timeout(seconds: float | None) -> float | None:
 
 
 def checked_options(values: dict[str, Any]) -> PredictOptions:
-    """Check the options of finding spots; an error names the one of the command line."""
+    """Check the detection options; an error names the option of the command line."""
     from blinkcore.detection.options import PredictOptions
 
     axes = values["axes"]
@@ -106,7 +106,7 @@ def checked_options(values: dict[str, Any]) -> PredictOptions:
 
 
 def region_columns(values: list[str] | None) -> tuple[tuple[str, Path], ...]:
-    """Read what --labels says: a path, or NAME=PATH; the first are the cells."""
+    """Parse --labels, each a path or NAME=PATH; the first are the cells."""
     from blinkcore.spots import COLUMNS
 
     found: dict[str, Path] = {}
@@ -134,7 +134,7 @@ def check_report(page: Path | None, target: Path | None) -> None:
 
 
 def check_usage(progress: str | None, formats: tuple[str, ...], device: str) -> None:
-    """Refuse before anything is read what no image could make right."""
+    """Refuse options that are wrong for any image, before anything is read."""
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         raise ValueError(f"--device must be auto, cpu, cuda or mps, got {device!r}")
     if progress not in (None, "bar", "json", "none"):
@@ -169,7 +169,7 @@ def _parse_scale(text: str) -> float | str:
         return text
 
 
-# Of files that people mean by an output, and that are not written.
+# Of outputs that look like a file, but in a format that is not written.
 _FILE_SUFFIXES = frozenset(
     [
         ".tsv",
@@ -229,7 +229,7 @@ def check_format(
 
 
 def check_writable(target: Path | None, overlay: Path | None) -> None:
-    """Refuse before anything is computed where nothing could be written."""
+    """Refuse outputs that cannot be written, before anything is computed."""
     from blinkcore.io import tables
 
     one_table = target is not None and tables.is_table(target)
@@ -250,7 +250,7 @@ _FEW = 4  # inputs that are looked at before PyTorch is loaded, which takes seco
 def unreadable(
     items: list[Input], how: PredictOptions, timeout: float | None
 ) -> list[Event]:
-    """Give the errors of a few inputs if none of them can be read; else nothing."""
+    """Return the errors of a few inputs if none of them can be read, else nothing."""
     from blinkcore.batch.inputs import Event
     from blinkcore.batch.timeout import time_limit
     from blinkcore.files import sentence
@@ -285,7 +285,7 @@ def unreadable(
 
 
 def shared_out(items: list[Input], labels: tuple[tuple[str, Path], ...]) -> list[Input]:
-    """Leave out what is no image by itself, so that --shard does not part it from its own.
+    """Leave out files that belong to another input, which --shard must not separate.
 
     Label images belong to an image, and later files of an OME-TIFF set to its first one.
     """

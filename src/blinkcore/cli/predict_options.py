@@ -22,7 +22,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Folder for one table an image; or one table of all, .csv or .parquet; "
+        help="Folder for one table per image; or one table of all, .csv or .parquet; "
         "or - for standard output.",
         rich_help_panel=WRITING,
     ),
@@ -61,7 +61,7 @@ CameraOption = Annotated[
     str | None,
     typer.Option(
         "--camera",
-        help="For --measure: OFFSET,GAIN in counts and counts a photon, perhaps "
+        help="For --measure: OFFSET,GAIN in counts and counts per photon, optionally "
         ",READ_NOISE in photons.",
         rich_help_panel=_SPOTS,
     ),
@@ -70,7 +70,7 @@ Molecules = Annotated[
     bool,
     typer.Option(
         "--molecules",
-        help="Intensity over the channel's median: how many a bright clump holds.",
+        help="Molecules in each spot: its intensity over the channel's median.",
         rich_help_panel=_SPOTS,
     ),
 ]
@@ -93,8 +93,8 @@ Dim = Annotated[
 Z = Annotated[
     str,
     typer.Option(
-        help="Of a stack: objects (one row a spot), planes (one row for each plane in "
-        "which it is seen) or max (the maximum projection).",
+        help="For a stack: objects (one row per spot), planes (one row for each plane "
+        "in which it is seen) or max (the maximum projection).",
         rich_help_panel=_SPOTS,
     ),
 ]
@@ -123,7 +123,7 @@ Format = Annotated[
     str,
     typer.Option(
         "--format",
-        help="Of files in a folder, one or several: csv, parquet, roi, zip, xml "
+        help="For files in a folder, one or several: csv, parquet, roi, zip, xml "
         "(TrackMate), isbi.xml, geojson (QuPath), napari.csv, spots.zarr (SpatialData); "
         "as in csv,roi.",
         rich_help_panel=WRITING,
@@ -133,7 +133,7 @@ List = Annotated[
     Path | None,
     typer.Option(
         "--list",
-        help="File with more inputs, one path a line.",
+        help="File with more inputs, one path per line.",
         rich_help_panel=READING,
     ),
 ]
@@ -202,7 +202,7 @@ AllowTruncated = Annotated[
     bool,
     typer.Option(
         "--allow-truncated",
-        help="Take what is there of files that were cut off.",
+        help="Read what is left of files that were cut off.",
         rich_help_panel=READING,
     ),
 ]

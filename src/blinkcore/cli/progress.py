@@ -1,4 +1,4 @@
-"""Bars on a terminal: images, planes of the present image, and the time that is left."""
+"""Bars on a terminal: images, planes of the current image, and the time left."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Bar:
         return True
 
     def stop(self) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

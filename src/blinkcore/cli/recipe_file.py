@@ -1,4 +1,4 @@
-"""Recipes in YAML, of `train` and of `run`: how they are read, and names that are none."""
+"""Read the YAML recipes of `train` and `run`, and reject unknown option names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:
 
 
 def known_name(key: Any, known: Collection[str], problem: str) -> str:
-    """Give a key as the name of an option; an unknown one raises the problem and a hint."""
+    """Return a key as an option's name; raise ValueError with a hint if unknown."""
     name = str(key).replace("_", "-")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)

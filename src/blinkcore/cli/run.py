@@ -26,7 +26,7 @@ RecipeFile = Annotated[
 
 @app.command(rich_help_panel=AFTERWARDS)
 def run(recipe: RecipeFile, debug: Debug = False) -> None:
-    """Do a whole experiment by a recipe; steps whose inputs are the same are left out."""
+    """Run a whole experiment from a recipe; skip steps whose inputs are unchanged."""
     with one_sentence(debug):
         from blinkcore.experiment import run_experiment
 
@@ -75,7 +75,7 @@ def _words(path: Path, step: str, options: Any) -> list[str]:
     for key, value in options.items():
         name = known_name(key, sorted(known), f"{path}: {step}: there is no '{key}'")
         if isinstance(value, bool):
-            if value or name in opposed:  # else it is what happens without it
+            if value or name in opposed:  # otherwise it is the default
                 words.append(f"--{name}" if value else f"--no-{name}")
             continue
         for one in value if isinstance(value, list) else [value]:

@@ -27,7 +27,7 @@ def simulate(
     split: Annotated[
         str, typer.Option(help="Of a data set: train/valid/test.")
     ] = "0.6/0.2/0.2",
-    seed: Annotated[int, typer.Option(help="One seed, one set of scenes.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Same seed, same scenes.", min=0)] = 0,
     debug: Debug = False,
 ) -> None:
     """Draw random scenes: images with their true spots."""

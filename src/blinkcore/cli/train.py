@@ -40,7 +40,7 @@ from blinkcore.cli.train_options import (
 
 if TYPE_CHECKING:
     from blinkcore.training.recipe import TrainConfig
-# Options that are arguments of one network alone; --filters is of both.
+# Options that only one of the networks has; --filters is for both.
 _OWNERS = {"depth": "blink", "levels": "blink", "dropout": "deepblink"}
 _SIZES = ("filters", *_OWNERS)
 
@@ -80,18 +80,18 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a network on own labels, on simulated scenes, or on both."""
+    """Train a network on your own labels, on simulated scenes, or on both."""
     report = Report("none", None, quiet=quiet, log_file=log_file)
     with one_sentence(debug, report, verbose=True):
         values = dict(context.params)
         if values["output"] is None:
-            raise ValueError("say where the model goes: --output MODEL.pt")
+            raise ValueError("name the model file to write: --output MODEL.pt")
         target = Path(values["output"])
         if target.suffix != ".pt":
             raise ValueError(f"--output of a model must end in .pt, got {target}")
         if target.exists() and not resume and not overwrite:
             raise ValueError(
-                f"{target} is there already: --resume goes on with its training, "
+                f"{target} exists already: --resume continues its training, "
                 "--overwrite replaces it"
             )
         recipe = _recipe(values)
@@ -155,7 +155,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
         metadata = read_metadata(start)
         network, arguments = metadata.architecture, metadata.arguments
     elif values["average_with"]:
-        raise ValueError("--average-with is beside a model to go on with: give --from")
+        raise ValueError("--average-with needs a model to start from: give --from")
     ranges = ranges_of(values["preset"])
     _check_recipe(values, NETWORKS[network](**arguments).stride)
     data, backgrounds = values["data"], values["backgrounds"]
@@ -228,9 +228,9 @@ def _check_sources(values: dict[str, Any]) -> None:
     if (values["implanted"] or 0) + values["simulated"] > 1:
         raise ValueError("--implanted and --simulated are shares: at most 1 together")
     if values["data"] is None and values["simulated"]:
-        raise ValueError("--simulated is a share beside --data; without data all are")
+        raise ValueError("--simulated needs --data; without it all are simulated")
     given = values["data"] is not None
     if given and values["valid_scenes"] is not None:
         raise ValueError("--valid-scenes are of a training without --data")
     if given and not values["simulated"] and values["preset"] != "general":
-        raise ValueError("--preset is of simulated scenes: give --simulated a share")
+        raise ValueError("--preset is for simulated scenes: give --simulated a share")

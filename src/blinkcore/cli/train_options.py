@@ -12,7 +12,7 @@ from blinkcore.files import sentence
 
 
 def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
-    """Take a recipe's options as defaults: what stands on the command line wins."""
+    """Take a recipe's options as defaults; the command line overrides them."""
     if path is not None:
         try:
             context.default_map = _options_of(path, context)
@@ -37,7 +37,7 @@ Data = Annotated[
     typer.Option(help="Data set (.npz); without it, simulated scenes."),
 ]
 From = Annotated[
-    str | None, typer.Option("--from", help="Model to go on from (fine-tuning).")
+    str | None, typer.Option("--from", help="Model to start from (fine-tuning).")
 ]
 AverageWith = Annotated[
     str | None,
@@ -101,10 +101,10 @@ Steps = Annotated[
         min=0,
     ),
 ]
-BatchSize = Annotated[int, typer.Option(help="Crops a step.", min=1)]
+BatchSize = Annotated[int, typer.Option(help="Crops per step.", min=1)]
 Crop = Annotated[int, typer.Option(help="Side of a crop in px.", min=16)]
 LearningRate = Annotated[
-    float | None, typer.Option(help="The largest; 0.002, or 0.0005 with --from.")
+    float | None, typer.Option(help="Largest value; 0.002, or 0.0005 with --from.")
 ]
 ValidateEvery = Annotated[
     int | None, typer.Option(help="Steps; 500, or 100 with --from.", min=1)
@@ -121,12 +121,12 @@ Threshold = Annotated[
 ]
 Patience = Annotated[
     int,
-    typer.Option(help="Stop after so many validations without a better one.", min=0),
+    typer.Option(help="Stop after this many validations without progress.", min=0),
 ]
 Seed = Annotated[int, typer.Option(help="Of weights and samples.", min=0)]
 Resume = Annotated[bool, typer.Option(help="Go on from the checkpoint.")]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a model that is there.")
+    bool, typer.Option("--overwrite", help="Replace an existing model.")
 ]
 Workers = Annotated[int, typer.Option(help="Processes that make samples.", min=0)]
 

@@ -1,1 +1,1 @@
-"""Spots of two channels that lie together, and what chance would give."""
+"""Colocalization: pairs of spots in two channels, compared with chance."""

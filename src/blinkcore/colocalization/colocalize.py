@@ -1,4 +1,4 @@
-"""One-to-one pairs of spots of two channels, with the level of chance beside them."""
+"""Pair the spots of two channels one to one, and estimate the level of chance."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _INTERVAL = (0.025, 0.975)
 
 
 class Pairs(NamedTuple):
-    """Pairs of spots, and how many chance would give.
+    """Pairs of spots, and the number of pairs expected by chance.
 
     Attributes
     ----------
     rows : ndarray of int64, shape (n, 2)
         Row of the first and of the second spot.
     distance : ndarray of float64, shape (n,)
-        In the unit of the places.
+        In the unit of the positions.
     chance, low, high : float
-        Mean number of pairs with the second channel's spots at random places, and the
-        interval of 95 % of it.
+        Mean number of pairs when the second channel's spots are placed at random, and
+        the ends of its 95 % interval.
     """
 
     rows: NDArray[np.int64]
@@ -51,40 +51,40 @@ def colocalize(
     Parameters
     ----------
     first, second : ndarray of float64, shape (n, 2 or 3)
-        Places, z first if there is one, all in one unit.
+        Positions (z first, if there is one), all in the same unit.
     distance : float
         Largest distance of a pair.
     shuffled : callable
-        Gives places of as many spots as `second` at random, from a generator.
+        Takes a random generator and returns random positions for the spots of `second`.
     seed : int
-        Of the random places.
+        Seed of the random positions.
 
     Returns
     -------
     Pairs
     """
     rows = _core.match(first, second, cutoff=distance)
-    apart = np.sqrt(((first[rows[:, 0]] - second[rows[:, 1]]) ** 2).sum(axis=1))
+    separation = np.sqrt(((first[rows[:, 0]] - second[rows[:, 1]]) ** 2).sum(axis=1))
     rng = np.random.default_rng(seed)
     counts = [
         len(_core.match(first, shuffled(rng), cutoff=distance))
         for _ in range(N_SHUFFLES if len(first) and len(second) else 0)
     ]
     if not counts:
-        return Pairs(rows, apart, 0.0, 0.0, 0.0)
+        return Pairs(rows, separation, 0.0, 0.0, 0.0)
     low, high = np.quantile(counts, _INTERVAL)
-    return Pairs(rows, apart, float(np.mean(counts)), float(low), float(high))
+    return Pairs(rows, separation, float(np.mean(counts)), float(low), float(high))
 
 
 def shuffled_in_field(
     second: NDArray[np.float64], shape: tuple[float, float], scale: NDArray[np.float64]
 ) -> Callable[[np.random.Generator], NDArray[np.float64]]:
-    """Random places in the whole field; places in z are exchanged among the spots.
+    """Return a function that draws positions in the whole field, and permutes z.
 
     Parameters
     ----------
     second : ndarray of float64, shape (n, 2 or 3)
-        Places in the unit of the pairs.
+        Positions, in the unit of the pairs.
     shape : tuple of float
         Height and width of the field in px.
     scale : ndarray of float64, shape (2,)
@@ -105,14 +105,14 @@ def shuffled_in_regions(
     pixels: dict[int, NDArray[np.int64]],
     scale: NDArray[np.float64],
 ) -> Callable[[np.random.Generator], NDArray[np.float64]]:
-    """Random places, each spot within its own region.
+    """Return a function that draws a position for each spot within its own region.
 
     Parameters
     ----------
     second, scale
         See `shuffled_in_field`.
     region : ndarray of int64, shape (n,)
-        Of each spot.
+        Number of the region of each spot.
     pixels : dict of int to ndarray of int64, shape (m, 2)
         Pixels (y, x) of each region.
     """

@@ -39,26 +39,26 @@ class Channels:
 
     @property
     def name(self) -> str:
-        """Of the results."""
+        """Name of the first channel's results."""
         return self.first.name
 
 
 def read_channels(
     first: Path, second: Path | None, channels: tuple[int, int]
 ) -> list[Channels]:
-    """Read two channels: of two results, or of one that has several.
+    """Read two channels, from two results or from one that has several channels.
 
     Parameters
     ----------
     first, second : Path
-        Tables of spots or folders; without a second, one with a column `channel`.
+        Tables of spots, or folders; if `second` is None, with a column `channel`.
     channels : tuple of int
-        Of one table, the two to compare.
+        The two channels to compare if `second` is None.
 
     Returns
     -------
     list of Channels
-        One an image.
+        One per image.
 
     Raises
     ------
@@ -159,15 +159,15 @@ def colocalize_image(
     shift : Shift, optional
         Correction of the second channel.
     labels : Path, optional
-        Label image of cells: chance is then that within the cells.
+        Label image of cells; random positions then stay within the cells.
     seed : int
-        Of the random places.
+        Seed of the random positions.
 
     Returns
     -------
     DataFrame
-        One row a frame, and with label images one a cell: numbers of spots and pairs,
-        fractions, and the pairs to expect by chance with their interval.
+        One row per frame and, with a label image, one per cell: numbers of spots and
+        pairs, fractions, and the number of pairs expected by chance with its interval.
     """
     spots = (both.first.spots, both.second.spots)
     regions = cells = None
@@ -218,7 +218,7 @@ def _row(both: Channels, group: _Group, pairs: Pairs) -> dict[str, Any]:
 def _places(
     spots: pd.DataFrame, both: Channels, shift: Shift | None
 ) -> NDArray[np.float64]:
-    """Places in px of x, z first if both have one."""
+    """Give positions in units of a pixel's width, z first if both channels have it."""
     points = spots[["y", "x"]].to_numpy(float)
     if shift is not None:
         points = shift.apply(points)
@@ -241,7 +241,7 @@ def _chance(
     pixels: dict[int, NDArray[np.int64]] | None,
     cells: NDArray[np.int64] | None,
 ) -> Callable[[np.random.Generator], NDArray[np.float64]]:
-    """Random places for the second channel's spots, within their cells if there are any."""
+    """Return what draws random positions of the second channel, within any cells."""
     scale = _scale(both)
     if pixels is None or cells is None:
         sizes = both.first.sizes or _sizes_of(both)
@@ -250,7 +250,7 @@ def _chance(
 
 
 def _sizes_of(both: Channels) -> dict[str, int]:
-    """Height and width that hold all spots, where the image's are not known."""
+    """Give a height and width that hold all spots, if the image's are unknown."""
     both_spots = pd.concat([both.first.spots, both.second.spots])
     if both_spots.empty:
         return {"Y": 1, "X": 1}

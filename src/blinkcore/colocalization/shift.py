@@ -25,7 +25,7 @@ _ROUNDS = 5
 
 @dataclass(frozen=True)
 class Shift:
-    """Places of the second channel as those of the first: matrix (y, x) + offset.
+    """Maps positions of the second channel to the first: matrix (y, x) + offset.
 
     Attributes
     ----------
@@ -84,8 +84,8 @@ def estimate_shift(
 ) -> Shift:
     """Estimate the shift from the spots of two channels.
 
-    The most frequent displacement is taken first, which chance pairs do not move; then pairs
-    within a distance are matched and the model is fitted to them, some times over.
+    It starts from the most frequent displacement, which chance pairs do not bias. Then
+    pairs within `distance` are matched and the model is fitted to them, several times.
 
     Parameters
     ----------
@@ -120,15 +120,15 @@ def estimate_shift(
                 f"a shift ({model}) needs {_MIN_PAIRS[model]} pairs of spots, and there are "
                 f"{n} within {distance:g} px of each other"
             )
-        there, here = (np.concatenate(side) for side in zip(*pairs, strict=True))
+        fixed, moving = (np.concatenate(side) for side in zip(*pairs, strict=True))
         if model == "affine":
-            design = np.column_stack([here, np.ones(n)])
-            solution, *_ = np.linalg.lstsq(design, there, rcond=None)
+            design = np.column_stack([moving, np.ones(n)])
+            solution, *_ = np.linalg.lstsq(design, fixed, rcond=None)
             matrix, offset = solution[:2].T, solution[2]
         else:
-            offset = np.median(there - here, axis=0)
-    apart = there - (here @ matrix.T + offset)
-    residual = float(np.sqrt((apart**2).sum(axis=1).mean()))
+            offset = np.median(fixed - moving, axis=0)
+    remaining = fixed - (moving @ matrix.T + offset)
+    residual = float(np.sqrt((remaining**2).sum(axis=1).mean()))
     (a, b), (c, d) = matrix.tolist()
     y, x = offset.tolist()
     return Shift(model, ((a, b), (c, d)), (y, x), n, residual)
@@ -137,7 +137,7 @@ def estimate_shift(
 def _most_frequent(
     first: list[NDArray[np.float64]], second: list[NDArray[np.float64]], largest: float
 ) -> NDArray[np.float64]:
-    """Displacement that most pairs have, to half a pixel."""
+    """Find the displacement that most pairs have, to half a pixel."""
     found = []
     for a, b in zip(first, second, strict=True):
         if len(a) and len(b):
@@ -149,7 +149,7 @@ def _most_frequent(
     edges = (np.arange(-n, n + 2) - 0.5) * _BIN
     y, x = np.concatenate(found).T
     counts, *_ = np.histogram2d(y, x, bins=[edges, edges])
-    # Of neighbouring bins together, since a displacement may lie between two.
+    # Sum over neighbouring bins, since a displacement may lie between two.
     smooth = sum(
         np.roll(counts, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)
     )

@@ -1,7 +1,7 @@
-"""What may be wrong with labels: outside, twice, exchanged axes, another origin.
+"""Check labels: outside the image, set twice, x and y exchanged, another origin.
 
-Each sample is looked at alone, and all of them together: tiles with few labels may tell nothing
-by themselves.
+Each sample is checked alone, and then all of them together, because a tile with few
+labels may be inconclusive by itself.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
 
 _CELL = 2  # px, side of a cell of the bundled models
 _DUPLICATE = 0.5  # px; nearer labels may be one spot labelled twice
-_SAME = 0.2  # px; nearer ones are, very likely
-_FEWEST, _CLEAR = 10, 4.0  # spots, and their contrast over noise, that tell a shift
-_MANY = 5  # labels, from which on it matters how many are on bright places
+_SAME = 0.2  # px; nearer labels very likely are
+_FEWEST, _CLEAR = 10, 4.0  # least number and contrast to noise of labels for a shift
+_MANY = 5  # labels; with fewer, the share on bright places is not judged
 TOGETHER = "all that look right alone, taken together"
 
 
 @dataclass(frozen=True)
 class Check:
-    """What stands out in the labels of one sample, or of all of a data set.
+    """Findings about the labels of one sample, or of a whole data set.
 
     Attributes
     ----------
     name : str
         Of the sample, or `TOGETHER`.
     n_spots : int
-        Labels.
+        Number of labels.
     snr : float
         Median of the labels' local contrast over the noise; NaN without labels.
     n_outside, n_duplicates, n_shared_cell : int
-        Labels outside the image, nearer than 0.5 px to another, and second ones in a
-        cell of 2 px.
+        Labels outside the image, labels nearer than 0.5 px to another one, and labels
+        beyond the first in a cell of 2 px.
     dark : float
-        Share of labels that stand on no maximum of the image.
+        Share of labels that are not on a local maximum of the image.
     shift_y, shift_x : float
-        Median distance in px from the clear labels to the centres of light around them,
-        0 where it could be chance.
+        Median displacement in px of the clear labels from the centres of light around
+        them, 0 where it could be chance.
     swapped : bool
         Whether the labels fit only with x and y exchanged.
     """
@@ -68,23 +68,25 @@ class Check:
 
     @property
     def problems(self) -> list[str]:
-        """Sentences for what should be looked at."""
-        said = []
+        """A sentence for each problem that the user should look at."""
+        found = []
         if self.n_outside:
-            said.append(f"{self.n_outside} labels are outside the image")
+            found.append(f"{self.n_outside} labels are outside the image")
         if self.n_duplicates:
-            said.append(f"{self.n_duplicates} labels are nearer than 0.5 px to another")
+            found.append(
+                f"{self.n_duplicates} labels are nearer than 0.5 px to another"
+            )
         if self.swapped:
-            said.append("the labels fit the bright places only with x and y exchanged")
+            found.append("the labels fit the bright places only with x and y exchanged")
         elif self.n_spots >= _MANY and self.dark > 0.5:
-            said.append(f"{self.dark:.0%} of the labels are on no bright place")
+            found.append(f"{self.dark:.0%} of the labels are on no bright place")
         shift = np.array([self.shift_y, self.shift_x])
         if not self.swapped and np.abs(shift).max() > 0.3:
-            said.append(
+            found.append(
                 f"the labels lie {self.shift_y:+.2f}, {self.shift_x:+.2f} px (y, x) from "
                 "the centres of the light: another origin of coordinates?"
             )
-        return said
+        return found
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ class _Evidence:
     n_shared_cell: int
     contrast: NDArray[np.float64]  # (n,), of labels inside the image
     bright: NDArray[np.bool_]  # (n,), whether these are on bright places
-    bright_flipped: NDArray[np.bool_]  # and those inside with x and y exchanged
-    moved: NDArray[np.float64]  # (m, 2), clear labels from the light around them, px
+    bright_flipped: NDArray[np.bool_]  # of labels inside with x and y exchanged
+    moved: NDArray[np.float64]  # (m, 2), from the light to its clear label, px
 
 
 def check_plane(plane: LabelledPlane, name: str = "") -> Check:
@@ -150,9 +152,9 @@ def _together(found: Sequence[_Evidence]) -> _Evidence:
 
 
 def _judged(name: str, found: _Evidence) -> Check:
-    here, there = _share(found.bright), _share(found.bright_flipped)
+    share, flipped = _share(found.bright), _share(found.bright_flipped)
     fits = len(found.bright_flipped) > 0.8 * found.n_spots
-    swapped = found.n_spots >= _MANY and fits and there > 0.5 and there > here + 0.3
+    swapped = found.n_spots >= _MANY and fits and flipped > max(0.5, share + 0.3)
     shift = _shift(found.moved)
     contrast = found.contrast
     return Check(
@@ -162,7 +164,7 @@ def _judged(name: str, found: _Evidence) -> Check:
         n_outside=found.n_outside,
         n_duplicates=found.n_duplicates,
         n_shared_cell=found.n_shared_cell,
-        dark=1.0 - here if len(found.bright) else 0.0,
+        dark=1.0 - share if len(found.bright) else 0.0,
         shift_y=float(shift[0]),
         shift_x=float(shift[1]),
         swapped=swapped,
@@ -176,8 +178,8 @@ def _share(bright: NDArray[np.bool_]) -> float:
 def _n_twice(points: NDArray[np.float64]) -> int:
     """Count pairs of labels that are too near to be two spots; 0 if it may be chance.
 
-    Two spots may lie that near where spots are dense: the pairs from 0.5 to 1.5 px apart tell
-    how many to expect, in a disk of an eighth of their area.
+    Where spots are dense, two may lie that near by chance. The number of pairs 0.5 to
+    1.5 px apart, a ring of eight times the area, tells how many to expect.
     """
     if len(points) < 2:
         return 0
@@ -193,7 +195,7 @@ def _n_twice(points: NDArray[np.float64]) -> int:
 
 
 def _smooth(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Smooth normalized pixels a little and take off the background."""
+    """Smooth normalized pixels a little and subtract the background."""
     fine = ndimage.gaussian_filter(pixels, 1.0)
     coarse = ndimage.gaussian_filter(pixels, 5.0)
     difference: NDArray[np.float32] = fine - coarse
@@ -227,7 +229,7 @@ def _bright(
 def _moved(
     pixels: NDArray[np.float32], points: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Distance (y, x) from points to the centres of light in 7 x 7 px."""
+    """Measure how far (y, x) points lie from the centres of light in 7 x 7 px."""
     offsets = np.arange(-3, 4)
     moved = []
     for y, x in points:
@@ -245,7 +247,7 @@ def _moved(
 
 
 def _shift(moved: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Median distance; 0 where it is less than five standard errors, or of few points."""
+    """Give the median distance; 0 below five standard errors, or with few points."""
     if len(moved) < _FEWEST:
         return np.zeros(2)
     middle: NDArray[np.float64] = np.median(moved, axis=0)
@@ -266,10 +268,10 @@ def summary(dataset: Dataset, checks: Sequence[Check]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        One a part: `part`, `images`, `samples`, `empty` samples, `spots`, `density`
-        (spots per 1000 px²), `outside`, `twice` and `shared` (labels outside the image, set
-        twice, and second ones in a cell of 2 px), `snr` (10 %, 50 % and 90 % of the
-        samples' medians).
+        One per part: `part`, `images`, `samples`, `empty` samples, `spots`, `density`
+        (spots per 1000 px²), `outside`, `twice` and `shared` (labels outside the image,
+        set twice, and beyond the first in a cell of 2 px), `snr` (10 %, 50 % and 90 %
+        quantiles of the samples' medians).
     """
     rows = []
     for part in PARTS:

@@ -68,8 +68,8 @@ class Dataset:
         """
         chosen = tuple(s for s in self.samples if s.part == name)
         if not chosen:
-            there = ", ".join(sorted({s.part for s in self.samples})) or "nothing"
-            raise ValueError(f"the data set has no part {name!r}, only {there}")
+            parts = ", ".join(sorted({s.part for s in self.samples})) or "nothing"
+            raise ValueError(f"the data set has no part {name!r}, only {parts}")
         return chosen
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -112,12 +112,12 @@ def create(
     channel: int | None = None,
     pixel_size: PixelSize | None = None,
 ) -> Dataset:
-    """Make a data set of images and labels.
+    """Make a data set from images and labels.
 
     Parameters
     ----------
     pairs : sequence of (Path, Path)
-        Image and labels, see `blinkcore.datasets.pairing`. Of a stack every plane is a
+        Image and labels, see `blinkcore.datasets.pairing`. Every plane of a stack is a
         sample.
     tile : int, optional
         Largest side of a sample in px; larger planes are cut evenly, nothing is lost.
@@ -137,7 +137,7 @@ def create(
     Raises
     ------
     OSError, ValueError
-        Of a file that cannot be read, by name.
+        If a file cannot be read, or its labels do not fit; the message names it.
     """
     if not pairs:
         raise ValueError("there is no image with labels")
@@ -184,7 +184,7 @@ def of_scenes(
 def _split(
     sources: Sequence[str], shares: tuple[float, float, float], seed: int
 ) -> dict[str, str]:
-    """Part of each image; each part with a share gets one as long as there are enough."""
+    """Assign images to parts; each part with a share gets one if there are enough."""
     if min(shares) < 0 or sum(shares) <= 0:
         raise ValueError(f"split must be shares of train, valid and test, got {shares}")
     wanted = np.array(shares) / sum(shares) * len(sources)
@@ -221,7 +221,7 @@ def _check_places(
 
 
 def _column_of(axis: str, spots: pd.DataFrame, image: Image) -> str | None:
-    """Column with the place along an axis; a stack of one axis may call it z or frame."""
+    """Find an axis's column; a stack with only T or only Z may use either name."""
     if PLACES[axis] in spots.columns:
         return PLACES[axis]
     other = {"T": "Z", "Z": "T"}.get(axis)

@@ -22,9 +22,9 @@ class Pairs(NamedTuple):
 def pair_by_name(images: Iterable[Path], labels: Iterable[Path]) -> Pairs:
     """Find the labels of each image by their names.
 
-    The same name without suffix, or one that begins or ends with the image's name and a
-    mark beside it (`a.tif` with `a_points.csv` or `RoiSet_a.zip`, `a1.tif` not with
-    `a10.csv`); the longest such image name wins.
+    Labels belong to an image if their name without suffix is the image's, or begins or
+    ends with it, set off by a separator (`a.tif` with `a_points.csv` or `RoiSet_a.zip`,
+    `a1.tif` not with `a10.csv`); if several images fit, the longest name wins.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def pair_by_name(images: Iterable[Path], labels: Iterable[Path]) -> Pairs:
     Raises
     ------
     ValueError
-        If two labels, or two images, are meant by one name.
+        If two images have the same name, or two files of labels fit one image.
     """
     images, labels = sorted(images), sorted(labels)
     by_stem: dict[str, Path] = {}
@@ -46,7 +46,7 @@ def pair_by_name(images: Iterable[Path], labels: Iterable[Path]) -> Pairs:
         stem = stem_of_image(image)
         if stem in by_stem:
             raise ValueError(
-                f"{by_stem[stem]} and {image} have one name; labels are found by name"
+                f"{by_stem[stem]} and {image} share one name; labels are found by name"
             )
         by_stem[stem] = image
     found: dict[Path, Path] = {}
@@ -66,7 +66,7 @@ def pair_by_name(images: Iterable[Path], labels: Iterable[Path]) -> Pairs:
 
 
 def _belongs(label: str, image: str) -> bool:
-    """Whether a label's name is an image's, alone or with something marked off."""
+    """Tell whether a label's name is an image's, alone or with a separated addition."""
     if label.startswith(image) and not label[len(image) :][:1].isalnum():
         return True
     return label.endswith(image) and not label[: -len(image)][-1:].isalnum()

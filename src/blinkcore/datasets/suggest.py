@@ -1,9 +1,9 @@
-"""Which crops to label next: the ones that a model is least sure of.
+"""Choose the crops to label next: the ones that a model is least certain about.
 
-A crop's worth is the entropy of its spots' probabilities and more for each blob that stands out
-of the noise where the model sees nothing (a plain detector's second opinion: what a model never
-learned to see raises no doubt in it), weighted by how unlike its contrast is to what is labelled
-already. Crops that are alike count less.
+A crop's worth is the entropy of its spots' probabilities, plus a fixed amount for each
+blob that a simple detector finds and the model does not (a model has no doubts where it
+sees nothing). It grows with the difference between the crop's contrast and that of the
+labelled images. Crops like those already chosen count less.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from blinkcore.datasets.dataset import Sample
     from blinkcore.network.model import Model
 
-_LEAST = 0.05  # probability below which nothing is doubtful
-_WIDTHS = (1.0, 2.0, 4.0)  # px, of blobs that a plain detector looks for
-_CLEAR, _APART = 7.0, 4  # their contrast over its noise, and px between two of them
-_BLIND = 5.0  # bits that such a blob counts: the model is not in doubt but blind
+_LEAST = 0.05  # least probability of a spot that adds to the doubt
+_WIDTHS = (1.0, 2.0, 4.0)  # px, of blobs that the simple detector looks for
+_CLEAR, _APART = 7.0, 4  # least contrast to noise of a blob, least distance in px
+_BLIND = 5.0  # bits that each blob adds which the model missed
 _LEVELS = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # quantiles that describe a crop
 
 
@@ -45,19 +45,19 @@ class Crop(NamedTuple):
     path : Path
         The image.
     name : str
-        Of the crop: the image's, the plane's and the place's.
+        Name of the crop: that of the image, the plane and the position.
     pixels : ndarray, shape (height, width)
         As in the image.
     points : ndarray of float64, shape (n, 3)
-        What the model finds: y, x in px of the crop, and probability. To begin with.
+        What the model finds, as a start: y, x in px of the crop, and probability.
     doubt : float
         Entropy of the probabilities, bits.
     unseen : int
         Blobs where the model finds nothing.
     novelty : float
-        Distance from what is labelled, 0 where nothing is.
+        Difference in contrast from the labelled samples, 0 if there are none.
     worth : float
-        What it was ranked by.
+        Value for the ranking, before similarity to chosen crops is considered.
     """
 
     path: Path
@@ -86,13 +86,13 @@ def suggest(
     paths : iterable of Path
         Images.
     model : Model
-        Whose doubts count.
+        Model whose uncertainty decides.
     known : sequence of Sample
-        What is labelled already: the more unlike it a crop is, the better.
+        Samples that are labelled already; crops unlike them rank higher.
     count : int
-        Crops to choose.
+        Number of crops to choose.
     crop : int
-        Their side in px; smaller images are taken whole.
+        Side of a crop in px; smaller images are taken whole.
     axes : str, optional
         See `blinkcore.io.read_image`.
 
@@ -155,14 +155,14 @@ def _crops_of(
             pixels = plane.data[top : top + side, left : left + side]
             points = spots[:, :2] - [top, left]
             kept = inside(points, pixels.shape)
-            here = np.column_stack([points[kept], spots[kept, PROBABILITY]])
-            doubt, description = _entropy(here[:, PROBABILITY]), _description(pixels)
+            own = np.column_stack([points[kept], spots[kept, PROBABILITY]])
+            doubt, description = _entropy(own[:, PROBABILITY]), _description(pixels)
             novelty = _distance(description, labelled) if len(labelled) else 0.0
             n_unseen = int(inside(unseen - [top, left], pixels.shape).sum())
             worth = (doubt + _BLIND * n_unseen + 1.0) * (1.0 + novelty)
             name = f"{path.stem}{place}-y{top}-x{left}"
             found = Crop(
-                path, name, np.array(pixels), here, doubt, n_unseen, novelty, worth
+                path, name, np.array(pixels), own, doubt, n_unseen, novelty, worth
             )
             crops.append((found, description))
     return crops
@@ -178,7 +178,7 @@ def _corners(shape: tuple[int, ...], side: int) -> list[tuple[int, int]]:
 
 
 def _unseen(plane: NDArray[Any], found: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Centres of blobs, of any width up to a few px, far from all that the model found."""
+    """Find centres of blobs up to a few px wide, away from all spots of the model."""
     pixels = normalized(plane, plane_scaling(plane, "noise"))
     best = np.zeros_like(pixels)
     # Where all pixels are alike (a margin, a mask, no photons) there is no noise to measure.

@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
 NEAR = 5  # planes on each side of the highest one
 WIDTHS = (0.4, 4.0)  # planes; smallest and largest width of a profile
-_FARTHEST = 1.0  # plane between a spot and the plane in which it is highest
-_RISE = 3.0  # standard deviations of the noise that a height rises at another spot
+_FARTHEST = 1.0  # planes, between a spot and the plane in which it is brightest
+_RISE = 3.0  # standard deviations of the noise; a larger rise means another spot
 _STEPS = 20  # of the fit
 
 
 class Axial(NamedTuple):
-    """What profiles of heights over z tell of spots.
+    """Positions of spots along z, from profiles of their heights.
 
     Attributes
     ----------
     z, uncertainty : ndarray of float64, shape (n,)
-        Place less that of the middle plane, and its standard error, in planes.
+        Position relative to the middle plane, and its standard error, in planes.
     support : ndarray of float64, shape (n,)
-        How far all planes together, weighted as the point spread function expects, stand
-        out from the noise, over how far the highest plane alone does. Above 1 for a spot,
-        which its neighbouring planes show too; below 1 for noise of one plane.
+        Signal to noise of all planes together, weighted by the point spread function,
+        over that of the highest plane alone. Above 1 for a spot, which neighbouring
+        planes show, too; below 1 for noise in a single plane.
     width : float
         Standard deviation of the point spread function over z, in planes.
     """
@@ -70,7 +70,7 @@ def places_in_z(profiles: NDArray[np.float64], noise: float) -> Axial:
     model = _gaussian(fit, apart)
     residual = np.where(known, heights - model, 0.0)
     freedom = np.maximum(known.sum(axis=1) - 2, 1)
-    # Neighbours and structure are no noise, but they move a place as noise does.
+    # Neighbours and structure are not noise, but they shift a position as noise does.
     variance = np.maximum(noise**2, (residual**2).sum(axis=1) / freedom)
     slope = np.where(known, model * (apart - fit[:, 1:2]) / width**2, 0.0)
     information = (slope**2).sum(axis=1)
@@ -82,7 +82,7 @@ def places_in_z(profiles: NDArray[np.float64], noise: float) -> Axial:
 
 
 def _beyond_a_valley(profiles: NDArray[np.float64], noise: float) -> NDArray[np.bool_]:
-    """Tell which heights are of another spot: behind a place where they rise again."""
+    """Tell which heights belong to another spot: from where the profile rises again."""
     beyond = np.zeros(profiles.shape, bool)
     for side in (-1, 1):
         lowest = profiles[:, NEAR].copy()
@@ -113,7 +113,7 @@ def _fitted(
 ) -> NDArray[np.float64]:
     """Minimize the squared residuals of all profiles at once, by Levenberg and Marquardt.
 
-    Of peak, centre and width the first `n_free` are fitted.
+    The first `n_free` of peak, centre and width are fitted.
     """
     fit: NDArray[np.float64] = start.copy()
     damping = np.full(len(fit), 1e-2)

@@ -1,7 +1,7 @@
-"""From the pixels of one plane to candidates: the one way, for prediction and validation.
+"""Find candidates in the pixels of one plane, for prediction and validation alike.
 
-Normalize, run the network on tiles, decode, sharpen positions, measure heights. What is a
-spot among the candidates is decided over a whole plane or series, see
+Normalize, run the network on tiles, decode, refine positions, measure heights. Which of
+the candidates are spots is decided over a whole plane or series, see
 `blinkcore.network.calibration`.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Columns of candidates: those of spots, one more, and their names.
+# Columns of candidates: those of spots and the height, and all their names.
 HEIGHT = 4
 COLUMNS = ("y", "x", "probability", "localization_uncertainty", "height")
 # Without a receptive field (squeeze-and-excitation sees everything) a plane is run in one
@@ -45,7 +45,7 @@ _CHUNK = 4096  # candidates whose pixels are gathered at a time
 
 
 class Network(Protocol):
-    """What a network must say about itself; `Metadata` and network classes do."""
+    """Attributes of a network; `Metadata` and the network classes have them."""
 
     @property
     def cell_size(self) -> int: ...  # noqa: D102 (as in `Metadata`)
@@ -88,12 +88,12 @@ def find_candidates(
     tile : int
         Side of a core in px; rounded up to the stride.
     refine : bool
-        Sharpen the positions of spots by a fit, see `blinkcore.detection.refine`; of
-        networks that predict the uncertainty.
+        Refine positions by a fit, see `blinkcore.detection.refine`; only for networks
+        that predict the uncertainty.
     scaling : Scaling, optional
-        Of the plane, where it is known already.
+        Scaling of the plane, if it is known already.
     part : slice, optional
-        Only tiles that begin in these rows; all parts together give what the plane gives.
+        Only tiles that begin in these rows; all parts together give the whole plane.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def find_candidates(
 
 
 def _cut(shape: tuple[int, ...], network: Network, tile: int) -> tuple[int, int]:
-    """Choose the side of tiles and how far they see, px; some networks see all at once."""
+    """Choose side and reach of tiles, px; some networks need the whole plane."""
     # Four cells more, because candidates of neighbouring cells are merged.
     more = 4 * network.cell_size
     if network.receptive_field is not None:
@@ -164,7 +164,7 @@ def _in_tile(
 def _are_hot_pixels(
     pixels: NDArray[np.float32], spots: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Tell which candidates are one bright pixel, which no lens can make of a spot."""
+    """Tell which candidates are one bright pixel, too sharp for any optics."""
     nearest = np.rint(spots[:, :2]).astype(np.intp)
     # The brightest of the 3 x 3 px at a candidate, and the 5 x 5 px around that one.
     near = _squares(pixels, nearest, 1).reshape(len(spots), 9)
@@ -253,7 +253,7 @@ def height_noise(plane: NDArray[Any]) -> float:
 def _squares(
     pixels: NDArray[np.float32], centres: NDArray[np.intp], reach: int
 ) -> NDArray[np.float32]:
-    """Cut the square of 2 reach + 1 px around each centre (n, 2); the edge goes on outside."""
+    """Cut a square of 2 reach + 1 px around each centre (n, 2); repeat edge pixels."""
     places = centres[:, :, None] + np.arange(-reach, reach + 1)
     rows, cols = (
         np.clip(places[:, axis], 0, pixels.shape[axis] - 1) for axis in (0, 1)
@@ -265,8 +265,8 @@ def _squares(
 def put_inside(
     spots: NDArray[np.float64], shape: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Put centres a little outside the outermost pixels on their edge, in place."""
-    # The last place that is still inside with the four decimals of a CSV.
+    """Clip positions to the outer edge of the outermost pixels, in place."""
+    # The last position that is still inside when a CSV rounds it to four decimals.
     last = np.array(shape) - 0.5001
     np.clip(spots[:, :2], -0.5, last, out=spots[:, :2])
     return spots

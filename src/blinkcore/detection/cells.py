@@ -30,8 +30,8 @@ class Regions:
     Attributes
     ----------
     labels : Image
-        Integers; of the axes `T`, `Z`, `Y`, `X` those that it has are as long as those of
-        the image, along the others it is the same everywhere.
+        Integers, with axes out of `T`, `Z`, `Y`, `X` that are as long as those of the
+        image. Along an axis that it lacks, the labels are the same everywhere.
     """
 
     labels: Image
@@ -64,12 +64,12 @@ class Regions:
 
     @property
     def is_3d(self) -> bool:
-        """Whether its regions are bodies in a stack and not areas."""
+        """Whether its regions are volumes in a stack rather than areas."""
         return self.labels.size("Z") > 1
 
     @property
     def changes(self) -> bool:
-        """Whether they are others in each frame."""
+        """Whether the regions differ between frames."""
         return self.labels.size("T") > 1
 
     def plane(self, frame: int, z: int) -> NDArray[np.int64]:
@@ -117,7 +117,7 @@ class Regions:
         return labels, distance
 
     def sizes(self, frame: int) -> dict[int, int]:
-        """Pixels of each region in a frame: its area, or in a stack its volume."""
+        """Count the pixels of each region in a frame: its area, or its volume."""
         total: dict[int, int] = {}
         for z in range(self.labels.size("Z")):
             numbers, counts = np.unique(self.plane(frame, z), return_counts=True)
@@ -127,9 +127,9 @@ class Regions:
         return total
 
     def pixels(self, frame: int) -> dict[int, NDArray[np.int64]]:
-        """Pixels (n, 2) of each region in a frame, y and x; of a body those that it covers.
+        """List the pixels (n, 2), y and x, of each region in a frame, projected over z.
 
-        What is outside of all regions is region 0.
+        Pixels outside all regions are region 0.
         """
         planes = [self.plane(frame, z) for z in range(self.labels.size("Z"))]
         shape = planes[0].shape
@@ -157,8 +157,8 @@ def _read(path: Path, sizes: Mapping[str, int]) -> Image:
 def _to_border(labels: NDArray[Any]) -> NDArray[np.float64]:
     """Distance of each pixel's centre to the border of its region, in px.
 
-    The border lies half a pixel outside of the region's outermost pixels. The border of the
-    image is none.
+    The border lies half a pixel outside the centres of the region's outermost pixels.
+    The edge of the image is not a border.
     """
     is_edge = np.zeros(labels.shape, bool)
     for axis in (0, 1):

@@ -1,4 +1,4 @@
-"""Which candidates are spots: all planes of a channel together, as planes or as objects."""
+"""Choose the candidates that are spots, over all planes of a channel together."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def choose_objects(
     model: Model,
     options: PredictOptions,
 ) -> tuple[pd.DataFrame, int]:
-    """Choose the spots of stacks, one row a spot; arguments and result as `choose_spots`.
+    """Choose the spots of stacks, one row per spot; otherwise like `choose_spots`.
 
     The table has `z_uncertainty` and `n_planes`, too.
     """

@@ -1,4 +1,4 @@
-"""Width, light and place of each spot by a Gaussian fit, with their standard errors.
+"""Fit a Gaussian to each spot: width, intensity and position with standard errors.
 
 The model is a round Gaussian that is integrated over the pixels, on a flat background (Smith et
 al., Nature Methods 2010, doi:10.1038/nmeth.1449); the estimate is that of maximum likelihood
@@ -25,14 +25,14 @@ NAMES = (
 )  # fmt: skip
 _Y, _X, _SIGMA, _INTENSITY, _BACKGROUND = range(5)
 _ERRORS, _CHI_SQUARE = 5, 10  # columns of `_core.fit`
-_RADII = (4, 15)  # px: of the window at least, and at most
-_TRIED, _TRIED_RADIUS = 200, 5  # spots whose fit tells the width, and their window, px
-_REACH, _START = 3.0, 1.3  # widths that a window holds, and the width to begin with, px
-_ENOUGH = 10  # fits from which what all have in common is estimated
+_RADII = (4, 15)  # px: smallest and largest radius of a window
+_TRIED, _TRIED_RADIUS = 200, 5  # spots fitted first, for the width; their window, px
+_REACH, _START = 3.0, 1.3  # radius of a window in widths; initial width, px
+_ENOUGH = 10  # fewest fits from which a common value is estimated
 
 
 class Camera(NamedTuple):
-    """What turns counts into photons: offset and gain (counts, counts a photon), read noise."""
+    """Offset (counts), gain (counts per photon), read noise: from counts to photons."""
 
     offset: float
     gain: float
@@ -66,8 +66,8 @@ def fit_spots(
     method : {"poisson", "lsq"}
         Maximum likelihood of photons, or least squares.
     camera : Camera, optional
-        If not given, counts are taken for photons, and errors are multiplied by how much the
-        residuals exceed that: right for any gain, where the offset is small.
+        If not given, counts are treated as photons, and errors are scaled by how far
+        the residuals exceed photon noise: right for any gain, if the offset is small.
 
     Returns
     -------
@@ -85,20 +85,20 @@ def fit_spots(
     if method not in METHODS:
         raise ValueError(f"measure must be one of {', '.join(METHODS)}, got {method!r}")
     places = np.asarray(points, np.float64).reshape(-1, 2)
-    told = camera or Camera(0.0, 1.0)
+    assumed = camera or Camera(0.0, 1.0)
     tried = places[:: max(1, len(places) // _TRIED)]
     width = _typical(
-        _fitted(plane, tried, method, told, _TRIED_RADIUS)[:, _SIGMA], _START
+        _fitted(plane, tried, method, assumed, _TRIED_RADIUS)[:, _SIGMA], _START
     )
     radius = int(np.clip(np.ceil(_REACH * width), *_RADII))
-    raw = _fitted(plane, places, method, told, radius)
+    raw = _fitted(plane, places, method, assumed, radius)
     factor = 1.0 if camera else _typical(raw[:, _CHI_SQUARE], 1.0)
     error = raw[:, _ERRORS:_CHI_SQUARE] * np.sqrt(factor)
     sigma, intensity, background = (
         raw[:, column] for column in (_SIGMA, _INTENSITY, _BACKGROUND)
     )
     amplitude = intensity / (2.0 * np.pi * sigma**2)
-    noise = np.sqrt(np.maximum(background + told.read_noise**2, 0.0) * factor)
+    noise = np.sqrt(np.maximum(background + assumed.read_noise**2, 0.0) * factor)
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = np.where(noise > 0, amplitude / noise, np.nan)
     uncertainty = np.sqrt((error[:, _Y] ** 2 + error[:, _X] ** 2) / 2.0)
@@ -135,6 +135,6 @@ def _fitted(
 
 
 def _typical(values: NDArray[np.float64], otherwise: float) -> float:
-    """Give the median of what converged, or another value where that is too little."""
+    """Return the median of the finite values, or a default if these are too few."""
     known = values[np.isfinite(values)]
     return float(np.median(known)) if len(known) >= _ENOUGH else otherwise

@@ -1,7 +1,7 @@
 """Intensity, background and SNR of each spot, from the pixels around it.
 
-Background is the median of a ring; intensity the sum over a disk of what is above it, so
-that neither a camera's offset nor uneven light counts.
+Background is the median of a ring; intensity is the sum over a disk of what exceeds it,
+so that a camera's offset and uneven illumination cancel.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def measure(
 def _measured(
     plane: NDArray[Any], positions: NDArray[np.float64], radius: float
 ) -> NDArray[np.float64]:
-    """Measure spots of which all that counts lies in one array."""
+    """Measure spots whose disks and rings lie in one array."""
     outer = radius + _GAP + _WIDTH
     reach = int(np.ceil(outer))
     step = np.arange(-reach, reach + 1)
     result = np.full((len(positions), 3), np.nan)
-    # Some thousand at a time: windows are a hundred times as large as a spot.
+    # A few thousand at a time, because each spot needs about a hundred pixels.
     for start in range(0, len(positions), 4096):
         some = positions[start : start + 4096]
         nearest = np.rint(some).astype(np.intp)

@@ -1,4 +1,4 @@
-"""One row a spot in three dimensions: detections of the planes joined over z.
+"""Join the detections of planes over z, to one row per spot in three dimensions.
 
 A spot is seen in several planes of a stack. Detections of neighbouring planes are matched one
 to one (most pairs, then the smallest total distance), and chains of them are objects. The
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 REACH = 1.5  # px in y and x between detections of one spot in neighbouring planes
 FLOOR = 0.05  # probability; fainter detections do not hold an object together
 _GAP = 2  # planes in which a spot may be missing
-_VALLEY = 0.7  # of the lower peak's height; a deeper valley parts two spots
-_BROKEN, _ASIDE = 2.5, 1.5  # px, and widths over z, within which a piece was broken off
-_CLEAR = 4.0  # standard deviations of the noise that a valley must be deep
+_VALLEY = 0.7  # of the lower peak's height; a deeper valley separates two spots
+_BROKEN, _ASIDE = 2.5, 1.5  # px, and widths over z: how near a fragment must be
+_CLEAR = 4.0  # least depth of a valley, in standard deviations of the noise
 
 
 class Objects(NamedTuple):
@@ -61,7 +61,7 @@ class _Chain:
     members: list[tuple[int, int]] = field(default_factory=list)
 
     def is_over(self, plane: int) -> bool:
-        """Whether it ended too long before a plane to go on."""
+        """Tell whether it ended too many planes before this one to continue."""
         return plane - self.members[-1][0] > _GAP + 1
 
     def top(self, planes: Sequence[NDArray[np.float64]]) -> int:
@@ -77,13 +77,13 @@ def join_planes(
     noise: float,
     reach: float = REACH,
 ) -> Objects:
-    """Join the detections of the planes of a stack to objects.
+    """Join the detections of the planes of a stack into objects.
 
     Parameters
     ----------
     planes : sequence of ndarray of float64, shape (n, 5)
-        Candidates of each plane, see `blinkcore.detection.candidates.COLUMNS`; also those
-        below the threshold, by which an object that is seen is held together.
+        Candidates of each plane, see `blinkcore.detection.candidates.COLUMNS`, also
+        those below the threshold, which hold an object together.
     heights_at : callable
         Takes the number of a plane and points (n, 2), y and x in px; gives the heights
         there, see `blinkcore.detection.candidates.measure_heights`.
@@ -110,7 +110,7 @@ def join_planes(
     tops = np.array([part.top(kept) for part in parts], np.int64)
     profiles = _profiles(spots, tops, len(planes), heights_at)
     axial = places_in_z(profiles, noise)
-    # Every place lies in a plane: a spot of which a stack has only the rim lies in its end.
+    # A spot of which the stack holds only the rim is put into the first or last plane.
     z = np.clip(axial.z + tops, 0.0, len(planes) - 1.0)
     spots[:, PROBABILITY] *= np.clip(axial.support, 0.0, 1.0)
     is_kept = spots[:, PROBABILITY] > threshold
@@ -156,7 +156,7 @@ def _parted(
 
 
 def _deepest_valley(heights: NDArray[np.float64], noise: float) -> int | None:
-    """Where to cut a profile: the lowest place between two peaks that it parts clearly."""
+    """Find where to cut a profile: at the deepest clear valley between two peaks."""
     best, at = _VALLEY, None
     for i in range(1, len(heights) - 1):
         lower = min(heights[:i].max(), heights[i + 1 :].max())
@@ -168,7 +168,7 @@ def _deepest_valley(heights: NDArray[np.float64], noise: float) -> int | None:
 def _merged(chain: _Chain, planes: Sequence[NDArray[np.float64]]) -> list[float]:
     """Give one row for a chain, with the columns of a candidate."""
     rows = np.array([planes[p][r] for p, r in chain.members])
-    # Planes weigh by what they know of the place; without an uncertainty, by their height.
+    # Weight planes by their inverse variance; without an uncertainty, by their height.
     spread = rows[:, UNCERTAINTY]
     if np.isfinite(spread).all() and (spread > 0).all():
         weight = spread**-2.0
@@ -187,10 +187,10 @@ def _are_fragments(
     z: NDArray[np.float64],
     width: float,
 ) -> NDArray[np.bool_]:
-    """Tell which objects are pieces of a higher one, which a dim plane has broken off.
+    """Tell which objects are fragments that a dim plane has cut off a brighter one.
 
-    They lie within the point spread function of the other one, and in planes in which that
-    was not detected; two spots would both be there.
+    They lie within the other's point spread function, and in planes in which that was
+    not detected; two real spots would be detected in the same planes.
     """
     is_fragment = np.zeros(len(parts), bool)
     places = np.column_stack([z / (_ASIDE * width), spots[:, [Y, X]] / _BROKEN])

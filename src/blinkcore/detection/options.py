@@ -22,7 +22,7 @@ Z_MODES = ("objects", "planes", "max")
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """What decides which spots are found in an image; checked when it is made.
+    """Options that decide which spots are found in an image; checked on creation.
 
     Attributes
     ----------
@@ -37,10 +37,10 @@ class PredictOptions:
     measure : {"poisson", "lsq"} or None
         Fit a Gaussian to each spot, see `blinkcore.detection.fit`; instead of `radius`.
     camera : Camera or None
-        Offset and gain for that fit; None: counts are photons.
+        Offset and gain for that fit; None: counts are treated as photons.
     molecules : bool
-        Divide the intensity by the median of the channel: how many molecules a bright clump
-        holds, where most spots are one.
+        Divide the intensity by the channel's median: the number of molecules in a
+        clump, if most spots are single molecules.
     scale : float or "auto"
         Resample planes by this factor before the model sees them, if spots are wider or
         narrower than those that it was trained on; positions are those of the image.
@@ -51,19 +51,19 @@ class PredictOptions:
         the image's spots; otherwise the image's own population of brightness decides, over
         all planes of a channel, see `blinkcore.network.calibration`.
     z : {"objects", "planes", "max"}
-        Of a stack: "objects" joins the detections of its planes to one row a spot, see
-        `blinkcore.detection.objects`; "planes" gives a row for each plane in which a spot
-        is seen; "max" looks at the maximum projection.
+        For a stack: "objects" joins the detections of its planes to one row per spot,
+        see `blinkcore.detection.objects`; "planes" gives a row for each plane in which
+        a spot is seen; "max" searches the maximum projection.
     channel : int or None
         Only this channel, from 0; of a colour picture red, green or blue; None: all.
     axes : str or None
-        One letter a dimension out of `TCZYX`, in the file's order; None: as the file says.
+        One letter of `TCZYX` per dimension, in the file's order; None: the file's.
     pixel_size : PixelSize or None
         In µm, instead of what the file says.
     level : int
-        Of the resolutions of OME-Zarr, from 0, the finest.
+        Resolution level of OME-Zarr, from 0, the finest.
     truncated : bool
-        Take what is there of files that were cut off.
+        Read what is left of files that were cut off.
 
     Raises
     ------
@@ -136,6 +136,6 @@ class PredictOptions:
         if self.camera is not None:
             check_camera(self.camera)
             if self.measure is None:
-                raise ValueError("camera is of the fit: give measure, too")
+                raise ValueError("camera is for the fit: give measure, too")
         if self.molecules and self.measure is None and self.radius is None:
             raise ValueError("molecules needs intensities: give measure or radius")

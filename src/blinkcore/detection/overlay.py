@@ -57,7 +57,7 @@ def draw_overlay(
     grey = _reduced(plane, contrast or percentiles([plane]), step)
     zoom = max(1, _TARGET // max(grey.size))
     size = (grey.width * zoom, grey.height * zoom)
-    # Circles are drawn at twice the size and reduced: smooth edges. The image is not.
+    # Circles are drawn at twice the size and reduced, to be smooth; the image is not.
     mask = PIL.Image.new("L", (2 * size[0], 2 * size[1]))
     pen = PIL.ImageDraw.Draw(mask)
     scale = 2 * zoom / step

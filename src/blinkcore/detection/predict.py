@@ -82,15 +82,15 @@ def predict(
     device : {"auto", "cpu", "cuda", "mps"}
         Where a model runs that is not loaded yet.
     tile : int
-        Side in px of the tiles of a plane. Bounds the memory, does not change the spots.
+        Side of a plane's tiles in px. Limits the memory, does not change the spots.
 
     Returns
     -------
     DataFrame
         The spots table, see `blinkcore.spots.COLUMNS`: `frame`, `channel`, `z` where the
         image has these axes; `y`, `x` (px); `probability`; uncertainties, if the model
-        predicts them; positions in µm where the pixel size is known; ``attrs["dim_specks"]``:
-        specks that the population of brightness left out.
+        predicts them; positions in µm where the pixel size is known.
+        ``attrs["dim_specks"]``: how many specks the population of brightness left out.
 
     Raises
     ------
@@ -117,12 +117,12 @@ def predict_image(
     on_plane: Callable[[int, int], None] | None = None,
     find: Find | None = None,
 ) -> pd.DataFrame:
-    """Find the spots in an image that is read, with a model that is loaded.
+    """Find the spots in an opened image with a loaded model.
 
     Parameters
     ----------
     image : Image
-        To look at; the options' axes and pixel size have been used in reading it.
+        To search; the options' axes and pixel size were used in reading it.
     model : Model
         To run.
     options : PredictOptions
@@ -130,10 +130,10 @@ def predict_image(
     tile : int
         See `predict`.
     on_plane : callable, optional
-        Is told after each plane how many are done, and how many there are.
+        Called after each plane with the number of planes done and their total.
     find : callable, optional
-        Gives the candidates of each plane in turn, given the factor by which planes are
-        resampled, as `candidates_of_plane` does: where other processes look at the planes.
+        Takes the factor by which planes are resampled; yields the candidates of each
+        plane in turn, as `candidates_of_plane` would; for use with other processes.
 
     Returns
     -------
@@ -150,8 +150,8 @@ def predict_image(
         image = max_projection(image)
     planes = list(image.places(options.channel))
     candidates = []
-    here = (candidates_of_plane(image, at, model, factor, tile) for at in planes)
-    for number, found in enumerate(find(factor) if find else here, 1):
+    local = (candidates_of_plane(image, at, model, factor, tile) for at in planes)
+    for number, found in enumerate(find(factor) if find else local, 1):
         candidates.append(found)
         if on_plane is not None:
             on_plane(number, len(planes))
@@ -255,7 +255,7 @@ def candidates_of_plane(
             plane, model, about, tile=tile, scaling=scaling, part=rows
         )
     other = resampled(np.asarray(plane), factor)
-    # Enlarged pixels are alike, and a fit would take them for as many that are not.
+    # Enlarged pixels are correlated, but a fit would take them for independent ones.
     spots = find_candidates(other, model, about, tile=tile, refine=factor <= 1.0)
     ratio = np.array(plane.shape) / np.array(other.shape)
     spots[:, [Y, X]] = (spots[:, [Y, X]] + 0.5) * ratio - 0.5

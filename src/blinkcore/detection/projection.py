@@ -1,4 +1,4 @@
-"""The maximum projection of a stack, plane by plane when it is asked for."""
+"""The maximum projection of a stack, computed plane by plane on demand."""
 
 from __future__ import annotations
 

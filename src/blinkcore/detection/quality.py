@@ -1,4 +1,4 @@
-"""Say in one sentence when an image is unlike what a model knows, and what to do."""
+"""Warn in one sentence if an image is unlike what a model was made for."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-_MIN_EQUAL = 0.5  # share of pixels with the smallest value of a picture that was cut
+_MIN_EQUAL = 0.5  # share of pixels with the smallest value in an image that was clipped
 _MIN_FULL = 1e-3  # share of pixels at the largest value of an over-exposed one
 _MAX_RATIO = 4.2  # of the noise of distant pixels to that of neighbours
 _MIN_PLANES, _MIN_REACH = 8, 0.6  # of a stack, and share of it that spots go through
-_MIN_SPOTS, _MIN_SURE = 20, 0.65  # to say that a model doubts what it finds
+_MIN_SPOTS, _MIN_SURE = 20, 0.65  # fewest spots to judge; least mean probability
 
 
 def image_warning(plane: NDArray[Any]) -> str | None:
-    """Say what was done to a plane that a model cannot undo.
+    """Warn if a plane was clipped, over-exposed or smoothed, which misleads a model.
 
     Parameters
     ----------
     plane : ndarray, shape (height, width)
-        Any real type; some of its rows are looked at.
+        Any real type; only some of its rows are examined.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def image_warning(plane: NDArray[Any]) -> str | None:
     if float((rows == low).mean()) > _MIN_EQUAL:
         return (
             f"{(rows == low).mean():.0%} of its pixels have the smallest value: the "
-            "picture was cut or stretched, and probabilities may be wrong; use the "
+            "image was clipped or stretched, and probabilities may be wrong; use the "
             "microscope's own file if there is one"
         )
     full = np.iinfo(plane.dtype).max if plane.dtype.kind == "u" else None
@@ -73,7 +73,7 @@ def doubt_warning(spots: pd.DataFrame) -> str | None:
     Parameters
     ----------
     spots : DataFrame
-        Of `blinkcore.detection.predict.predict`.
+        From `blinkcore.detection.predict.predict`.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def doubt_warning(spots: pd.DataFrame) -> str | None:
 
 
 def series_warning(spots: pd.DataFrame, n_planes: int) -> str | None:
-    """Say if a z-stack looks like a movie: spots that go through most of its planes.
+    """Warn if a z-stack looks like a movie: its spots extend through most planes.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""How wide are the spots of an image? And: the image at another scale.
+"""Estimate the width of an image's spots, and resample the image to another scale.
 
-The width of blobs by scale selection (Lindeberg, International Journal of Computer Vision
-1998, doi:10.1023/A:1008045108935): the scale-normalized Laplacian of a Gaussian answers
-most where its width is the blob's.
+Widths come from scale selection (Lindeberg, International Journal of Computer Vision
+1998, doi:10.1023/A:1008045108935): the response of the scale-normalized Laplacian of a
+Gaussian is largest where its width is the blob's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from blinkcore.network.model import Model
 
 _SIGMAS = np.geomspace(0.6, 12.0, 19)  # px
-_SIDE = 768  # px: of the middle of the plane that is looked at
+_SIDE = 768  # px: of the central square that is analysed
 _SIGNIFICANCE = 12.0  # standard deviations of a response to noise alone
 _MIN_BLOBS = 10  # blobs that make an estimate
 _MAX_BLOBS = 300
@@ -42,7 +42,7 @@ class Blobs(NamedTuple):
     snr : float
         Median of peak above background over the noise.
     n : int
-        How many it is the median of.
+        Number of blobs.
     """
 
     sigma: float
@@ -61,8 +61,8 @@ def estimate_blob_width(plane: NDArray[Any]) -> Blobs | None:
     Returns
     -------
     Blobs or None
-        None if there are fewer than ten that rise from the noise, or if they are of many
-        widths: then they are structures rather than spots.
+        None if fewer than ten rise above the noise, or if their widths vary so much
+        that they are structures rather than spots.
     """
     rows, cols = (
         slice(max(0, (n - _SIDE) // 2), (n + _SIDE) // 2) for n in plane.shape
@@ -70,9 +70,9 @@ def estimate_blob_width(plane: NDArray[Any]) -> Blobs | None:
     if min(plane.shape) < 32:
         return None
     pixels = normalized(plane[rows, cols], plane_scaling(plane, "noise"))
-    # In units of its standard deviation where there is white noise of 1 only, which is
-    # sqrt(1 / (2 pi)) / sigma for the normalized Laplacian; pixels of narrow filters see
-    # the same to a few per cent.
+    # White noise of standard deviation 1 gives the normalized Laplacian a response with
+    # standard deviation sqrt(1 / (2 pi)) / sigma; the pixel grid changes that by a few
+    # per cent for narrow filters.
     responses = np.stack(
         [-(s**2) * ndimage.gaussian_laplace(pixels, s, truncate=3.0) for s in _SIGMAS]
     )
@@ -91,7 +91,7 @@ def estimate_blob_width(plane: NDArray[Any]) -> Blobs | None:
         return None
     # The normalized Laplacian of a Gaussian of height h is h / 2 at its own scale.
     snr = 2.0 * strength[best]
-    # A pixel's width is part of what is seen.
+    # The observed width includes that of a pixel (variance 1 / 12 px²).
     true = np.sqrt(np.maximum(float(np.median(sigma)) ** 2 - 1.0 / 12.0, 0.05))
     return Blobs(float(true), float(np.median(snr)), len(best))
 
@@ -118,20 +118,20 @@ def scale_factor(
     Parameters
     ----------
     image : Image
-        For "auto", its middle plane is looked at.
+        For "auto", its middle plane is measured.
     model : Model
-        Whose `spot_sigma` counts.
+        Its `spot_sigma` is compared with the image's.
     scale : float or "auto"
-        What is asked for.
+        The requested factor.
     channel : int, optional
         See `predict`.
 
     Returns
     -------
     float
-        The one that is asked for; for "auto" the one that brings the image's spots to what
-        the model was trained on, 1 if they fit or nothing is known about them or about the
-        model.
+        The requested one; for "auto" the one that brings the image's spots to the width
+        that the model was trained on, or 1 if they fit already or if either width is
+        unknown.
     """
     if not isinstance(scale, str):
         return float(scale)
@@ -164,12 +164,12 @@ def _misfit(
 
 
 def is_within(sigma: float, trained: tuple[float, float]) -> bool:
-    """Whether a width is near enough to those that a model was trained on."""
+    """Tell whether a width is near enough to those that a model was trained on."""
     return trained[0] / 1.25 <= sigma <= trained[1] * 1.25
 
 
 def factor_to(sigma: float, trained: tuple[float, float]) -> float:
-    """Scale that brings a width to the middle of what a model was trained on."""
+    """Return the factor that brings a width to the middle of a model's range."""
     middle = float(np.sqrt(trained[0] * trained[1]))
     return float(np.clip(middle / sigma, MIN_FACTOR, MAX_FACTOR))
 
@@ -183,14 +183,14 @@ def check_factor(factor: float) -> None:
 
 
 def resampled(plane: NDArray[Any], factor: float) -> NDArray[np.float32]:
-    """Bring a plane to another scale: means over pixels down, cubic up.
+    """Resample a plane: means over pixels to reduce it, bicubic to enlarge it.
 
     Parameters
     ----------
     plane : ndarray, shape (height, width)
         Any real type.
     factor : float
-        New pixels for an old one, in each direction.
+        New pixels per old pixel, in each direction.
 
     Returns
     -------
@@ -200,6 +200,6 @@ def resampled(plane: NDArray[Any], factor: float) -> NDArray[np.float32]:
     height, width = (max(1, round(n * factor)) for n in plane.shape)
     kind = PIL.Image.Resampling.BOX if factor < 1 else PIL.Image.Resampling.BICUBIC
     scaling = plane_scaling(plane, "noise")
-    # Without their offset float32 holds counts of any size.
+    # With their offset subtracted, counts of any size fit into float32.
     picture = PIL.Image.fromarray(normalized(plane, scaling))
     return np.array(picture.resize((width, height), kind))

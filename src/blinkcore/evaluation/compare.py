@@ -37,7 +37,7 @@ def score(
     Parameters
     ----------
     cases, methods
-        What there is and what was found.
+        Planes with their true spots, and the spots that each method found.
     cutoff : float
         See `blinkcore.evaluation.scores.evaluate`.
 
@@ -71,21 +71,21 @@ def _about(case: Case) -> dict[str, float]:
 
 
 def summarize(table: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
-    """Mean scores with intervals, by group, and the differences between methods.
+    """Average scores, overall and by group, and compare methods, all with intervals.
 
     Parameters
     ----------
     table : DataFrame
-        Of `score`.
+        What `score` returned.
     seed : int
         Of the bootstrap.
 
     Returns
     -------
     dict
-        `methods`: each method's scores as (mean, low, high), low and high None where there
-        is one image, of which nothing follows; `groups`: the same by SNR, density and
-        image; `differences`: for each two methods that of the F1 integral.
+        `methods`: each method's scores as (mean, low, high); low and high are None if
+        there is only one image; `groups`: the same by SNR, density and image;
+        `differences`: the difference in F1 integral of each pair of methods.
     """
     names = list(dict.fromkeys(table["method"]))
     draws = _draws(table, seed)
@@ -126,9 +126,9 @@ def _column(table: pd.DataFrame, method: str, name: str) -> NDArray[np.float64]:
 
 
 def _draws(table: pd.DataFrame, seed: int) -> NDArray[np.intp]:
-    """How often each case is in each bootstrap draw, shape (draws, cases).
+    """Count how often each case is in each bootstrap draw, shape (draws, cases).
 
-    Images are drawn with replacement, all cases of each. Of one image there is no draw.
+    Images are drawn with replacement, with all their cases. One image gives no draws.
     """
     first = table["method"].iloc[0]
     image_of, sources = pd.factorize(table.loc[table["method"] == first, "source"])

@@ -51,7 +51,7 @@ class Case:
     points : ndarray of float64, shape (n, 2)
         y, x in px.
     image : ndarray or None
-        The pixels; None where only labels are there.
+        The pixels; None if there are only labels.
     place : tuple of int
         Frame, channel and z of the plane in its table, 0 where the table has none.
     cramer_rao : ndarray of float64, shape (n,), or None
@@ -77,7 +77,7 @@ class Method:
     spots : list of ndarray of float64, shape (n, 2 or more)
         y, x, probability of each case.
     threshold : float or None
-        Probability that counts, if it is a model.
+        Probability above which a spot counts; None for tables.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Method:
     threshold: float | None = None
 
     def kept(self, index: int) -> NDArray[np.float64]:
-        """Positions that count in a case."""
+        """Give the positions of the spots that count in a case."""
         spots = self.spots[index]
         if self.threshold is not None:
             spots = spots[spots[:, PROBABILITY] > self.threshold]
@@ -104,8 +104,8 @@ def load(
 ) -> tuple[list[Case], list[Method]]:
     """Load the truth, and what methods find there.
 
-    Labels say only where spots are: planes of a labelled image in which a method alone
-    has found some are cases too, without a true spot.
+    Labels list only planes with spots. A plane of a labelled image in which a method
+    alone found spots is a case too, without true spots.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def _is_table(name: str) -> bool:
     if path.is_dir() and name in bundled_models():
         raise ValueError(
             f"{name} is a bundled model and a folder here; write ./{name} for the folder, "
-            "or go elsewhere for the model"
+            "or run in another folder to use the model"
         )
     return path.is_dir() or path.suffix.lower() in suffixes.LABELS
 
@@ -215,7 +215,7 @@ def _tables(path: Path, unit: str, pixel_size: PixelSize | None) -> _Tables:
 
 
 def _fitting(tables: _Tables, names: Collection[str]) -> _Tables:
-    """Tables of the images that are named; one alone fits another, whatever its name."""
+    """Select the tables of the named images; a single table fits a single image."""
     if len(tables) == len(set(names)) == 1:
         return dict(zip(names, tables.values(), strict=False))
     return {name: table for name, table in tables.items() if name in names}
@@ -240,7 +240,7 @@ def _run(
 
 
 def _label_files(path: Path) -> dict[str, Path]:
-    """Files of labels by the name that they have in common with other methods'."""
+    """List files of labels by the name under which methods are compared."""
     if not path.is_dir():
         check_readable(path)
         return {stem_of_spots(path): path}
@@ -249,7 +249,7 @@ def _label_files(path: Path) -> dict[str, Path]:
         if io.read_sidecar(file) or is_counts(file):
             continue
         if stem_of_spots(file) in files:
-            raise ValueError(f"{files[stem_of_spots(file)]} and {file} have one name")
+            raise ValueError(f"{files[stem_of_spots(file)]} and {file} share one name")
         files[stem_of_spots(file)] = file
     if not files:
         raise ValueError(f"{path} has no files of labels in it")

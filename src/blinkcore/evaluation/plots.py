@@ -68,7 +68,7 @@ def plot(cases: Sequence[Case], methods: Sequence[Method], path: Path) -> None:
 
 
 def _expected_errors(cases: Sequence[Case]) -> NDArray[np.float64] | None:
-    """Count distances as they would be at best: Rayleigh, each spot by its own bound."""
+    """Count the errors per bin at the Cramér-Rao bound: a Rayleigh curve per spot."""
     known = [c.cramer_rao for c in cases if c.cramer_rao is not None]
     if len(known) < len(cases) or not known:
         return None

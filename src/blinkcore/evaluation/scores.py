@@ -85,7 +85,7 @@ def match(
 def f1_curve(
     truth: ArrayLike, detected: ArrayLike, *, scale: Sequence[float] | None = None
 ) -> NDArray[np.float64]:
-    """F1 at each of `CUTOFFS`.
+    """Compute F1 at each of `CUTOFFS`.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def f1_curve(
     Returns
     -------
     ndarray of float64, shape (50,)
-        2 pairs / (truth + detected). Nothing found where nothing is counts as 1.
+        2 pairs / (truth + detected); 1 where there are neither true nor detected spots.
     """
     truth, detected = _scaled(truth, scale), _scaled(detected, scale)
     total = len(truth) + len(detected)

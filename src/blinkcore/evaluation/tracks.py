@@ -25,7 +25,7 @@ class TrackScores(NamedTuple):
     alpha : float
         1 for perfect tracks, 0 for none: how near the paired tracks are.
     beta : float
-        As alpha, and false tracks count against it.
+        As alpha, but false tracks count against it.
     jsc : float
         Jaccard similarity of the points: pairs over pairs, missed and false ones.
     jsc_tracks : float
@@ -51,7 +51,7 @@ def score_tracks(
     truth, found : DataFrame
         `track`, `frame`, `y`, `x` (px) of one image and channel.
     gate : float
-        Distance in px from which on a point counts as missed.
+        Distance in px at which a point starts to count as missed.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def score_tracks(
     true_tracks, other_tracks = _tracks(truth), _tracks(found)
     n_true = len(true_tracks)
     total = gate * sum(map(len, true_tracks))
-    # Each true track has a dummy partner: none, at the price of all its points.
+    # Each true track may stay without a partner, at the cost of missing all its points.
     cost = np.full((n_true, len(other_tracks) + n_true), np.inf)
     for row, track in enumerate(true_tracks):
         cost[row, len(other_tracks) + row] = gate * len(track)

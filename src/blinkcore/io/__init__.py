@@ -1,4 +1,4 @@
-"""Files in and out: one module a format, images by content, spots by suffix."""
+"""Read and write files: images are recognized by content, spots by suffix."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ def read_image(
     Parameters
     ----------
     path : str or path
-        The file; of OME-Zarr the folder, or a URL. TIFF and OME-Zarr are read plane by plane,
-        when a plane is asked for.
+        The file; for OME-Zarr the folder, or a URL. TIFF and OME-Zarr are read plane by
+        plane, on demand.
     axes : str, optional
-        One letter a dimension out of `TCZYX`, in the file's order, instead of what its
+        One letter of `TCZYX` per dimension, in the file's order, instead of what its
         metadata say.
     pixel_size : PixelSize, optional
         In µm, instead of what the metadata say.
     rgb : bool
         Take red, green and blue as channels instead of refusing a colour picture.
     truncated : bool
-        Take what is there of a TIFF or JPEG file that was cut off, the rest 0 or grey,
-        instead of refusing it.
+        Read what is left of a TIFF or JPEG file that was cut off, with 0 or grey for
+        the rest, instead of refusing it.
     level : int
-        Of the resolutions of OME-Zarr, from 0, the finest. Positions are in its pixels.
+        Resolution level of OME-Zarr, from 0, the finest. Positions are in its pixels.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def read_image(
     path = source
     head = _head(path)
     if level:
-        raise ValueError(f"{path} has one resolution; --level is of OME-Zarr")
+        raise ValueError(f"{path} has one resolution; --level is for OME-Zarr")
     if microscopes.recognizes(path):
         return microscopes.read(path, axes=axes, pixel_size=pixel_size)
     for recognizes, read in _IMAGE_FORMATS:
@@ -153,7 +153,7 @@ def read_labels(
     except Exception as error:  # damaged files raise anything
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
-        # Something is there, or missing, that no file of this kind has.
+        # The content is not that of a file of this kind.
         raise ValueError(f"{path} cannot be read as spots: {error}") from error
     spots = _in_pixels(spots, stated if unit == "auto" else unit, pixel_size, path)
     return check_spots(spots, source=str(path))
@@ -179,7 +179,7 @@ def _parsed(path: Path, sizes: Mapping[str, int] | None) -> tuple[pd.DataFrame, 
 
 
 def one_image(spots: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Hand on a table of one image; raise ValueError if it is of several."""
+    """Return a table of one image; raise ValueError if it is of several."""
     n = spots["image"].nunique() if "image" in spots.columns else 1
     if n > 1:
         raise ValueError(
@@ -190,7 +190,7 @@ def one_image(spots: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def read_sidecar(path: Path) -> dict[str, Any] | None:
-    """Read the description beside a result of blinkcore; None if it is none, or not there."""
+    """Read the description beside a result; None if it is missing or another file."""
     if path.suffix.lower() != ".json":
         return None
     try:
@@ -312,10 +312,10 @@ _SIMPLE: dict[str, Callable[[pd.DataFrame, Path], None]] = {
 
 
 def _lost(spots: pd.DataFrame, kind: str) -> list[str]:
-    """List the columns that a format cannot hold and that say something."""
+    """List the columns with information that a format cannot hold."""
     held = WRITERS[kind]
     extra = set() if held is None else set(spots.columns) - held - {"image"}
-    # Positions in µm follow from those in px, and nothing tells the first place apart.
+    # Positions in µm follow from those in px, and an axis that is all 0 says nothing.
     lost = [n for n in spots.columns if n in extra and not n.endswith("_um")]
     whole_planes = (*imagej.SUFFIXES, ".geojson")
     if kind in whole_planes and "z" in spots and (spots["z"] % 1 != 0).any():

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def from_samples(
     path: Path, pixels: NDArray[Any], *, pixel_size: PixelSize | None, rgb: bool
 ) -> Image:
-    """Make an image of pixels (Y, X) or (Y, X, samples) where only grey is meant.
+    """Make an image from pixels (Y, X) or (Y, X, samples).
 
-    Grey saved as RGB and an alpha channel say nothing; colours are refused.
+    Grey saved as RGB becomes grey, alpha is ignored; colours are refused without `rgb`.
     """
     if pixels.ndim == 2:
         return Image(pixels, "YX", pixel_size)
@@ -32,7 +32,7 @@ def from_samples(
 
 
 def color_refusal(path: Path) -> str:
-    """Say why a colour picture is not taken, and the ways out."""
+    """Explain why a colour picture is refused, and what to do instead."""
     return (
         f"{path} is a colour (RGB) picture, and spots are found in one channel; use "
         "--channel 0, 1 or 2 for red, green or blue, or save the channels as grey images"

@@ -61,7 +61,7 @@ def write(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of zarr, about its own future
+        warnings.simplefilter("ignore")  # zarr warns of its own future changes
         write_arrays(
             path,
             np.arange(len(spots), dtype=np.uint64),

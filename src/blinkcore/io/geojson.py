@@ -26,7 +26,7 @@ _PLANE = {"t": "frame", "c": "channel", "z": "z"}
 
 
 def recognizes(content: object) -> bool:
-    """Whether parsed JSON is GeoJSON."""
+    """Tell whether parsed JSON is GeoJSON."""
     features = content if isinstance(content, list) else [content]
     kinds = ("Feature", "FeatureCollection")
     return bool(features) and all(
@@ -35,7 +35,7 @@ def recognizes(content: object) -> bool:
 
 
 def from_json(content: Any) -> pd.DataFrame:
-    """Turn all points of parsed GeoJSON to spots."""
+    """Turn all points of parsed GeoJSON into spots."""
     rows = [row for feature in _features(content) for row in _points(feature)]
     columns = ["frame", "channel", "z", "y", "x", *_MEASURED]
     spots = pd.DataFrame(rows, columns=columns)
@@ -55,7 +55,7 @@ def write(spots: pd.DataFrame, path: Path) -> None:
         measured = {
             name: float(row[name])
             for name in _MEASURED
-            if name in row and row[name] == row[name]  # not a missing one
+            if name in row and row[name] == row[name]  # not NaN
         }
         features.append(
             {

@@ -52,7 +52,7 @@ def read(path: Path, sizes: Mapping[str, int] | None = None) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If it is no selection of ImageJ, or holds no points but areas.
+        If it is not a selection of ImageJ, or holds areas instead of points.
     """
     rois = _rois(path)
     if not rois:
@@ -176,7 +176,7 @@ def _points(roi: roifile.ImagejRoi, sizes: Mapping[str, int] | None) -> pd.DataF
 def _positions(
     spots: pd.DataFrame, sizes: Mapping[str, int] | None
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:
-    """Place of each spot in the stack, from 1; 0, everywhere, if there is no stack."""
+    """Compute each spot's position in the stack, from 1; all 0 if there is no stack."""
     index, step = np.zeros(len(spots), np.int64), 1
     for axis, name in _AXES.items():
         if name in spots.columns:

@@ -20,12 +20,12 @@ _NAME = "TrackContestISBI2012"
 
 
 def recognizes(root: ET.Element) -> bool:
-    """Whether an XML file is of the challenge."""
+    """Tell whether an XML file has the format of the challenge."""
     return root.tag == _NAME or root.find(_NAME) is not None
 
 
 def from_xml(root: ET.Element) -> pd.DataFrame:
-    """Turn particles to spots; each particle of two or more is a track."""
+    """Turn particles into spots; each with two or more detections is a track."""
     content = root if root.tag == _NAME else root.find(_NAME)
     rows, track = [], 0
     for particle in content.iterfind("particle") if content is not None else ():

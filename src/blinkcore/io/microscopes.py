@@ -78,7 +78,7 @@ def read(
 
 
 def _letters(path: Path, file: Any, axes: str | None) -> dict[str, str]:
-    """Give the axes, and for each the letter by which the file calls it."""
+    """Map each axis to the letter that the file uses for it."""
     sizes = dict(zip(file.dims.order, file.shape, strict=True))
     own = "".join(a for a in file.dims.order if sizes[a] > 1 or a in "YX")
     if "S" in own:
@@ -128,7 +128,7 @@ def _damaged(path: Path, error: Exception) -> ValueError:
 
 
 class _Planes:
-    """Planes that are read when they are asked for."""
+    """Planes that are read on demand."""
 
     def __init__(self, path: Path, file: Any, own: dict[str, str]) -> None:
         self._path, self._file, self._own = (

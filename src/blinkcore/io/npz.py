@@ -1,7 +1,7 @@
 """Data sets as `.npz`: blinkcore's own, and those of deepBlink.
 
-deepBlink's hold its points as pickled objects. Reading them runs no pickled code: the pickle
-is read as plain data, and arrays of numbers are made from that.
+deepBlink's files hold points as pickled objects. Reading them runs no pickled code: the
+pickle is read as plain data, and arrays of numbers are made from that.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "valid", "test")
 _FORMAT = 1
-_INDEX = "blinkcore"  # the member that tells one of ours
+_INDEX = "blinkcore"  # the member that marks our own format
 
 
 def write(samples: list[dict[str, Any]], path: Path) -> None:
-    """Write samples, each with `image`, `points` and what else JSON can hold."""
+    """Write samples: `image`, `points` and any other values that JSON can hold."""
     arrays: dict[str, NDArray[Any]] = {}
     index = []
     for number, sample in enumerate(samples):
@@ -54,12 +54,12 @@ def read(path: Path) -> list[dict[str, Any]]:
     OSError
         If the file cannot be opened.
     ValueError
-        If it is neither, or holds more than arrays.
+        If it is neither, or holds anything but arrays.
     """
     with path.open("rb") as file:
         is_zip = zipfile.is_zipfile(file)
     if not is_zip:
-        raise ValueError(f"{path} is no data set (.npz), whatever its name says")
+        raise ValueError(f"{path} is not a data set (.npz), whatever its name says")
     with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
         limits.check_unpacked(archive, limits.DATASET, str(path))
     try:
@@ -139,7 +139,7 @@ def _array(file: IO[bytes]) -> NDArray[Any]:
 def _numbers(
     dtype: np.dtype[Any], shape: tuple[int, ...], content: bytes, is_fortran: bool
 ) -> NDArray[Any]:
-    """Make an array of numbers from its bytes, of which there must be as many as it needs."""
+    """Make an array of numbers from its bytes, whose number must fit type and shape."""
     if dtype.kind not in "biuf" or dtype.subdtype is not None:
         raise ValueError(f"its numbers are of type {dtype}")
     if min(shape, default=0) < 0 or len(content) != math.prod(shape) * dtype.itemsize:
@@ -219,7 +219,7 @@ def _bytes(value: Any) -> bytes:
     """Bytes as they are, or as pickles of protocol 2 spell them: text in Latin-1."""
     if isinstance(value, plain_pickle.Call):
         if _name(value.function) != ("_codecs", "encode"):
-            raise ValueError("it calls what is no encoding")
+            raise ValueError("it calls what is not an encoding")
         text, encoding = value.arguments
         if encoding != "latin1":
             raise ValueError(f"it holds bytes as {encoding}")

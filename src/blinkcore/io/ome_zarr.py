@@ -51,7 +51,7 @@ def images_in(source: Path | str) -> list[str]:
     Returns
     -------
     list of str
-        Their places in it, such as ``A/1/0``; one empty string if it is an image itself.
+        Their paths in it, such as ``A/1/0``; one empty string if it is an image itself.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def read(
     axes, pixel_size
         See `blinkcore.io.read_image`.
     level : int
-        Of the pyramid of resolutions, from 0, the finest.
+        Level of the resolution pyramid, from 0, the finest.
 
     Returns
     -------
@@ -131,7 +131,7 @@ def read(
     if letters is None:
         raise ValueError(
             f"{source} has shape {array.shape} and does not say what each dimension is; "
-            "tell with --axes, such as --axes TYX"
+            "name them with --axes, such as --axes TYX"
         )
     check_axes(letters, array.shape)
     if not letters.endswith("YX"):
@@ -153,7 +153,7 @@ def _opened(source: Path | str) -> Any:
         ) from error
     if (
         int(zarr.__version__.partition(".")[0]) < 3
-    ):  # runs code out of pickles in a file
+    ):  # older ones can run code that is pickled in a file
         raise ImportError(
             f"{source} is OME-Zarr, which needs zarr 3 (Python 3.11 or later)"
         )
@@ -167,7 +167,7 @@ def _opened(source: Path | str) -> Any:
         raise OSError(f"{source} cannot be opened: {error}") from error
     except Exception as error:  # damaged metadata, or what a server answers
         raise ValueError(
-            f"{source} is damaged or no Zarr: {type(error).__name__}: {error}"
+            f"{source} is damaged or not Zarr: {type(error).__name__}: {error}"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Results of `blinkcore predict`, image by image, with what their descriptions tell."""
+"""Read the results of `blinkcore predict`, image by image, with their descriptions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ImageSpots:
     name : str
         Of its results.
     image : str
-        Path of the image, empty if the table does not tell.
+        Path of the image, empty if the table does not name it.
     spots : DataFrame
         Its spots table.
     pixel_size : PixelSize or None
@@ -37,7 +37,7 @@ class ImageSpots:
     sizes : dict of str to int, or None
         Length of each axis.
     axes : str or None
-        What the run was told of the axes of the file.
+        The axes of the file that the run was given with --axes.
     """
 
     name: str
@@ -79,8 +79,8 @@ def read_results(source: Path) -> Iterator[ImageSpots]:
             record = known.get(str(image), {}) or (
                 about["images"][0] if len(about["images"]) == len(groups) == 1 else {}
             )
-            told = (about.get("options") or {}).get("axes")
-            yield _described(name, str(image), own.reset_index(drop=True), record, told)
+            axes = (about.get("options") or {}).get("axes")
+            yield _described(name, str(image), own.reset_index(drop=True), record, axes)
 
 
 def _described(
@@ -88,16 +88,16 @@ def _described(
     image: str,
     spots: pd.DataFrame,
     record: dict[str, Any],
-    told: str | None,
+    axes: str | None,
 ) -> ImageSpots:
     size = record.get("pixel_size_um")
-    axes, shape = record.get("axes"), record.get("shape")
+    letters, shape = record.get("axes"), record.get("shape")
     return ImageSpots(
         name,
         image or str(record.get("image", "")),
         spots,
         PixelSize(**size) if isinstance(size, dict) else None,
         record.get("frame_interval_s"),
-        dict(zip(axes, shape, strict=True)) if axes and shape else None,
-        told,
+        dict(zip(letters, shape, strict=True)) if letters and shape else None,
+        axes,
     )

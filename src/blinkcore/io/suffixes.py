@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLACE = frozenset({"frame", "channel", "z", "y", "x"})
-# Suffixes that spots are written by, longest first, and the columns that each can hold.
+# Suffixes of spots files, longest first, and the columns that each can hold.
 WRITERS: dict[str, frozenset[str] | None] = {
     ".spots.zarr": None,
     ".napari.csv": PLACE | {"probability", "localization_uncertainty"},
@@ -29,19 +29,19 @@ _IMAGES = (".ome.tiff", ".ome.tif")  # of two parts
 
 
 def format_of(path: Path) -> str | None:
-    """Suffix of `WRITERS` that a file's name ends in, None if there is none."""
+    """Return the suffix of `WRITERS` that a file's name ends in, or None."""
     name = path.name.lower()
     return next((suffix for suffix in WRITERS if name.endswith(suffix)), None)
 
 
 def stem_of_spots(path: Path) -> str:
-    """Name of a file of spots without its suffix, which may have two parts."""
+    """Return the name of a spots file without its suffix, which may have two parts."""
     suffix = format_of(path)
     return path.stem if suffix is None else path.name[: -len(suffix)]
 
 
 def stem_of_image(path: Path) -> str:
-    """Name of an image without its suffix, which may have two parts."""
+    """Return the name of an image without its suffix, which may have two parts."""
     for suffix in _IMAGES:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]

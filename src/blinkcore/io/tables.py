@@ -27,12 +27,12 @@ SUFFIXES = (".csv", ".parquet")
 
 
 def is_table(path: Path) -> bool:
-    """Whether an output is meant to be a table and not a folder."""
+    """Tell whether an output is meant to be a table and not a folder."""
     return path.suffix.lower() in SUFFIXES
 
 
 def is_counts(path: Path) -> bool:
-    """Whether a file is a table of counts of `blinkcore predict`, and not of spots."""
+    """Tell whether a file is a table of counts of `blinkcore predict`, not of spots."""
     if not path.name.endswith(("counts.csv", "counts_by_cell.csv", "_of_all.csv")):
         return False
     import pandas as pd
@@ -81,8 +81,8 @@ def write(spots: pd.DataFrame, path: Path) -> None:
 def write_to(spots: pd.DataFrame, file: IO[bytes], suffix: str) -> None:
     """Write a table to an open binary file.
 
-    CSV has four decimals for px and probabilities (a spot is never known better) and six
-    for µm; Parquet keeps every bit.
+    CSV has four decimals for px and probabilities (no spot is known more precisely) and
+    six for µm; Parquet keeps full precision.
     """
     if suffix.lower() == ".parquet":
         spots.to_parquet(file, index=False)
@@ -116,7 +116,7 @@ def read(path: Path) -> pd.DataFrame:
     return check_spots(ordered(spots), source=str(path))
 
 
-# Axes of a napari layer that does not tell, by their number.
+# Axes of a napari layer that does not name them, by their number.
 NAPARI_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
 _OTHER_NAMES = {
     "t": "frame", "c": "channel", "p": "probability", "prob": "probability",
@@ -126,19 +126,19 @@ _RS_FISH = (["x", "y", "t", "c", "intensity"], ["x", "y", "z", "t", "c", "intens
 
 
 def read_foreign(path: Path) -> tuple[pd.DataFrame, str]:
-    """Read a CSV of any program that we know.
+    """Read a CSV of any known program.
 
     Returns
     -------
     spots : DataFrame
-        `y`, `x` and what else of the spots table it has.
+        `y`, `x` and the other columns that it has.
     unit : str
-        Of the positions: "px", "um", or "" where the file does not tell.
+        Of the positions: "px", "um", or "" where the file does not state it.
 
     Raises
     ------
     ValueError
-        If it is no CSV, or has no positions.
+        If it is not a CSV, or has no positions.
     """
     import pandas as pd
 
@@ -210,7 +210,7 @@ def _numbers(spots: pd.DataFrame, path: Path) -> pd.DataFrame:
             continue
         if COLUMNS[name] == "str":
             continue
-        # A measurement may be missing, a place may not.
+        # A measurement may be missing, a position may not.
         empty = spots[name].isna() & (COLUMNS[name] == "float64")
         if name in ("z", "y", "x"):
             empty &= False
@@ -241,7 +241,7 @@ def write_napari(spots: pd.DataFrame, path: Path) -> None:
     ]
     table = spots[axes + others].rename(columns=names)
     table.insert(0, "index", range(len(table)))
-    # Three or four axes may mean anything: features say what.
+    # Three or four axes are ambiguous: feature columns say which they are.
     for name in axes[:-2] if axes != _columns(NAPARI_AXES[len(axes)]) else ():
         table[name] = spots[name].to_numpy()
     with whole_file(path) as temporary:
@@ -256,7 +256,7 @@ def write_json(spots: pd.DataFrame, path: Path) -> None:
 
 
 def from_json(content: Any, path: Path) -> pd.DataFrame:
-    """Turn parsed JSON of `write_json` to spots."""
+    """Turn parsed JSON of `write_json` into spots."""
     import pandas as pd
 
     spots = content.get("spots") if isinstance(content, dict) else None

@@ -89,7 +89,7 @@ def write(pixels: NDArray[Any], path: Path) -> None:
 
 
 def files_of_set(path: Path) -> list[str]:
-    """Paths of the files that an OME-TIFF says its image is spread over, else none."""
+    """List the files over which an OME-TIFF spreads its image; none for other files."""
     if not path.is_file():  # a pipe would keep us waiting
         return []
     try:
@@ -97,7 +97,7 @@ def files_of_set(path: Path) -> list[str]:
             if not recognizes(file.read(4)):
                 return []
         with tifffile.TiffFile(path) as tif:
-            # Cheap to ask first: most files are no OME-TIFF of several files.
+            # A cheap check first: most files are not OME-TIFF of several files.
             if not tif.is_ome or "FileName" not in (tif.ome_metadata or ""):
                 return []
             return sorted(_files(_own_series(path, tif)))
@@ -108,7 +108,7 @@ def files_of_set(path: Path) -> list[str]:
 class Layout(NamedTuple):
     """How to read a series: shape and axes in the file's order, size in µm, colours.
 
-    `truncated`: take what is there of a file that was cut off.
+    `truncated`: read what is left of a file that was cut off.
     """
 
     shape: tuple[int, ...]
@@ -120,7 +120,7 @@ class Layout(NamedTuple):
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn what a damaged file makes tifffile raise, or only log, into a sentence."""
+    """Turn errors that tifffile raises or logs for a damaged file into one sentence."""
     complaints = _Complaints()
     log = logging.getLogger("tifffile")
     log.addHandler(complaints)
@@ -143,7 +143,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 class _Complaints(logging.Handler):
-    """Collects what tifffile reports as an error but goes on from, losing planes."""
+    """Collects errors that tifffile only logs while it continues, losing planes."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -159,7 +159,7 @@ def _files(series: tifffile.TiffPageSeries) -> set[str]:
 
 
 def _own_series(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """Find the image that this file has a part in; of several the first."""
+    """Find the first image of which this file holds a part."""
     own = [s for s in file.series if file.filehandle.path in _files(s)]
     if not own:
         raise ValueError("it has no image in it")
@@ -217,7 +217,7 @@ _ALPHA = (1, 2)
 
 
 def _is_color(page: tifffile.TiffPage) -> bool:
-    """Whether the samples of a pixel are colours, or grey and alpha: no channels."""
+    """Tell whether a pixel's samples are colours, or grey and alpha, not channels."""
     extra = page.extrasamples
     return page.photometric not in _GREY or any(e in _ALPHA for e in extra)
 
@@ -252,7 +252,7 @@ def _lazy(
     series: tifffile.TiffPageSeries,
     layout: Layout,
 ) -> Image:
-    """Map the pixels if they lie in one piece, else decode planes when asked for."""
+    """Memory-map pixels that lie in one piece, else decode planes on demand."""
     shape, axes, pixel_size, *_ = layout
     if "S" in axes or series.keyframe.photometric == _WHITE_IS_ZERO:
         return _whole(path, series, layout)
@@ -295,7 +295,7 @@ def _whole(path: Path, series: tifffile.TiffPageSeries, layout: Layout) -> Image
 
 
 class _Pages:
-    """Planes that are decoded when they are asked for."""
+    """Planes that are decoded on demand."""
 
     def __init__(
         self, path: Path, series: tifffile.TiffPageSeries, layout: Layout

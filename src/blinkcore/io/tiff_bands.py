@@ -26,7 +26,7 @@ def large_page(
     path: Path,
     readable: Callable[[Path], AbstractContextManager[None]],
 ) -> LargePlane | None:
-    """Give a page as a plane of which bands are decoded when they are asked for.
+    """Wrap a page as a plane whose bands are decoded on demand.
 
     Parameters
     ----------
@@ -40,13 +40,13 @@ def large_page(
     Returns
     -------
     LargePlane or None
-        None for a page that is small, or of more than one sample a pixel.
+        None for a page that is small, or has more than one sample per pixel.
     """
     key = page.keyframe
     if page.size <= LARGE or key.samplesperpixel != 1 or key.imagedepth != 1:
         return None
     rows = key.tilelength if key.is_tiled else key.rowsperstrip
-    band = rows * -(-MIN_BAND // rows)  # strips may have one
+    band = rows * -(-MIN_BAND // rows)  # strips may have a single row
     read = partial(_rows, page, rows, path, readable)
     shape = (key.imagelength, key.imagewidth)
     return LargePlane(shape, np.dtype(key.dtype), read, band, str(path))
@@ -60,7 +60,7 @@ def _rows(
     first: int,
     last: int,
 ) -> NDArray[Any]:
-    """Decode the rows from a first to before a last one, both at a border of segments."""
+    """Decode rows `first` to `last` - 1, which begin and end at borders of segments."""
     key = page.keyframe
     result = np.zeros((last - first, key.imagewidth), key.dtype)
     across = -(-key.imagewidth // key.tilewidth) if key.is_tiled else 1

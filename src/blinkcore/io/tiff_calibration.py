@@ -1,4 +1,4 @@
-"""Size of a pixel in µm and time between frames in s, by the metadata of ImageJ or OME."""
+"""Read pixel size (µm) and frame interval (s) from the metadata of ImageJ or OME."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from blinkcore.io.units import micrometers, positive, seconds
 
 
 class MetadataError(ValueError):
-    """A file that is whole and still cannot be used."""
+    """Raised for a file that is intact but cannot be used."""
 
 
 def pixel_size_of(
@@ -22,19 +22,19 @@ def pixel_size_of(
     Parameters
     ----------
     file : TiffFile
-        Open.
+        The open file.
     series : TiffPageSeries
-        The image of it that is meant.
+        The image in it that is read.
 
     Returns
     -------
     PixelSize or None
-        In µm; None where the file does not tell.
+        In µm; None where the file does not state it.
 
     Raises
     ------
     MetadataError
-        If a size is no number.
+        If a size is not a number.
     """
     if file.is_ome:
         number = [s is series for s in file.series].index(True)

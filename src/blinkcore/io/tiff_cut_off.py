@@ -1,4 +1,4 @@
-"""TIFF files that were cut off: how to notice, and what can still be read."""
+"""Detect TIFF files that were cut off, and read what is left of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CUT = "(--allow-truncated takes what is there)"
 def filled(
     path: Path, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> NDArray[Any]:
-    """Read the pixels that are there of a file that was cut off; the others are 0."""
+    """Read the pixels that a cut-off file still holds; the others are 0."""
     limits.check_memory(math.prod(shape) * dtype.itemsize, str(path))
     pixels = np.zeros(math.prod(shape), dtype)
     n_bytes = max(0, path.stat().st_size - offset)
@@ -34,7 +34,7 @@ def filled(
 def check_complete(page: Any) -> None:
     """Raise ValueError if a compressed part of a plane is cut off.
 
-    Decoders of JPEG fill what is missing with grey, without a word.
+    JPEG decoders fill missing parts with grey, without an error.
     """
     if page is None or page.compression == 1:
         return

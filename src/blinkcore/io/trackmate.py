@@ -50,7 +50,7 @@ _MICRONS = {"micron", "microns", "um", "µm", "μm", "micrometer", "micrometre"}
 
 
 def from_table(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Turn a TrackMate spot table, all columns text, to spots and their unit.
+    """Turn a TrackMate spot table, all columns text, into spots and their unit.
 
     Returns
     -------
@@ -79,12 +79,12 @@ def from_table(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def recognizes(root: ET.Element) -> bool:
-    """Whether an XML file is a session of TrackMate."""
+    """Tell whether an XML file is a session of TrackMate."""
     return root.tag == "TrackMate"
 
 
 def from_xml(root: ET.Element, path: Path) -> pd.DataFrame:
-    """Turn the visible spots of a session file to spots in px.
+    """Turn the visible spots of a session file into spots in px.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def from_xml(root: ET.Element, path: Path) -> pd.DataFrame:
     names = ["frame", "z", "y", "x", "id", "sigma", "probability"]
     table = pd.DataFrame(rows, columns=names)
     table["sigma"] /= np.sqrt(2) * (float(image.get("pixelwidth", 1)) or 1.0)
-    quality = table["probability"]  # of our own sessions; of others any number
+    quality = table["probability"]  # a probability in our own sessions only
     if table.empty or not quality.between(0, 1).all():
         table = table.drop(columns="probability")
     tracks = {}
@@ -130,7 +130,7 @@ def write_xml(
     interval: float | None = None,
     links: NDArray[np.int64] | None = None,
 ) -> None:
-    """Write a session: with its tracks, or to be opened where a tracker is chosen.
+    """Write a session with its tracks, or one that opens at the choice of a tracker.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def write_xml(
     _add_settings(root, image, sizes, scale, interval or 1.0)
     state = "ChooseTracker" if links is None else "ConfigureViews"
     _add(root, "GUIState", state=state)
-    _add(root, "DisplaySettings")  # empty: those of the user
+    _add(root, "DisplaySettings")  # empty: the user's own apply
     ET.indent(root)
     with whole_file(path) as temporary:
         ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
@@ -232,7 +232,7 @@ def _add_spots(
 def _add_tracks(
     model: ET.Element, numbers: list[int], links: NDArray[np.int64] | None
 ) -> None:
-    """Add tracks: what is linked, directly or by others, is one of TrackMate's."""
+    """Add tracks: spots linked directly or through others are one TrackMate track."""
     everything = _add(model, "AllTracks")
     filtered = _add(model, "FilteredTracks")
     if links is None or len(links) == 0:

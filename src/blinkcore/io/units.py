@@ -19,17 +19,17 @@ _SECONDS = {
 
 
 def micrometers(unit: str) -> float | None:
-    """Give a unit's length in µm; None for pixels, inches and what is no length."""
+    """Give a unit's length in µm; None for pixels, inches and what is not a length."""
     return _MICROMETERS.get(_name(unit))
 
 
 def seconds(unit: str) -> float | None:
-    """Give a unit's length in s; None for what is no time."""
+    """Give a unit's length in s; None for what is not a time."""
     return _SECONDS.get(_name(unit))
 
 
 def positive(size: float) -> float | None:
-    """Hand on a size; None if it is 0, negative or not finite."""
+    """Return a size; None if it is 0, negative or not finite."""
     return size if math.isfinite(size) and size > 0 else None
 
 

@@ -34,7 +34,7 @@ def points_layer(
     axes: str | None = None,
     shape: tuple[int, ...] | None = None,
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
-    """Turn a spots table into what makes a points layer.
+    """Turn a spots table into the data and options of a points layer.
 
     Parameters
     ----------
@@ -45,7 +45,6 @@ def points_layer(
     axes : str, optional
         The layer's dimensions out of `TCZYX`, in any order; those of the table if not
         given.
-
     shape : tuple of int, optional
         Of the image, along these axes; some formats need it when the points are saved.
 
@@ -90,9 +89,9 @@ def spots_table(
     data : ndarray, shape (n, 2 to 5)
         Positions in px.
     axes : str, optional
-        See `points_layer`; the usual ones of so many dimensions if not given.
+        See `points_layer`; if not given, the usual axes for this number of dimensions.
     features : DataFrame, optional
-        Of the points. Columns that a spots table does not know are left out.
+        Of the points. Columns that a spots table does not have are left out.
 
     Returns
     -------
@@ -101,7 +100,7 @@ def spots_table(
     Raises
     ------
     ValueError
-        If there are no axes of so many dimensions.
+        If the axes do not fit the number of dimensions.
     """
     n_dimensions = np.shape(data)[1]
     axes = axes or NAPARI_AXES.get(n_dimensions)
@@ -116,7 +115,7 @@ def spots_table(
     table = pd.DataFrame({} if features is None else dict(features))
     for name in table.columns:
         known = name in COLUMNS and name not in spots.columns
-        # Places are those of the points, which may have been moved since.
+        # Positions come from the points, which the user may have moved.
         if known and not name.endswith("_um") and table[name].notna().any():
             # A point that a person added belongs to no track.
             missing = 0 if name in ("frame", "channel") else -1
@@ -162,7 +161,7 @@ def _layers(spots: pd.DataFrame, name: str) -> list[LayerData]:
 def tracks_layer(
     spots: pd.DataFrame, name: str
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
-    """Turn the tracks of a spots table into what makes a tracks layer.
+    """Turn the tracks of a spots table into the data and options of a tracks layer.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The widget: find the spots of an image layer, and choose how sure they must be."""
+"""The widget: find the spots of an image layer, and filter them by probability."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     from blinkcore.network.model import Model
 
-# What lies below is found only to be hidden by the slider: noise, and a lot of it.
+# Less probable spots are not looked for: they would be many, and mostly noise.
 _LEAST = 0.1
-# Of an image layer, that its points share so that they lie on it.
+# Properties that points copy from their image layer, so that they lie on it.
 _PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -51,7 +51,7 @@ class SpotDetection(Container[Any]):
     Parameters
     ----------
     napari_viewer : napari.Viewer
-        Whose layers are offered.
+        Viewer whose layers are offered.
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
@@ -65,10 +65,10 @@ class SpotDetection(Container[Any]):
             label="or file", filter="*.pt", nullable=True, value=None
         )
         self.axes = LineEdit(
-            label="Axes", tooltip=f"One letter a dimension, out of {AXES}."
+            label="Axes", tooltip=f"One letter per dimension, out of {AXES}."
         )
         self.plane_only = CheckBox(
-            label="Shown plane only", tooltip="To try a stack out."
+            label="Shown plane only", tooltip="To try it on one plane of a stack."
         )
         self.start = PushButton(text="Find spots")
         self.spots: Any = create_widget(annotation=Points, label="Spots")
@@ -98,9 +98,9 @@ class SpotDetection(Container[Any]):
     def _suggest_axes(self) -> None:
         layer = self.image.value
         if layer is not None:
-            told = "".join(str(label) for label in layer.axis_labels).upper()
+            labels = "".join(str(label) for label in layer.axis_labels).upper()
             usual = NAPARI_AXES.get(layer.ndim, "")
-            known = told if set(told) <= set(AXES) else _axes_of_file(layer)
+            known = labels if set(labels) <= set(AXES) else _axes_of_file(layer)
             self.axes.value = known or usual
             self.plane_only.visible = layer.ndim > 2
 
@@ -144,7 +144,7 @@ class SpotDetection(Container[Any]):
         self._hide()
 
     def _hide(self) -> None:
-        """Hide the points that are less sure than the slider says."""
+        """Hide the points whose probability is not above the slider."""
         layer = self.spots.value
         if layer is None or "probability" not in layer.features:
             self.n_shown.value = ""
@@ -152,8 +152,8 @@ class SpotDetection(Container[Any]):
         # Points that a person added have no probability; they stay.
         sure = ~(layer.features["probability"].to_numpy() <= self.least.value)
         layer.shown = sure
-        # napari (seen in 0.9.2) draws what is not shown all the same, unless the viewer has
-        # sliders; of no size it is not seen, once no least size on the screen is kept.
+        # napari (seen in 0.9.2) draws hidden points all the same, unless the viewer has
+        # sliders. Points of size 0 are invisible if no least size on the screen is set.
         layer.canvas_size_limits = (0, layer.canvas_size_limits[1])
         layer.size = np.where(sure, layer.current_size, 0)
         self.n_shown.value = f"{sure.sum()} of {len(sure)} shown"
@@ -164,7 +164,7 @@ def _pixels_of(layer: ImageLayer) -> Any:
 
 
 def _axes_of_file(layer: ImageLayer) -> str:
-    """Give the axes that the layer's file tells, in the layer's order; empty if not clear."""
+    """Give the axes from the layer's file, in the layer's order; empty if ambiguous."""
     path = layer.source.path
     if path is None:
         return ""
@@ -195,7 +195,7 @@ def _image_of(layer: ImageLayer, axes: str) -> tuple[Image, str]:
 
 
 def _shown_place(viewer: Viewer, layer: ImageLayer, axes: str) -> dict[str, int]:
-    """Give frame, channel and z that the viewer shows of a layer."""
+    """Give the frame, channel and z of a layer that the viewer shows."""
     at = layer.world_to_data(viewer.dims.point)
     index = {a: round(float(place)) for a, place in zip(axes, at, strict=True)}
     return {"T": index.get("T", 0), "C": index.get("C", 0), "Z": index.get("Z", 0)}

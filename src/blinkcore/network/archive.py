@@ -1,9 +1,9 @@
-"""What a TorchScript file may hold: checked before PyTorch sees it.
+"""Check what a TorchScript file holds before PyTorch loads it.
 
-Loading a TorchScript file can run code of the file, and TorchScript can write and read files.
-So sizes, names and code are checked first. The code is Python text; of it only what a
-convolutional network needs is allowed. PyTorch is then given a new archive with nothing but
-what was checked: zip files can be made so that two programs see different files in them.
+Loading a TorchScript file can run code in the file, and TorchScript can write and read
+files. So sizes, names and code are checked first, and of the code only what
+convolutional networks need is allowed. PyTorch is then given a new archive with nothing
+but what was checked, because two programs may see different files in one zip file.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def checked(content: bytes, metadata: str) -> tuple[bytes, bytes]:
     Raises
     ------
     ValueError
-        If it is no TorchScript file, is damaged, exceeds a limit, or its code does what no
-        network needs; the message names it.
+        If it is not a TorchScript file, is damaged, exceeds a limit, or its code does
+        what no network needs; the message says which.
     """
     limits.check(len(content), limits.MODEL, "the file has {} bytes")
     try:
@@ -168,7 +168,7 @@ def _check_name(value: plain_pickle.Global) -> None:
 
 
 def _check_storage(key: Any, name: str, members: dict[str, bytes]) -> None:
-    """Check that a tensor's numbers are in the archive: PyTorch believes what it is told."""
+    """Check that the archive holds a tensor's numbers, which PyTorch does not check."""
     kind, storage, number, _, n = key
     size = _ITEM_SIZES.get(getattr(storage, "name", ""))
     content = members.get(f"{name}/{number}")

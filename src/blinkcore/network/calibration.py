@@ -1,17 +1,18 @@
-"""Probabilities that are as often right as they say, and what follows from them.
+"""Calibrate probabilities, and derive false discovery rates and counts from them.
 
-A network's probability is brought to how often it was right on validation scenes (Platt
-scaling) and, together with it, to the image's own population of brightness. A person marks
+A network's probability is adjusted to how often it was right on validation scenes
+(Platt scaling) and to the brightness of the image's other candidates. A person marks
 the bright class of an image and leaves dimmer specks of the same shape, whatever their
-absolute contrast; a network, which sees a part of the image at a time, cannot know. So each
-candidate is also judged by those of its height: where most of them are doubtful, it is more
-doubtful than it looks. That is empirical Bayes: the prior of a candidate is the mean
-probability of the image's candidates of its height. And where Otsu's threshold parts the
-candidates in a sure bright class and a doubtful dim one, those of the dim class lose more.
-Being as bright as sure spots proves nothing: bright things of another shape are no spots.
+absolute contrast; a network, which sees only a part of the image at a time, cannot tell
+these classes apart. So each candidate is also judged by those of similar height: where
+most of them are doubtful, its probability is lowered. That is empirical Bayes: the
+prior of a candidate is the mean probability of the image's candidates of its height.
+Where Otsu's threshold separates a bright, likely class from a dim, doubtful one, the
+dim class is lowered further. Being as bright as likely spots never raises a
+probability, because bright objects of another shape are not spots.
 
-From calibrated probabilities follow the false discovery rate of a set of spots, and how many
-of them are real, with an interval.
+Calibrated probabilities give the false discovery rate of a set of spots, and the number
+of real ones among them, with an interval.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ COVERAGE = 0.95  # of the interval of a count
 # Errors within an image are correlated: part of the variance of a count grows with its
 # square.
 _SHARED_ERROR = 0.05
-_ITERATIONS = 4  # of the term of the population, which changes the mean it is made of
+_ITERATIONS = 4  # of the population term, which changes the mean that it depends on
 _MIN_TO_FIT = 200
 
 
@@ -64,7 +65,7 @@ class Calibration(NamedTuple):
     classes: float = 0.0
 
     def alone(self) -> Calibration:
-        """Give the same for candidates that are judged without the image's others."""
+        """Give the same without the terms that compare an image's candidates."""
         return self._replace(population=0.0, classes=0.0)
 
 
@@ -127,7 +128,7 @@ def fit_calibration(
     Returns
     -------
     Calibration
-        One that changes nothing if there is too little to go by.
+        The identity if there are too few candidates, or nearly all or none are real.
     """
     y = np.concatenate(real).astype(float)
     if len(y) < _MIN_TO_FIT or not 0.02 < y.mean() < 0.98:
@@ -185,7 +186,7 @@ def check_threshold(threshold: float) -> None:
 
 
 def check_fdr(fdr: float, threshold: float | None) -> None:
-    """Raise ValueError if a rate of false spots is none, or a threshold is given too."""
+    """Raise ValueError if `fdr` is not in (0, 1), or if a threshold is given too."""
     if threshold is not None:
         raise ValueError("threshold and fdr exclude each other: give one of them")
     if not 0.0 < fdr < 1.0:
@@ -205,8 +206,8 @@ def keep_for_fdr(probability: NDArray[np.float64], fdr: float) -> NDArray[np.boo
     Returns
     -------
     ndarray of bool, shape (n,)
-        The surest spots, as many as have a mean of 1 - probability of at most `fdr`. Of
-        spots with the same probability all are kept, or none.
+        The most probable spots, as many as have a mean of 1 - probability of at most
+        `fdr`. Spots with the same probability are all kept, or none of them.
     """
     surest_first = np.sort(probability)[::-1]
     expected = np.cumsum(1.0 - surest_first) / np.arange(1, len(surest_first) + 1)
@@ -221,7 +222,7 @@ def keep_for_fdr(probability: NDArray[np.float64], fdr: float) -> NDArray[np.boo
 
 
 def real_count(probability: NDArray[np.float64], width: float) -> RealCount:
-    """Count the real ones among spots, with the interval to expect.
+    """Estimate how many of the spots are real, with an interval.
 
     Parameters
     ----------

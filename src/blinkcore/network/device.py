@@ -21,25 +21,25 @@ def pick_device(device: str) -> str:
     Raises
     ------
     ValueError
-        If it is none of these, or not there.
+        If it is not one of these, or is not available.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    there = {
+    available = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
     kind, _, number = device.partition(":")
-    if kind not in there or (":" in device and not number.isdecimal()):
+    if kind not in available or (":" in device and not number.isdecimal()):
         raise ValueError(f"device must be auto, cpu, cuda or mps, got {device!r}")
-    if not there[kind]:
+    if not available[kind]:
         raise ValueError(f"device {device!r} is not available here; use --device cpu")
     return device
 
 
 def half_precision(device: str) -> torch.dtype | None:
-    """Half precision that a device is faster in than in single.
+    """Choose the half precision in which a device is faster than in single precision.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def half_precision(device: str) -> torch.dtype | None:
     Returns
     -------
     torch.dtype or None
-        float16 on a GPU of CUDA, bfloat16 on a CPU with instructions for it (AVX-512 BF16:
+        float16 on a CUDA GPU, bfloat16 on a CPU with instructions for it (AVX-512 BF16:
         Intel since 2020, AMD since 2022), else None.
     """
     if device.startswith("cuda"):

@@ -1,8 +1,9 @@
-"""What freezing TorchScript leaves undone on a CPU: about a tenth of a network's time.
+"""Fuse operations that freezing TorchScript leaves separate, about a tenth of CPU time.
 
-Results that nobody else reads are overwritten instead of put beside themselves, and oneDNN
-applies a ReLU as it writes the convolution before it. All values stay the same but for the
-last bits of small and narrow images, for which oneDNN has another kernel.
+Intermediate results that nothing else reads are overwritten in place, and oneDNN
+applies a ReLU while it writes the preceding convolution. All values stay the same
+except for the last bits in small and narrow images, for which oneDNN has another
+kernel.
 """
 
 from __future__ import annotations
@@ -66,19 +67,19 @@ _COMPRESS = (
 
 
 def fuse(network: Any, methods: tuple[str, ...]) -> None:
-    """Rewrite a frozen network for a CPU, in place; without it all is right, but slower.
+    """Rewrite a frozen network in place, so that it runs faster on a CPU.
 
-    The rewriting is not a public part of PyTorch. Where a version does not have it, or not
-    so, the network stays as it is, and the log says so.
+    The rewriting is not part of PyTorch's public API. If a version lacks it or has
+    changed it, the network stays as it is, and a warning is logged.
 
     Parameters
     ----------
     network : ScriptModule
-        Frozen. What is not as in `blinkcore.network.networks` stays.
+        Frozen. Operations that match none of the patterns stay as they are.
     methods : tuple of str
-        To rewrite.
+        Names of the methods to rewrite.
     """
-    # In order: the last one leaves no ReLU for the first to find.
+    # _CONV_RELU must be last: it leaves no ReLU for _ADD_TO_RELU to match.
     patterns = [_ADD_TO_RELU, _ADD_TO_ENLARGED, _COMPRESS]
     # Inductor, PyTorch's compiler, has this operator too; not on a Mac.
     if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
@@ -91,7 +92,7 @@ def fuse(network: Any, methods: tuple[str, ...]) -> None:
                 )
     except (RuntimeError, AttributeError, TypeError) as error:
         logger.warning(
-            "PyTorch %s does not rewrite networks as blinkcore knows it, so they run "
+            "PyTorch %s cannot rewrite networks the way blinkcore expects, so they run "
             "slower: %s",
             torch.__version__, error,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Spots to a grid of cells and back.
+"""Convert spots to a grid of cells, and back.
 
 A grid (3, rows, cols) holds for each cell of `cell_size` px the probability that a spot
 lies in it and the spot's row and column within the cell, all in [0, 1] (Eichenberger et
@@ -16,11 +16,11 @@ from blinkcore import _core
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-# Coordinate of the outer edge of the first cell. deepBlink's own map puts it at 0, in
-# the centre of the first pixel.
 # Columns of spots, by number.
 Y, X, PROBABILITY, UNCERTAINTY = range(4)
 
+# Coordinate of the outer edge of the first cell. deepBlink's own map puts it at 0, in
+# the centre of the first pixel.
 ORIGINS = {"center": -0.5, "deepblink": 0.0}
 
 
@@ -36,7 +36,7 @@ def encode(
     Parameters
     ----------
     points : array-like, shape (n, 2)
-        y, x in px. Of several spots in one cell the last stays.
+        y, x in px. If several spots share a cell, the last one is kept.
     shape : tuple of int
         Rows and columns of the grid.
     cell_size : int

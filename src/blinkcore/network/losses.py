@@ -1,4 +1,4 @@
-"""What training minimizes."""
+"""The loss that training minimizes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def grid_loss(
     *,
     cell_size: int,
 ) -> Tensor:
-    """Negative log likelihood of the truth: is there a spot in a cell, and where.
+    """Compute the negative log likelihood of which cells hold spots, and where.
 
     Cross entropy of the probability, and a normal distribution of the position whose
     width the network predicts too. Both are proper scoring rules: at the optimum a cell's
     probability is that of a spot being in it, its offset the mean position given that it
     is, and its error the standard deviation. So the parts of a spot that neighbouring
-    cells claim add up to the whole, and sharp spots weigh as much as they tell.
+    cells claim add up to the whole, and spots are weighted by their precision.
 
-    A network that predicts no error has the likelihood of a Laplace distribution, whose pull
-    on a position does not fade as it comes near: bright spots, which are nearer, still count.
+    For a network that predicts no error it is a Laplace distribution, whose gradient
+    does not fade near the true position: bright spots, which are nearer, still count.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def grid_loss(
     Returns
     -------
     Tensor, shape ()
-        Mean over all cells, of spots a thousandth or so of the cells.
+        Mean over all cells, of which perhaps one in a thousand holds a spot.
     """
     is_spot = grid[:, 0]
     entropy = functional.binary_cross_entropy_with_logits(raw[:, 0], is_spot)

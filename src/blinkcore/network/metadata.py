@@ -1,4 +1,4 @@
-"""What a model says about itself: the record that lies in its file."""
+"""The metadata of a model: a record that is stored in its file."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Metadata:
         Raises
         ------
         ValueError
-            Names what is missing or out of range.
+            If something is missing or out of range; the message names it.
         """
         try:
             values = json.loads(text)
@@ -89,7 +89,7 @@ class Metadata:
                 f"reads up to {FORMAT_VERSION}; please upgrade blinkcore"
             )
         names = [f.name for f in fields(cls)]
-        # Younger than the format.
+        # Fields that the first models of this format do not have.
         values.setdefault("calibration", tuple(Calibration()))
         values.setdefault("count_spread", None)
         sizes = values.get("arguments")
@@ -135,7 +135,7 @@ class Metadata:
 
 
 def _as_calibration(values: Any) -> Calibration:
-    """Read an offset, a slope and, of younger models, weights of the population."""
+    """Read an offset, a slope and, in newer models, weights of the population."""
     try:
         numbers = Calibration(*(float(value) for value in values))
         is_usable = len(values) >= 2 and all(map(math.isfinite, numbers))

@@ -1,10 +1,10 @@
 """A model: one TorchScript file with its metadata inside. Load, save, list.
 
-The file needs no blinkcore: `forward` takes
-normalized float32 images (N, 1, H, W), sides multiples of `stride`, and gives grids
-(N, 3, H / cell, W / cell); `extra_files["blinkcore.json"]` tells the rest. A network that
-predicts how well it knows a position has a second method, `with_error`, which gives the
-same grids with a fourth channel: the standard error of y and of x in px.
+The file can be used without blinkcore: `forward` takes normalized float32 images
+(N, 1, H, W) with sides that are multiples of `stride`, and gives grids (N, 3, H / cell,
+W / cell); `extra_files["blinkcore.json"]` describes the rest. A network that predicts
+errors has a second method, `with_error`, which gives the same grids with a fourth
+channel: the standard error of y and of x in px.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Model:
     Attributes
     ----------
     name : str
-        As it was asked for: a bundled name, or the file's name without suffix.
+        As requested: a name, or the file's name without suffix.
     metadata : Metadata
-        See there.
+        What the model says about itself.
     sha256 : str
         Of the file.
     device : str
@@ -117,8 +117,9 @@ def load_model(
     device : {"auto", "cpu", "cuda", "mps"}
         "auto" takes a CUDA device if there is one.
     amp : bool
-        Run a `blink` network in half precision on a CPU that is faster in it: bfloat16, see
-        `half_precision`. Probabilities and positions (px) then differ by some 0.01 (RMS).
+        Run a `blink` network in half precision (bfloat16, see `half_precision`) on a
+        CPU if that is faster. Probabilities and positions (px) then differ by some 0.01
+        (RMS).
 
     Returns
     -------
@@ -129,7 +130,7 @@ def load_model(
     FileNotFoundError
         If there is no such model.
     ValueError
-        If the file is not a model of blinkcore, or the device is not there.
+        If the file is not a model of blinkcore, or the device is not available.
     """
     name, path = _find(model)
     content = path.read_bytes()
@@ -161,7 +162,7 @@ def _is_onnx(path: Path) -> bool:
 
 
 def _load_onnx(name: str, path: Path, content: bytes, device: str) -> Model:
-    """Load a model in ONNX, which is tried like those of strangers."""
+    """Load an ONNX model and try it out, as is done with any model not bundled."""
     from blinkcore.network import onnx_format
     from blinkcore.network.device import pick_device
     from blinkcore.network.probe import probe_grids
@@ -189,10 +190,10 @@ def read_metadata(model: str | os.PathLike[str]) -> Metadata:
 
 
 def load_weights(model: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    """Read the weights of a model, to go on training; errors as of `load_model`."""
+    """Read a model's weights to continue its training; errors as in `load_model`."""
     _, path = _find(model)
     if _is_onnx(path):
-        raise ValueError(f"{path} is ONNX, which is not trained; give the .pt file")
+        raise ValueError(f"{path} is ONNX, which cannot be trained; give the .pt file")
     network = _loaded(path, _checked(path, path.read_bytes()), "cpu")
     state = network.network.state_dict()
     return {name: value.clone() for name, value in state.items()}
@@ -208,9 +209,9 @@ def save_model(
     network : AnyNetwork
         With trained weights.
     metadata : Metadata
-        What to say about it.
+        Record that is stored in the file.
     path : str or path
-        Where to.
+        File to write.
     """
     from blinkcore.network import torchscript
 
@@ -263,7 +264,7 @@ def _checked(path: Path, content: bytes) -> _Checked:
 
 
 def _loaded(path: Path, checked: _Checked, device: str) -> Any:
-    """Give a checked file to PyTorch, and try the network of strangers."""
+    """Load a checked file with PyTorch, and try out networks that are not bundled."""
     from blinkcore.network import torchscript
     from blinkcore.network.probe import probe
 

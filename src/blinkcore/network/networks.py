@@ -1,4 +1,4 @@
-"""The networks: `DeepBlink`, the paper's and package's, and `Blink`, the fast default.
+"""The networks: `DeepBlink`, as published, and `Blink`, the fast default.
 
 Both map normalized images (N, 1, H, W) to raw values (N, 3, H / cell, W / cell);
 `activate` turns these into a grid: probability, row offset, column offset in [0, 1].
@@ -22,8 +22,8 @@ class Blink(nn.Module):
     """Stride-first network: half resolution at once, levels below, cells of 2 px.
 
     Most is computed at half and quarter resolution, where a spot is a few pixels wide. The
-    levels below take less than a third of the arithmetic and tell a spot the company that it
-    is in: how many there are, how bright, on what ground.
+    levels below take less than a third of the arithmetic and see the context of a spot:
+    how many spots there are, how bright, on what background.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Blink(nn.Module):
             "levels": levels,
         }
         self.stride = 2 ** (levels + 1)
-        # What half precision would blind or blur; the rest may run in it.
+        # Layers that need single precision; the others may run in half precision.
         self.exact = ("contrast", "head")
         # Pixels that a cell sees on each side, counted from the head back: at a half and a
         # quarter; in each level below through two convolutions, one that halves and the
@@ -78,8 +78,8 @@ class Blink(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images to raw grids, with the logarithm of the error as fourth value."""
         x = functional.pixel_unshuffle(x, 2)  # (N, 4, H/2, W/2)
-        # Linear filters take differences while a spot stands on its background as it was
-        # measured; only then is the range compressed, so that nothing bright blinds.
+        # Linear filters take differences of the measured values first. Then the range
+        # is compressed, so that bright objects do not drown dim ones.
         x = self.compress(self.contrast(x))  # (N, 8, H/2, W/2)
         x = x.to(self.stem[0].weight.dtype)  # type: ignore[arg-type]
         x = functional.relu(self.stem(x))
@@ -91,7 +91,7 @@ class Blink(nn.Module):
         return raw
 
     def compress(self, x: Tensor) -> Tensor:
-        """Take the root: it evens out shot noise, and is far faster than asinh."""
+        """Compress like a root, which evens out shot noise; asinh is far slower."""
         return x * torch.rsqrt(1.0 + x.abs())
 
     def lower(self, high: Tensor) -> Tensor:
@@ -126,8 +126,8 @@ class Blink(nn.Module):
 class DeepBlink(nn.Module):
     """deepBlink's network (Eichenberger et al. 2021), layer by layer.
 
-    Encoder and decoder of conv blocks, a second encoder down to one value a cell, and
-    the pooled first encoder beside it at the bottom.
+    Encoder and decoder of conv blocks, then a second encoder down to one value per
+    cell, where the pooled output of the first encoder is concatenated.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class DeepBlink(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def down_and_up(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Give what the decoder ends with, and the pooled first encoder."""
+        """Give the output of the decoder, and the pooled one of the first encoder."""
         skips: list[Tensor] = []
         for block in self.encoder:
             x = self.dropout(block(x))  # (N, F_i, H / 2^i, W / 2^i)
@@ -212,8 +212,8 @@ class _ConvBlock(nn.Module):
         sizes = [n_in, n_out, n_out]
         convolutions = [nn.Conv2d(n, n_out, 3, padding=1) for n in sizes]
         for convolution in convolutions:
-            # "he_normal", as deepBlink's code has it: with PyTorch's own start so little
-            # comes through twenty layers that hundreds of steps pass before it learns.
+            # "he_normal", as in deepBlink's code: PyTorch's default lets so little
+            # through twenty layers that learning starts only after hundreds of steps.
             nn.init.kaiming_normal_(convolution.weight, a=0.2)
             if convolution.bias is not None:
                 nn.init.zeros_(convolution.bias)
@@ -238,10 +238,10 @@ class _ConvBlock(nn.Module):
 
 
 def _enlarged(x: Tensor) -> Tensor:
-    """Twice the resolution, by repetition.
+    """Double the resolution by repetition.
 
-    `functional.interpolate` does the same, but takes all its branches into a TorchScript
-    file, among them operators that an older PyTorch than the one that wrote it has not.
+    `functional.interpolate` does the same, but puts all its branches into a TorchScript
+    file, among them operators that versions of PyTorch older than the writer's lack.
     """
     larger: Tensor = torch.ops.aten.upsample_nearest2d(x, None, [2.0, 2.0])
     return larger

@@ -19,7 +19,7 @@ FAR = 5  # px: farther than a spot is wide
 MEDIAN_TO_NOISE = 0.9539
 MEAN_TO_NOISE = np.sqrt(np.pi) / 2.0
 MAX_SAMPLES = 1 << 16  # pixels that the statistics look at: whole rows, evenly spaced
-MIN_ROWS = 32  # however wide a plane is
+MIN_ROWS = 32  # that are used at least, however wide a plane is
 
 
 class Scaling(NamedTuple):
@@ -38,8 +38,8 @@ def plane_scaling(plane: NDArray[Any], method: str) -> Scaling:
         Any real type. NaN and infinite pixels are left out.
     method : {"noise", "texture", "standard"}
         "noise": median, and the standard deviation of the noise from the median absolute
-        difference of neighbours in a row. "texture": the same, but at least the one from
-        pixels 5 px apart, which correlated noise and structure do not make small.
+        difference of neighbours in a row. "texture": the same, or that from pixels 5 px
+        apart if it is larger, as with correlated noise and structure.
         "standard": mean and standard deviation.
 
     Returns
@@ -79,13 +79,13 @@ def _noise(rows: NDArray[np.floating[Any]], lag: int) -> float:
     difference = difference[np.isfinite(difference)]
     if difference.size == 0:
         return 0.0
-    # Coarse 8-bit images may differ by nothing in most places: then the mean.
+    # In coarse 8-bit images most neighbours may be equal; then the mean is used.
     typical = _median(difference) / MEDIAN_TO_NOISE
     return typical or float(difference.mean()) * float(MEAN_TO_NOISE)
 
 
 def _median(values: NDArray[np.floating[Any]]) -> float:
-    """Give what np.median does, in a sixth of its time: one partition, which NumPy vectorizes."""
+    """Compute the median by one vectorized partition, in a sixth of NumPy's time."""
     half = values.size // 2
     parted = np.partition(values, half)
     upper = parted[half]
@@ -100,7 +100,7 @@ def sampled_rows(plane: NDArray[Any]) -> NDArray[Any]:
 
 
 def normalized(pixels: NDArray[Any], scaling: Scaling) -> NDArray[np.float32]:
-    """Scale pixels; what is not a number, or not finite, becomes the centre.
+    """Scale pixels; NaN and infinite ones become the centre, which is 0.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Networks as ONNX: for hosts without PyTorch, and for the time after TorchScript.
+"""Networks as ONNX: for hosts without PyTorch, and for when TorchScript is gone.
 
-A file gives the same grids as the TorchScript one, and holds the same metadata. It is read as
-data first: only operators that networks for images need are run.
+A file gives the same grids as the TorchScript one, and holds the same metadata. It is
+checked as data first, and only operators that networks for images need are allowed.
 """
 
 from __future__ import annotations
@@ -211,14 +211,14 @@ def save(
 
 
 def metadata_of(content: bytes, name: str) -> str:
-    """Check a file, without running it, and give one of its metadata.
+    """Check a file without running it, and return one entry of its metadata.
 
     Parameters
     ----------
     content : bytes
         Of the file.
     name : str
-        Of the metadata.
+        Key of the entry.
 
     Returns
     -------
@@ -240,7 +240,7 @@ def metadata_of(content: bytes, name: str) -> str:
     try:
         model = onnx.load_from_string(content)
     except Exception as error:  # of protobuf
-        raise ValueError("it is damaged or no ONNX file") from error
+        raise ValueError("it is damaged or not an ONNX file") from error
     if model.functions or any(n.attribute and _has_graph(n) for n in model.graph.node):
         raise ValueError("its network has functions, loops or branches of its own")
     for node in model.graph.node:

@@ -18,10 +18,10 @@ _HALF_TRUST = 20.0
 # Two classes of brightness are looked for among candidates above this probability, as
 # decoded, if there are at least so many.
 _CLASS_FLOOR, _MIN_FOR_CLASSES = 0.2, 10
-# They are taken for real, each condition by a logistic function of this softness: where the
-# mean probabilities differ by more than the gap, where that of the dim class is at most the
-# doubt, and where the classes hold more of the variance than two halves of a uniform
-# distribution, which has no classes, do (0.75; of a normal distribution they hold 0.64).
+# They count as real if three conditions hold, each softened by a logistic function: the
+# mean probabilities differ by more than the gap; that of the dim class is at most the
+# doubt; and the classes explain more of the variance than the two halves of a
+# distribution without classes do (0.75 if it is uniform, 0.64 if it is normal).
 _CLASS_GAP, _CLASS_DOUBT, _CLASS_SOFTNESS = 0.25, 0.6, 0.04
 _CLASS_VARIANCE, _VARIANCE_SOFTNESS = 0.75, 0.01
 
@@ -32,9 +32,9 @@ def dim_class(
     """Tell which of an image's candidates belong to a dim class, if there are two classes.
 
     Otsu's threshold (1979, doi:10.1109/TSMC.1979.4310076) on the square root of the heights
-    parts the candidates. It always finds two parts: they are two classes as far as they
-    explain more of the variance of the heights than parts of one class would, and as far as
-    the mean probability of the dim part is lower than that of the bright one, and doubtful.
+    splits the candidates. It always finds two parts. They count as two classes to the
+    extent that they explain more of the variance of the heights than parts of one class
+    would, and that the dim part's mean probability is doubtful and lower.
 
     Parameters
     ----------
@@ -47,16 +47,16 @@ def dim_class(
         0 in the bright class and where there are no two classes; in the dim class how
         certain it is that there are two, up to 1.
     """
-    none = np.zeros(len(heights))
-    looked_at = probability > _CLASS_FLOOR
-    if looked_at.sum() < _MIN_FOR_CLASSES:
-        return none
+    no_classes = np.zeros(len(heights))
+    considered = probability > _CLASS_FLOOR
+    if considered.sum() < _MIN_FOR_CLASSES:
+        return no_classes
     root = np.sqrt(np.maximum(heights, 0.0))
-    threshold, explained = otsu_threshold(root[looked_at])
+    threshold, explained = otsu_threshold(root[considered])
     is_bright = root > threshold
-    bright, dim = looked_at & is_bright, looked_at & ~is_bright
+    bright, dim = considered & is_bright, considered & ~is_bright
     if not bright.any() or not dim.any():
-        return none
+        return no_classes
     doubt = probability[dim].mean()
     gap = probability[bright].mean() - doubt
     certainty = special.expit((gap - _CLASS_GAP) / _CLASS_SOFTNESS)

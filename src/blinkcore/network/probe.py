@@ -27,9 +27,9 @@ def probe(network: Any, metadata: Metadata, device: str) -> None:
     network : torch.jit.ScriptModule
         As it was loaded.
     metadata : Metadata
-        Tells the size of a cell and the stride.
+        Gives the size of a cell and the stride.
     device : str
-        Where the network lies.
+        Device that the network is on.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def probe_grids(
     metadata: Metadata,
     n_channels: int,
 ) -> None:
-    """Do the same with a network that other than PyTorch runs.
+    """Try a network that is run by something other than PyTorch.
 
     Parameters
     ----------

@@ -32,9 +32,9 @@ def registered_models() -> dict[str, Path | None]:
     Raises
     ------
     OSError
-        If the registry cannot be had.
+        If the registry cannot be read or downloaded.
     ValueError
-        If it is no registry.
+        If it is not a registry of models.
     """
     if not os.environ.get(REGISTRY):
         return {}
@@ -63,7 +63,7 @@ def fetch(name: str) -> Path | None:
     Raises
     ------
     OSError
-        If the registry or the model cannot be had.
+        If the registry or the model cannot be read or downloaded.
     ValueError
         If the file is not the one that the registry describes.
     """
@@ -87,7 +87,7 @@ def fetch(name: str) -> Path | None:
 
 
 _OTHER = (
-    "is not the file that the registry describes (its SHA-256 is another one): it is "
+    "is not the file that the registry describes (its SHA-256 differs): it is "
     "damaged, or was replaced; ask whoever keeps the registry"
 )
 
@@ -116,7 +116,7 @@ def _open() -> pooch.Pooch:
 
 
 def _downloaded(url: str, cache: Path) -> Path:
-    """Fetch the registry; without a network, the copy of the last time."""
+    """Download the registry; if that fails, use the copy of the last download."""
     import hashlib
 
     copy = cache / f"registry-{hashlib.sha256(url.encode()).hexdigest()[:16]}.txt"
@@ -139,7 +139,7 @@ def _downloader() -> pooch.HTTPDownloader:
 
     import pooch
 
-    pooch.get_logger().setLevel(logging.WARNING)  # each download is a line otherwise
+    pooch.get_logger().setLevel(logging.WARNING)  # or each download prints a line
     return pooch.HTTPDownloader(timeout=_TIMEOUT)
 
 
@@ -155,7 +155,7 @@ def _place(source: pooch.Pooch, file: str) -> Path:
 
 
 def _unreachable(url: str, error: OSError) -> OSError:
-    """Say that something cannot be had; what a web library says fills a screen."""
+    """Make a short error for a failed download; the web library's fills a screen."""
     answer = getattr(error, "response", None)
     why = f"HTTP {answer.status_code}" if answer is not None else type(error).__name__
     return OSError(f"{url} cannot be downloaded ({why}); is there a network?")

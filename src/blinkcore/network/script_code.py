@@ -1,7 +1,7 @@
 """Which TorchScript a model may hold: what convolutional networks need, and nothing else.
 
-TorchScript in a file is a part of Python's grammar, so Python's own parser reads it. Nothing
-of it is run here.
+The grammar of TorchScript in a file is a subset of Python's, so Python's own parser
+reads it. None of it is run here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import chain
 
 from blinkcore.network.script_work import assigned, check_work
 
-_MAX_TURNS = 64  # of a loop: over the dimensions of a tensor, not over pixels
+_MAX_TURNS = 64  # iterations of a loop: over a tensor's dimensions, not over pixels
 
 _ARITHMETIC = (
     "add add_ sub sub_ mul mul_ div div_ neg abs pow square sqrt rsqrt exp log log1p expm1 "
@@ -102,7 +102,7 @@ def check_code(code: dict[str, str]) -> None:
     Raises
     ------
     ValueError
-        Names what no convolutional network needs, and where.
+        If it does what no convolutional network needs; the message says what and where.
     """
     trees = {}
     for name, text in code.items():
@@ -173,7 +173,7 @@ def _check_call(call: ast.Call, known: dict[str, list[ast.expr]], where: str) ->
 
 
 def _check_loop(loop: ast.For, known: dict[str, list[ast.expr]], where: str) -> None:
-    """Allow loops over the dimensions of a tensor that compute sizes."""
+    """Refuse loops, except those over a tensor's dimensions that compute sizes."""
     inner = list(chain.from_iterable(map(ast.walk, loop.body)))
     calls = {ast.unparse(n.func) for n in inner if isinstance(n, ast.Call)}
     appends = "torch.append" in calls

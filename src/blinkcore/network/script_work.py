@@ -1,7 +1,7 @@
-"""How much work a model's TorchScript asks for: calls of one run, with all functions unrolled.
+"""Limit the work of a model's TorchScript: the calls in one run, all functions inlined.
 
-Without loops and recursion a program of thirty short functions can still run for years, when
-each calls the next one twice. PyTorch would unroll it as soon as it is run.
+Even without loops and recursion, a program of thirty short functions can run for years
+if each calls the next one twice. PyTorch would inline them all as soon as it is run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def check_work(trees: dict[str, ast.Module]) -> None:
     Raises
     ------
     ValueError
-        Names the function.
+        If it does; the message names the function.
     """
     work = _Work(trees)
     for class_name, found in work.classes.items():
@@ -57,7 +57,7 @@ class _Work:
                     self.functions[f"{module}.{node.name}"] = node
 
     def calls(self, class_name: str, name: str) -> int:
-        """Count the calls of a method, or with an empty class of a function."""
+        """Count the calls in a method, or in a function if the class name is empty."""
         key = class_name, name
         if key in self.running:
             raise ValueError(f"its code calls {name} from within {name}")
@@ -87,7 +87,7 @@ class _Work:
     def _of_call(
         self, called: ast.expr, types: dict[str, str], local: dict[str, list[ast.expr]]
     ) -> int:
-        if isinstance(called, ast.Name):  # of a function, or of what is set to one
+        if isinstance(called, ast.Name):  # a function, or a variable that is set to one
             names = [ast.unparse(v) for v in local.get(called.id, ())]
         else:
             names = [ast.unparse(called)]

@@ -86,7 +86,7 @@ def _save(
     path: str | os.PathLike[str],
     extra: dict[str, str],
 ) -> None:
-    # A file's name would stand in the archive, and that is a temporary one.
+    # PyTorch would put the file's name into the archive, and that name is temporary.
     content = io.BytesIO()
     with SilencedDeprecation():
         torch.jit.save(script, content, _extra_files=extra)
@@ -188,7 +188,7 @@ class _Normalizing(_Exported):
 
 
 def freeze(network: Any, device: str) -> Any:
-    """Fold batch norms and constants; channels last, in which CPUs are a third faster.
+    """Fold batch norms and constants; use channels last, a third faster on CPUs.
 
     PyTorch's optimize_for_inference took a third longer than freezing: it changes the layout
     between layers.

@@ -48,7 +48,7 @@ class Panel:
     n_all : int
         Spots of this channel in all frames.
     pixels : ndarray, shape (height, width), or None
-        What is shown: of a stack the maximum over z; None if the image is not there.
+        What is shown, for a stack the maximum over z; None if the image is missing.
     shape : tuple of int
         Height and width in px.
     pixel_size : PixelSize or None
@@ -77,7 +77,7 @@ class Panel:
 
 
 def read_panels(source: Path, conditions: dict[str, str] | None) -> list[Panel]:
-    """Read results, one panel an image and channel.
+    """Read results, one panel per image and channel.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def _condition(spots: ImageSpots, conditions: dict[str, str] | None) -> str:
 
 def _panels_of(spots: ImageSpots, condition: str) -> list[Panel]:
     image = None
-    # Moved, or a table of another program: spots without a picture.
+    # The image was moved, or another program wrote the table: there is no picture.
     with suppress(OSError, ValueError):
         image = max_projection(io.read_image(spots.image, axes=spots.axes, rgb=True))
     sizes = spots.sizes or {}
@@ -166,7 +166,7 @@ def contrast_of(panels: Iterable[Panel]) -> tuple[float, float]:
 
 
 def nearest_neighbours(panels: Iterable[Panel]) -> NDArray[np.float64]:
-    """Distance of each spot to the next of its picture, in px."""
+    """Measure the distance in px from each spot to the nearest one in its picture."""
     found = [np.empty(0)]
     for panel in panels:
         points = panel.spots[["y", "x"]].to_numpy(float)

@@ -1,4 +1,4 @@
-"""The page: figures and numbers put into the template."""
+"""Make the report page: fill the template with figures and numbers."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def write_report(
     conditions : dict of str to str, optional
         Condition of each image, see `blinkcore.report.collect.read_sample_sheet`.
     contrast : tuple of float, "run" or "plane"
-        Black and white of all pictures, in counts; "run": quantiles of all together;
-        "plane": of each by itself.
+        Counts shown as black and white in all pictures; "run": quantiles of all of them
+        together; "plane": quantiles of each one.
     max_pictures : int
         Further images are in the tables and distributions only.
 
@@ -75,14 +75,14 @@ def write_report(
     panels = read_panels(source, conditions)
     pictures = panels[:max_pictures]
     common = contrast_of(pictures) if isinstance(contrast, str) else contrast
-    said = f"One contrast for all: {common[0]:g} to {common[1]:g} counts."
+    note = f"One contrast for all: {common[0]:g} to {common[1]:g} counts."
     if contrast == "plane":
-        said = "Each picture has a contrast of its own."
+        note = "Each picture has its own contrast."
     shown = [
         _panel(panel, *(contrast_of([panel]) if contrast == "plane" else common))
         for panel in pictures
     ]
-    page = _rendered(source, panels, shown, said)
+    page = _rendered(source, panels, shown, note)
     with whole_file(output) as temporary:
         temporary.write_text(page, "utf-8")
     return len(shown)
@@ -98,7 +98,7 @@ def _rendered(
     counts = read_counts(source)
     text = (resources.files("blinkcore.report") / "template.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    # Scripts end where they say so, also within a string.
+    # "</script>" would end the script even inside a string, so "</" is escaped.
     data = json.dumps({"panels": shown, "figures": _figures(panels, counts)})
     return environment.from_string(text).render(
         title=source.name or str(source),
@@ -134,7 +134,7 @@ def _cell(value: Any) -> str:
 
 
 def _panel(panel: Panel, low: float, high: float) -> dict[str, Any]:
-    """Everything that the script needs to draw a picture."""
+    """Collect everything that the script needs to draw a picture."""
     spots = panel.spots
     known = [name for name in _HOVER if name in spots.columns]
     ones = np.ones(len(spots))

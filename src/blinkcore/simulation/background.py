@@ -1,4 +1,4 @@
-"""Light that is no spot: cells, haze, texture, blobs, discs, lines."""
+"""Light that does not come from spots: cells, haze, texture, blobs, discs, lines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def draw_background(
     shape: tuple[int, int], level: float, rng: np.random.Generator, ranges: SceneRanges
 ) -> tuple[Array, Array | None]:
-    """Light between the spots, and the mask of the cells if there are any."""
+    """Draw the light between the spots, and a mask of the cells if there are any."""
     photons = np.full(shape, level, np.float32)
     cells = None
     if rng.random() < ranges.p_haze:
@@ -95,7 +95,7 @@ def power_law_noise(
 def smooth_noise(
     shape: tuple[int, int], scale: float, rng: np.random.Generator
 ) -> Array:
-    """Noise of mean 0 and standard deviation about 1 with structures of `scale` px."""
+    """Draw noise of mean 0 and standard deviation about 1, structured at `scale` px."""
     coarse = tuple(max(3, int(np.ceil(n / scale)) + 3) for n in shape)
     values = rng.standard_normal(coarse, dtype=np.float32)
     fine = (round(coarse[1] * scale), round(coarse[0] * scale))

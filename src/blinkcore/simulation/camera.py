@@ -27,7 +27,7 @@ def take_picture(
     *,
     full_well: float = np.inf,
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Turn expected photons into the integers that a microscopist opens.
+    """Turn expected photons into the integer image that a microscopist opens.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def take_picture(
         return _to_8bit(counts, rng, ranges)
     if rng.random() < ranges.p_saturated:
         high = float(np.quantile(counts, rng.uniform(0.99, 0.9999)))
-        counts *= 65535 / max(high, 1.0)  # a picture may have been cut to zero
+        counts *= 65535 / max(high, 1.0)  # clipping may leave only zeros
     return to_integer(counts, np.dtype(np.uint16))
 
 
@@ -115,6 +115,6 @@ def _to_8bit(
 
 
 def to_integer(pixels: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Round to an integer type; what lies outside of it becomes its limit."""
+    """Round to an integer type; values outside its range are clipped."""
     counts: NDArray[Any] = np.clip(np.rint(pixels), 0, np.iinfo(dtype).max)
     return counts.astype(dtype)

@@ -54,7 +54,7 @@ def local_noise(response: NDArray[np.float32], sigma: float) -> NDArray[np.float
     Parameters
     ----------
     response : ndarray of float32, shape (height, width)
-        Of `difference_of_gaussians`, of a plane without the spots that are asked about.
+        Of `difference_of_gaussians`, for a plane without the spots in question.
     sigma : float
         px; the window reaches 20 sigma to each side.
 

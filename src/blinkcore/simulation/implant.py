@@ -63,7 +63,7 @@ def implant(
     points = draw_positions(shape, sigma, None, rng, ranges)
     response = contrast.difference_of_gaussians(ground, sigma)
     noise = contrast.local_noise(response, sigma)
-    # A flat place of integers has the noise of one grey level: nothing smaller is in it.
+    # In a flat area of integers the noise counts as one grey level, not as 0.
     is_integer = plane.dtype.kind in "ui"
     floor = contrast.WHITE_RESPONSE / sigma if is_integer else 0.01 * float(noise.max())
     noise = np.maximum(noise, max(floor, 1e-6))

@@ -25,7 +25,7 @@ def add_spots(
     rng: np.random.Generator,
     ranges: SceneRanges,
 ) -> None:
-    """Add the light of all spots of a scene, of one kind of point spread function.
+    """Add the light of all spots of a scene, with one kind of point spread function.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ def add_spots(
     sigma : float
         Width in px.
     rng, ranges
-        What decides on the kind.
+        What the kind is drawn with.
     """
     n = len(points)
     if happens(rng, ranges.p_wide_spots):
-        # A spot too bright or too near to be sharp is one spot all the same.
+        # A spot that is too bright or too close to focus well still counts as one spot.
         wide = rng.random(n) < rng.uniform(0.02, 0.3)
         widths = sigma * rng.uniform(1.3, 2.2, int(wide.sum()))
         light = peak[wide] * rng.uniform(1.0, 3.0, len(widths))

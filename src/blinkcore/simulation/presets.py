@@ -1,4 +1,4 @@
-"""Kinds of scenes by name: what each draws from, in one readable place.
+"""The simulator's presets: the ranges from which each kind of scene is drawn.
 
 `vesicle`, `receptor` and `microtubule` follow the particle tracking challenge of 2012
 (Chenouard et al., Nature Methods 2014, doi:10.1038/nmeth.2808): SNR 1, 2, 4, 7 and 100,
@@ -31,7 +31,7 @@ _PLAIN = replace(
 
 
 def _per_512(least: float, most: float) -> tuple[float, float]:
-    """Spots per px² of so many in 512 x 512 px."""
+    """Convert numbers of spots in 512 x 512 px to spots per px²."""
     return least / 512**2, most / 512**2
 
 
@@ -111,12 +111,12 @@ PRESETS: dict[str, SceneRanges] = {
 
 
 def ranges_of(preset: str) -> SceneRanges:
-    """Look a kind of scenes up.
+    """Look up the ranges of a preset.
 
     Raises
     ------
     ValueError
-        If there is none of this name.
+        If there is no preset of this name.
     """
     if preset not in PRESETS:
         raise ValueError(

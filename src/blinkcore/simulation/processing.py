@@ -119,7 +119,7 @@ def _gamma(pixels: Array, rng: np.random.Generator) -> Any:
     return span * ((pixels - low) / span) ** rng.uniform(0.5, 1.8)
 
 
-# In the order in which they follow each other, each with its share.
+# In the order in which they are applied; `_SHARES` holds how often each is chosen.
 _STEPS: list[Callable[[Array, np.random.Generator], Any]] = [
     _stitch,
     _interlace,

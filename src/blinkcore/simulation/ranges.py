@@ -18,16 +18,16 @@ class SceneRanges:
     Attributes
     ----------
     sigma : pair
-        Width of the point spread function in px, drawn evenly in its logarithm.
+        Width of the point spread function in px, log-uniform.
     ellipticity : pair
         Ratio of the two widths of an elliptical point spread function.
     density : pair
-        Spots per px², drawn evenly in its logarithm.
+        Spots per px², log-uniform.
     snr : pair
         Signal to noise ratio of a typical spot, (peak - background) / sqrt(peak) in
-        photons, drawn evenly in its logarithm.
+        photons, log-uniform.
     background : pair
-        Photons per px, drawn evenly in its logarithm.
+        Photons per px, log-uniform.
     intensity_spread : pair
         Standard deviation of the logarithm of the spots' intensities.
     mixture : pair
@@ -36,19 +36,19 @@ class SceneRanges:
         Contrast of cells, haze and texture, in units of the background.
     grain : pair
         Standard deviation of a texture with a power-law spectrum, in units of the
-        background, drawn evenly in its logarithm.
+        background, log-uniform.
     grain_slope : pair
         Exponent a of that spectrum: amplitude falls as frequency to the power of -a.
     specks : pair
-        Unlabelled specks per px² in scenes that have them, drawn evenly in the logarithm.
+        Unlabelled specks per px² in scenes that have them, log-uniform.
     speck_height : pair
         Height of the brightest specks in units of the median spot's height.
     flat_top : pair
-        Height, in units of the median spot's height, at which over-exposed spots are cut,
-        drawn evenly in its logarithm.
+        Height, in units of the median spot's height, at which over-exposed spots are
+        cut, log-uniform.
     contrast : pair
-        Contrast to noise (see `blinkcore.simulation.contrast`) of a typical spot that is
-        implanted into a real plane, drawn evenly in its logarithm.
+        Contrast to noise (see `blinkcore.simulation.contrast`) of a typical spot that
+        is implanted into a real plane, log-uniform.
     zoom : pair
         Factor by which a real plane is resampled before spots are implanted.
     min_contrast : float
@@ -58,7 +58,7 @@ class SceneRanges:
         A spot below this share of the median height is drawn and not labelled: a person
         marks the bright class of an image.
     p_* : float
-        Probability that a scene has the thing.
+        Probability that a scene has this feature.
     """
 
     sigma: tuple[float, float] = (0.8, 2.5)
@@ -113,7 +113,7 @@ GENERAL = SceneRanges()
 
 
 def log_uniform(rng: Generator, limits: tuple[float, float]) -> float:
-    """Draw a number evenly in its logarithm.
+    """Draw a number from a log-uniform distribution.
 
     Parameters
     ----------
@@ -131,9 +131,9 @@ def log_uniform(rng: Generator, limits: tuple[float, float]) -> float:
 
 
 def happens(rng: Generator, probability: float) -> bool:
-    """Draw whether something happens; what never does draws nothing.
+    """Draw whether something happens; a probability of 0 uses no random number.
 
-    So a preset without a thing keeps its scenes, bit for bit, when the thing is added to
-    the simulator.
+    So a preset keeps its scenes, bit for bit, when a feature that it does not use is
+    added to the simulator.
     """
     return probability > 0 and bool(rng.random() < probability)

@@ -58,8 +58,8 @@ class Scene(LabelledPlane):
         """Compute the smallest standard error of y and of x of each spot (px), if alone.
 
         It is that of a Gaussian of this width on even background in a camera without
-        noise of its own, see `blinkcore.simulation.crlb`; other shapes and cameras tell
-        less.
+        noise of its own, see `blinkcore.simulation.crlb`; other shapes and cameras give
+        less information.
         """
         sigma = self.sigma / self.zoom
         return self.zoom * cramer_rao(self.photons, self.background, sigma)
@@ -117,7 +117,7 @@ def _scene(
     add_spots(photons, points, peak, sigma, rng, ranges)
     image = take_picture(photons, rng, ranges, full_well=full_well)
     if ranges.min_contrast > 0 and len(points):
-        # Processing may have taken a spot away; the spots' own light is in the noise here.
+        # Processing may have removed a spot. The noise here includes the spots' light.
         seen &= contrast.stands_out(image, points, sigma, ranges.min_contrast / 2)
     snr = peak / np.sqrt(peak + local)
     total = peak * 2 * np.pi * sigma**2
@@ -133,7 +133,7 @@ def _visible(
 ) -> NDArray[np.bool_]:
     """Tell which spots stand out from shot noise and structure, and are of the bright class.
 
-    `photons` is all light but that of the spots.
+    `photons` is all light except that of the spots.
     """
     if not len(points):
         return np.zeros(0, bool)

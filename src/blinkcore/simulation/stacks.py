@@ -1,4 +1,4 @@
-"""Simulated z-stacks: spots of a confocal microscope with their exact places."""
+"""Simulated z-stacks of a confocal microscope, with the exact positions of spots."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def simulate_stack(
 def scattered(
     shape: tuple[int, int, int], n: int, apart: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw places of spots that are a distance apart in y and x, off the border.
+    """Draw positions of spots at least `apart` px apart in y and x, off the border.
 
     Parameters
     ----------

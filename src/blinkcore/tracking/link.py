@@ -1,4 +1,4 @@
-"""Link the spots of the frames of a movie to tracks, by LapTrack.
+"""Link the spots of a movie's frames into tracks with LapTrack.
 
 Fukai & Kawaguchi, Bioinformatics 2023 (doi:10.1093/bioinformatics/btac799), after Jaqaman et
 al., Nature Methods 2008 (doi:10.1038/nmeth.1237).
@@ -32,11 +32,11 @@ class LinkOptions:
     Attributes
     ----------
     radius : float
-        Largest distance between the places of a spot in two successive frames, in px of x.
+        Largest distance between positions of a spot in successive frames, in px of x.
     gap : int
         Frames in which a spot may be missing.
     splitting, merging : bool
-        Let a track begin at another one, or end in it.
+        Let a track split off from another one, or merge into it.
 
     Raises
     ------
@@ -78,16 +78,16 @@ def link(
     *,
     pixel_size: PixelSize | None = None,
 ) -> Linked:
-    """Link the spots of a movie to tracks.
+    """Link the spots of a movie into tracks.
 
     Parameters
     ----------
     spots : DataFrame
-        A spots table with a column `frame`. Images and channels are linked each by itself.
+        A spots table with a column `frame`. Each image and channel is linked by itself.
     options : LinkOptions, optional
-        How.
+        How spots are linked.
     pixel_size : PixelSize, optional
-        In µm, for movies of stacks: distances in z count as in x.
+        In µm; it converts distances in y and z to px of x.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def _linked(
         gap_closing_max_frame_count=options.gap + 1,  # from frame to frame
         splitting_cutoff=squared if options.splitting else False,
         merging_cutoff=squared if options.merging else False,
-        # To end a track costs more than any link; by default a tenth of the gaps stay open.
+        # Ending a track costs more than any link; by default a tenth of gaps stay open.
         **dict.fromkeys(_ENDS, 1.05 * squared),
     )
     with warnings.catch_warnings():

@@ -2,7 +2,7 @@
 
 Diffusion coefficients are covariance-based estimates (Vestergaard, Blainey & Flyvbjerg,
 Physical Review E 2014, doi:10.1103/PhysRevE.89.022726): the covariance of successive steps
-takes the uncertainty of localization out, whatever its size.
+removes the effect of the localization uncertainty, whatever its size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DRAWS = 1000  # of the bootstrap over tracks
-_MIN_STEPS = 4  # of a track that says something of diffusion
+_MIN_STEPS = 4  # that a track needs for an estimate of its diffusion
 
 
 def track_table(spots: pd.DataFrame, *, scale: float, interval: float) -> pd.DataFrame:
@@ -31,7 +31,7 @@ def track_table(spots: pd.DataFrame, *, scale: float, interval: float) -> pd.Dat
     scale : float
         Size of a pixel in µm, or 1 for px.
     interval : float
-        Between frames in s, or 1 for frames.
+        Time between frames in s, or 1 for frames.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Tracks of the results of `blinkcore predict`: read tables, link, write what others open."""
+"""Link the results of `blinkcore predict`, and write tracks for other programs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMATS = (".csv", ".xml", ".geff")
 
 
 class Summary(NamedTuple):
-    """What became of one movie and channel."""
+    """The tracks of one movie and channel, and their motion."""
 
     name: str
     n_spots: int
@@ -58,7 +58,7 @@ def link_movie(
     Returns
     -------
     list of Summary
-        One a channel.
+        One per channel.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The state of a training, and the checkpoint that continues it to the same bits."""
+"""The state of a training run, and checkpoints that continue it bit for bit."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def _weights_to_start(config: TrainConfig) -> dict[str, torch.Tensor]:
         n: w.shape for n, w in other.items()
     }:
         raise ValueError(
-            f"{config.average_with} is not of the network of {config.start}: their weights "
-            "cannot be averaged"
+            f"{config.average_with} and {config.start} have different networks: their "
+            "weights cannot be averaged"
         )
     return {
         name: (weight + other[name]) / 2 if weight.is_floating_point() else weight
@@ -92,7 +92,7 @@ class State:
             torch.save(content, temporary)
 
     def load(self, path: Path, config: TrainConfig) -> None:
-        """Continue from a checkpoint; ValueError if it is of another recipe, or none."""
+        """Continue from a checkpoint; ValueError if it is none or of another recipe."""
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             recipe = content["config"]
@@ -110,7 +110,7 @@ class State:
                 "differs); resume with the same options or remove it"
             )
         for name in _MODULES:
-            # A scaler that was off, as on a CPU, has no state to go on from.
+            # A scaler that was off, as on a CPU, has no state to restore.
             if content[name]:
                 getattr(self, name).load_state_dict(content[name])
         for name in _NUMBERS:
@@ -118,5 +118,5 @@ class State:
 
 
 _NUMBERS = ("step", "best", "waited")
-_MAY_CHANGE = ("patience",)  # from one call to the next: it decides no weight
+_MAY_CHANGE = ("patience",)  # between calls, because it does not affect the weights
 _MODULES = ("network", "averaged", "optimizer", "scaler")

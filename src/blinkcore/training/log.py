@@ -1,4 +1,4 @@
-"""The log of a training: a CSV, TensorBoard if it is installed, and a picture."""
+"""The log of a training run: a CSV, TensorBoard if it is installed, and a plot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Log:
     model : Path
         The model that is trained; the log lies beside it.
     step : int
-        Steps done before; from 0 a new CSV is begun.
+        Steps done before; if it is 0, a new CSV is started.
     """
 
     def __init__(self, model: Path, step: int) -> None:
@@ -65,7 +65,7 @@ class Log:
 
 
 def _tensorboard(folder: Path, step: int) -> Any:
-    """Open a log of TensorBoard from a step on, if it is installed."""
+    """Open a TensorBoard log that starts at a step, if TensorBoard is installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -1,4 +1,4 @@
-"""The recipe of a training: everything that decides how it goes."""
+"""The recipe of a training run: everything that its result depends on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from blinkcore.simulation.ranges import GENERAL, SceneRanges
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides how a training goes.
+    """Everything that the result of a training run depends on.
 
     Attributes
     ----------
@@ -22,7 +22,7 @@ class TrainConfig:
     steps : int
         Optimizer steps.
     batch_size, crop : int
-        Scenes a step, and their side in px.
+        Scenes per step, and their side in px.
     learning_rate : float
         The largest one; it warms up over the first 2 % and falls as a cosine.
     weight_decay : float
@@ -40,14 +40,14 @@ class TrainConfig:
     data : str
         Data set (.npz) to train and validate on; empty: simulated scenes only.
     data_sha256 : str
-        Of that file: a checkpoint fits no other.
+        SHA-256 of that file; a checkpoint cannot be resumed with another file.
     simulated : float
         Share of simulated scenes among the training samples, where there are data.
     backgrounds : str
         Folder of real images without spots, into which simulated ones are implanted
         (`blinkcore.simulation.implant`); empty: none.
     backgrounds_sha256 : str
-        Of these images: a checkpoint fits no others.
+        SHA-256 of these images; a checkpoint cannot be resumed with others.
     implanted : float
         Share of such samples in training, and in validation where there are no data.
     start : str
@@ -56,10 +56,10 @@ class TrainConfig:
         Model of the same network whose weights are averaged with those of `start` before
         the first step (Wortsman et al. 2022, arXiv:2203.05482); empty: none.
     threshold : float or None
-        Default threshold of the model; None: the one of those in
-        `blinkcore.training.validation` with the largest F1 integral.
+        Default threshold of the model; None: the one of
+        `blinkcore.training.validation.THRESHOLDS` with the largest F1 integral.
     patience : int
-        Validations without a better one after which to stop; 0: never.
+        Stop after this many validations without an improvement; 0: never.
     amp : bool
         Compute in half precision where the device is faster in it (see `half_precision`);
         weights, losses and the exported model stay in single.
@@ -91,7 +91,7 @@ class TrainConfig:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Rate at a step (from 0): linear warm-up, then half a cosine down to zero."""
+    """Give the rate at a step (from 0): linear warm-up, then cosine decay to 0."""
     warm_up = max(1, config.steps // 50)
     if step < warm_up:
         return config.learning_rate * (step + 1) / warm_up

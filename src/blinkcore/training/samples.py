@@ -59,7 +59,7 @@ class Source:
         return source
 
     def validation(self) -> Sequence[LabelledPlane]:
-        """Give the images to validate on: of the data set, or drawn once."""
+        """Give the images to validate on, from the data set or drawn once."""
         if self.valid:
             return self.valid
         n = self.config.n_valid
@@ -104,7 +104,7 @@ class Source:
 def _augmented_crop(
     sample: Sample, side: int, method: str, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Cut a random square, turn, mirror, and vary its contrast and noise.
+    """Cut a random square, turn and mirror it, and vary its contrast and noise.
 
     The scaling is that of the whole sample, as in prediction.
     """
@@ -156,7 +156,7 @@ class _Samples(TorchDataset[tuple[Tensor, Tensor]]):
 def batches(
     source: Source, step: int, workers: int, device: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Draw the samples of a training, batch by batch, from a step on.
+    """Draw the samples of a training run in batches, starting at a step.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def batches(
     workers : int
         Processes that draw.
     device : str
-        Where they will go to.
+        Device that they will be copied to.
 
     Yields
     ------

@@ -1,6 +1,6 @@
-"""Train a network on own labels, simulated scenes, real planes or all of them.
+"""Train a network on your own labels, simulated scenes, real planes, or all of them.
 
-A training that was cut and resumed ends, on a CPU, with the same bits as one that was not.
+On a CPU, an interrupted and resumed run gives the same bits as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def train(
     Parameters
     ----------
     config : TrainConfig
-        The recipe. With 0 steps the start is validated, calibrated and written.
+        The recipe. With 0 steps the initial model is validated, calibrated and written.
     output : str or path
-        Of the model (.pt). Beside it lie `<name>.csv`, one row a validation,
-        `<name>.checkpoint` and, where TensorBoard is installed, `<name>.tensorboard`.
+        The model (.pt). Beside it are written `<name>.csv`, one row per validation,
+        `<name>.checkpoint` and, if TensorBoard is installed, `<name>.tensorboard`.
     resume : bool
         Continue from the checkpoint beside `output`, if there is one.
     device : str
@@ -64,8 +64,8 @@ def train(
     workers : int
         Processes that draw samples.
     loss, on_step : callable
-        What is minimized, with the arguments of `blinkcore.network.losses.grid_loss`; what
-        is called with the state after each step.
+        Function to minimize, called like `blinkcore.network.losses.grid_loss`; function
+        that is called with the state after each step.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def train(
     Raises
     ------
     ValueError
-        If the checkpoint was written with another recipe, or the device is not there.
+        If the checkpoint was written with another recipe, or the device is missing.
     """
     output, device = Path(output), pick_device(device)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def train(
         _validate(state, config, scenes, output, log, mean_loss)
         state.save(checkpoint, config)
         if 0 < config.patience <= state.waited:
-            logger.info("no better validation for %d: stopped", state.waited)
+            logger.info("stopped: the last %d validations were no better", state.waited)
             break
     log.close()
     return read_metadata(output)
@@ -103,7 +103,7 @@ def train(
 def _say_what_is_trained(
     state: State, config: TrainConfig, scenes: Sequence[LabelledPlane], device: str
 ) -> None:
-    """Log device, network and data; warn of a validation part that chance decides."""
+    """Log device, network and data; warn if the validation part is too small."""
     n_weights = sum(p.numel() for p in state.network.parameters())
     n_spots = sum(len(scene.points) for scene in scenes)
     logger.info(
@@ -169,7 +169,7 @@ def _step(
     config: TrainConfig,
     loss_function: Callable[..., Tensor],
 ) -> Tensor:
-    """Take one optimizer step and give its loss, which a GPU may still be at."""
+    """Take one optimizer step; give its loss, which a GPU may still be computing."""
     network = state.network.train()
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(state.step, config)

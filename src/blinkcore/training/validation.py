@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from blinkcore.labelled import LabelledPlane
     from blinkcore.network.networks import AnyNetwork
 
-# Validation chooses among these: where most spots are dim, leaving out all that are likelier
-# noise than not costs more F1 than it gains.
+# Validation chooses among these. They go below 0.5 because, where most spots are dim,
+# dropping all that are more likely noise than spots costs more F1 than it gains.
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 SCORES = ("f1_integral", "f1", "precision", "recall", "rmse")
 
 
 @dataclass(frozen=True)
 class Validation:
-    """How a network does on scenes.
+    """How well a network does on scenes.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ def validate(
     Parameters
     ----------
     network : AnyNetwork
-        Put into evaluation mode.
+        It is put into evaluation mode.
     scenes : sequence of LabelledPlane
         Of any size.
     threshold : float, optional
@@ -104,7 +104,7 @@ def validate(
 def _runner(
     network: AnyNetwork,
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Give what maps normalized tiles to grids, on the network's own device."""
+    """Make a function from normalized tiles to grids, on the network's device."""
     device = next(network.parameters()).device
     grids = whole_grid(network)
 
@@ -119,7 +119,7 @@ def _runner(
 
 
 def _real(scene: LabelledPlane, spots: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell of each candidate whether it is matched to a true spot."""
+    """Tell whether each candidate is matched to a true spot."""
     is_real = np.zeros(len(spots), bool)
     if len(spots) and len(scene.points):
         is_real[match(scene.points, spots[:, :2], cutoff=CUTOFF)[:, 1]] = True
