@@ -3,13 +3,14 @@
 # make check  lint and types
 # make fuzz    damaged files through every reader, a minute each; SECONDS=600 for longer
 # make docs   build the documentation site into build/docs; a warning is an error
+# make mutants  change the code in thousands of small ways; count which no test notices (hours)
 # make sanitize   the extension's tests under address and undefined-behaviour sanitizers
 PYTHON ?= python3
 WERROR ?= OFF
 BIN := .venv/bin
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 
-.PHONY: demo test check fuzz sanitize docs wheel clean
+.PHONY: demo test check fuzz mutants sanitize docs wheel clean
 
 demo: .venv/installed
 	$(BIN)/blinkcore predict examples/cells.tif -o demo --overlay demo
@@ -31,6 +32,19 @@ check: .venv/dev
 SECONDS ?= 60
 fuzz: .venv/dev
 	$(BIN)/python tests/fuzz.py --seconds $(SECONDS)
+
+# In a copy, because mutmut works in the folder that it is started in. MUTANTS="blinkcore.batch*"
+# looks at a part. `results` lists the survivors, `show NAME` one of them.
+MUTMUT = cd build/mutants && OMP_NUM_THREADS=1 \
+  PYTHONPATH="$$(../../$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+  ../../$(BIN)/python -S -m mutmut
+mutants: .venv/dev
+	$(BIN)/pip install -q --group mutants
+	rm -rf build/mutants && mkdir -p build/mutants
+	cp -r tests examples pyproject.toml build/mutants
+	$(BIN)/pip install -q --no-deps --target build/mutants/src .
+	$(MUTMUT) run $(MUTANTS)
+	$(MUTMUT) results --all true | sed 's/.*: //' | sort | uniq -c
 
 # Without -S the editable install would be found before the sanitized one.
 sanitize: .venv/dev

@@ -11,6 +11,7 @@ from blinkcore.datasets.dataset import of_scenes
 from blinkcore.evaluation import compare
 from blinkcore.evaluation.compare import _interval
 from blinkcore.evaluation.methods import Case, Method, load
+from blinkcore.image import PixelSize
 from blinkcore.simulation.presets import PRESETS
 from blinkcore.simulation.scenes import simulate
 from programs import call_blinkcore
@@ -247,3 +248,81 @@ def test_the_interval_leaves_a_fortieth_on_each_side():
     assert mean == pytest.approx(0.5)
     assert low == pytest.approx(0.025)
     assert high == pytest.approx(0.975)
+
+
+def test_groups_are_parts_of_the_planes():
+    """By SNR, by thirds of the density and by image; every plane is once in each of them."""
+    snr = [-1.0, 1.99, 2.0, 3.9, 4.0, 7.0, 8.0, 9.0, 3.0]
+    table = pd.DataFrame(
+        {
+            "method": "m", "case": list("abcdefghi"), "source": list("zzzyyyxxx"),
+            "snr": snr, "density": np.arange(9.0), "n_truth": 1,
+            "f1_integral": np.arange(9.0) / 10, "f1": 1.0, "precision": 1.0,
+            "recall": 1.0, "rmse": 0.1,
+        }
+    )  # fmt: skip
+    groups = {g["group"]: g for g in compare.summarize(table)["groups"]}
+    assert {name: (g["cases"], g["images"]) for name, g in groups.items()} == {
+        "SNR -inf to 2": (2, 1),
+        "SNR 2 to 4": (3, 3),
+        "SNR 4 to 7": (1, 1),
+        "SNR 7 to inf": (3, 2),
+        "low density, 0 to 2.7 / 1000 px²": (3, 1),
+        "middle density, 2.7 to 5.3 / 1000 px²": (3, 1),
+        "high density, 5.3 to 8 / 1000 px²": (3, 1),
+        "image z": (3, 1),
+        "image y": (3, 1),
+        "image x": (3, 1),
+    }
+    assert list(groups)[-3:] == ["image z", "image y", "image x"]
+    mean, low, high = groups["SNR 7 to inf"]["methods"]["m"]["f1_integral"]
+    assert (mean, low, high) == pytest.approx((0.6, 0.5, 0.65))
+    of_one_image = groups["image y"]["methods"]["m"]["f1_integral"]
+    assert of_one_image == [pytest.approx(0.4), None, None]
+    without = compare.summarize(table.drop(columns=["snr", "density"]))["groups"]
+    assert [g["group"] for g in without] == ["image z", "image y", "image x"]
+
+
+def test_a_summary_is_drawn_anew_only_by_another_seed(cases):
+    scores = compare.score(cases, [method(cases, "a", keep=0.7, error=1.0)])
+    one, same, other = (compare.summarize(scores, seed=s) for s in (0, 0, 1))
+    assert one == same == compare.summarize(scores)
+    drawn, anew = (s["methods"]["a"]["f1_integral"] for s in (one, other))
+    assert drawn[0] == anew[0]
+    assert drawn[1:] != anew[1:]
+    assert one["groups"] != []
+
+
+def test_planes_are_named_by_their_place_and_stand_in_order(tmp_path):
+    places = {"frame": [2, 0, 0], "channel": [0, 1, 0], "z": [0, 0, 3]}
+    truth = tables(tmp_path / "t", a=places | {"y": [1.0, 2, 3], "x": [4.0, 5, 6]})
+    cases, methods = load(truth, [truth])
+    assert [case.name for case in cases] == ["a|0,0,3", "a|0,1,0", "a|2,0,0"]
+    assert [case.source for case in cases] == ["a"] * 3
+    assert [spots.tolist() for spots in methods[0].spots] == [
+        [[3, 6]], [[2, 5]], [[1, 4]],
+    ]  # fmt: skip
+    assert methods[0].name == truth
+    first = tables(tmp_path / "f", a={"y": [1.0], "x": [2.0]})
+    assert load(first, [])[0][0].name == "a"
+
+
+def test_tables_of_other_names_say_so(tmp_path):
+    spot = {"y": [1.0], "x": [2.0]}
+    truth = tables(tmp_path / "t", a=spot, b=spot)
+    with pytest.raises(ValueError, match=r"has no table of a; its names differ$"):
+        load(truth, [tables(tmp_path / "d", c=spot, d=spot)])
+    with pytest.raises(ValueError, match=r"has no table of b$"):
+        load(truth, [tables(tmp_path / "e", a=spot, d=spot)])
+
+
+def test_positions_in_micrometres_need_the_size_of_a_pixel(tmp_path):
+    path = tmp_path / "t" / "a.csv"
+    path.parent.mkdir()
+    path.write_text("y,x\n1.0,2.0\n")
+    with pytest.raises(ValueError, match="size of a pixel is not known"):
+        load(path, [], unit="um")
+    size = PixelSize(None, 0.5, 0.25)
+    for place in (path, path.parent):
+        (case,), _ = load(place, [], unit="um", pixel_size=size)
+        assert case.points.tolist() == [[2.0, 8.0]]

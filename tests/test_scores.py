@@ -233,3 +233,32 @@ def test_distances_without_exact_squares_are_refused(cutoff):
         match([[0.0, 0.0]], [[0.0, 0.0]], cutoff=cutoff)
     with pytest.raises(ValueError, match="below 1e100"):
         match([[0.0, 2e100]], [[0.0, 0.0]], cutoff=1.0)
+
+
+def test_one_spot_and_none():
+    one, none = [[1.0, 2.0]], np.empty((0, 2))
+    assert evaluate(one, one).precision == evaluate(one, one).recall == 1.0
+    assert evaluate(one, one).f1 == evaluate(one, one).f1_integral == 1.0
+    for truth, detected in ((one, none), (none, one), (one, []), ([], one)):
+        scores = evaluate(truth, detected)
+        assert scores.f1 == scores.f1_integral == 0.0
+        assert np.isnan(scores.rmse)
+        assert (scores.n_truth, scores.n_detected) == (len(truth), len(detected))
+        assert not f1_curve(truth, detected).any()
+    nothing = evaluate([], none)
+    assert nothing.f1 == nothing.precision == nothing.recall == 1.0
+    assert (f1_curve([], []) == 1.0).all()
+
+
+def test_scores_of_scaled_axes_are_those_of_scaled_places():
+    rng = np.random.default_rng(3)
+    truth = rng.uniform(0, 20, (40, 3))
+    detected = truth + rng.normal(0, 0.5, truth.shape)
+    scale = np.array([3.0, 1.0, 0.5])
+    assert evaluate(truth, detected, scale=scale) == evaluate(
+        truth * scale, detected * scale
+    )
+    np.testing.assert_array_equal(
+        f1_curve(truth, detected, scale=scale),
+        f1_curve(truth * scale, detected * scale),
+    )
