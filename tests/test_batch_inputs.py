@@ -80,3 +80,23 @@ def test_links_in_a_circle_end(folder):
     inputs, errors = find_inputs([str(folder / "**" / "*.tif")])
     assert not errors
     assert len(inputs) == 4
+
+
+def test_patterns_are_found_from_here_and_from_the_root(folder, monkeypatch):
+    """`**` finds files at any depth, with absolute and with relative patterns."""
+    below = {p.relative_to(folder).as_posix() for p in folder.rglob("*.tif")}
+    monkeypatch.chdir(folder)
+    for pattern in (f"{folder.as_posix()}/**/*.tif", "**/*.tif", "./**/*.tif"):
+        inputs, errors = find_inputs([pattern])
+        assert errors == []
+        found = {
+            Path(item.path).resolve().relative_to(folder.resolve()) for item in inputs
+        }
+        assert {path.as_posix() for path in found} == below
+
+
+def test_a_name_without_an_image_says_which_files_are_read(tmp_path):
+    (tmp_path / "empty").mkdir()
+    _, (error,) = find_inputs([str(tmp_path / "empty")])
+    assert ".tif .tiff" in error.message
+    assert ".zarr" in error.message

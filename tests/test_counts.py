@@ -176,3 +176,24 @@ def test_columns_of_the_table_are_no_names_of_labels(cells):
         done = call_blinkcore("predict", folder / "in", "-o", folder / "out", *words)
         assert done.returncode == 2
         assert "there is a column" in done.stderr
+
+
+def test_spots_of_a_stack_lie_in_the_region_of_their_plane():
+    labels = np.zeros((2, 3, 6, 6), np.uint8)  # T, Z
+    for t in range(2):
+        for z in range(3):
+            labels[t, z] = 10 * (t + 1) + z
+    regions = Regions(Image(labels, "TZYX"))
+    assert regions.is_3d
+    assert regions.changes
+    spots = pd.DataFrame(
+        {"frame": [0, 0, 0, 1, 1], "z": [-0.4, 0.6, 2.4, 0.0, 1.0], "y": 2.0, "x": 3.0}
+    )
+    found, distance = regions.of_spots(spots)
+    assert found.tolist() == [10, 11, 12, 20, 21]
+    assert np.isfinite(distance).all() or np.isinf(distance).all()
+    assert regions.sizes(1) == {20: 36, 21: 36, 22: 36}
+    assert sorted(regions.pixels(0)) == [10, 11, 12]
+    # Regions of a single plane or frame are those of all.
+    flat = Regions(Image(labels[0, 0], "YX"))
+    assert flat.of_spots(spots)[0].tolist() == [10] * 5

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from blinkcore.detection.measure import measure
+from blinkcore.large_plane import LargePlane
 
 
 def test_a_spot_of_known_light_on_a_known_background():
@@ -58,3 +59,30 @@ def test_many_spots_are_measured_alike():
     plane = np.random.default_rng(0).normal(100, 3, (64, 64))
     rows = measure(plane, [(30, 30)] * 5000)
     assert (rows == rows[0]).all()
+
+
+def test_every_spot_is_measured_as_by_hand():
+    """Disk and ring as their definitions, also across the edges and in few rows of a band."""
+    rng = np.random.default_rng(5)
+    plane = rng.normal(500, 20, (37, 41))
+    points = rng.uniform(-0.4, [36.4, 40.4], (300, 2))
+    rows, cols = np.indices(plane.shape)
+    for radius in (1.5, 3.0):
+        found = measure(plane, points, radius=radius)
+        for (y, x), row in zip(points, found, strict=True):
+            distance = np.hypot(rows - y, cols - x)
+            disk = distance <= radius
+            ring = (distance > radius + 1) & (distance <= radius + 3)
+            ground = np.median(plane[ring])
+            excess = plane[disk] - ground
+            noise = 1.4826 * np.median(np.abs(plane[ring] - ground))
+            expected = (ground, excess.sum(), excess.max() / noise)
+            np.testing.assert_allclose(row, expected, rtol=1e-9)
+
+
+def test_a_spot_of_a_large_plane_is_measured_like_any():
+    """Of which only the bands around the spots are read."""
+    plane = np.random.default_rng(6).normal(500, 20, (400, 300))
+    points = [(0.0, 0.0), (199.6, 150.2), (205.5, 20.0), (399.0, 299.0)]
+    large = LargePlane(plane.shape, plane.dtype, lambda a, b: plane[a:b], 8, "a.tif")
+    np.testing.assert_array_equal(measure(large, points), measure(plane, points))

@@ -192,3 +192,30 @@ def test_a_movie_saved_as_a_stack_is_noticed(general, tmp_path, scene, caplog):
     tifffile.imwrite(tmp_path / "m.tif", movie, imagej=True, metadata={"axes": "ZYX"})
     run([tmp_path / "m.tif"], Options(general, tmp_path / "out"))
     assert "saved with z for time, give --axes TYX" in caplog.text
+
+
+def test_places_are_as_uncertain_as_they_are_wrong():
+    """Fits of noisy profiles: the spread of the errors is the uncertainty, on average."""
+    rng = np.random.default_rng(0)
+    apart = np.arange(-NEAR, NEAR + 1.0)
+    for noise, width in ((2.0, 1.2), (5.0, 1.6)):
+        true = rng.uniform(-0.5, 0.5, 3000)
+        heights = 100 * np.exp(-0.5 * ((apart - true[:, None]) / width) ** 2)
+        axial = places_in_z(heights + rng.normal(0, noise, heights.shape), noise)
+        assert axial.width == pytest.approx(width, rel=0.02)
+        off = (axial.z - true) / axial.uncertainty
+        assert off.mean() == pytest.approx(0.0, abs=0.06)
+        assert 0.85 < off.std() < 1.05  # noise by chance low is not believed
+
+
+def test_a_fragment_is_the_lower_of_two_in_other_planes():
+    """A dim plane parts a spot; its lower part is no spot, whichever comes first."""
+    heights = gaussians(4.0)
+    for low, high in ((2, 4), (6, 4)):
+        planes = profile(*([] for _ in range(9)))
+        planes[low] = np.array([[10.6, 10.0, 0.9, 0.1, heights(low, [0])[0]]])
+        for z in (high, high + (1 if low < high else -1)):
+            planes[z] = np.array([[10.0, 10.0, 0.9, 0.1, heights(z, [0])[0]]])
+        found = join_planes(planes, heights, threshold=0.5, noise=1.0)
+        assert len(found.z) == 1
+        assert found.spots[0, 0] == pytest.approx(10.0, abs=0.3)

@@ -94,3 +94,31 @@ def test_the_scale_bar_is_as_long_as_it_says():
     white = (picture == 255).all(axis=2)
     row = white[-40:].sum(axis=1).max()  # 2 µm are 20 px, magnified ten times
     assert row == pytest.approx(200, abs=2)
+
+
+@pytest.mark.parametrize("height", [100, 900])
+def test_the_scale_bar_lies_in_the_corner_with_its_length_above_it(height):
+    """Two units from the edges, half a unit high; a unit is 8 px, or 1/60 of the height."""
+    shape = (height, 1200)
+    picture = np.asarray(draw_overlay(np.zeros(shape), [], pixel_size=0.05))
+    n_rows, n_cols = picture.shape[:2]
+    unit = max(8, n_rows // 60)
+    white = (picture == 255).all(axis=2)
+    bar = white[n_rows - 2 * unit - unit // 2 : n_rows - 2 * unit + 1]
+    rows, cols = np.flatnonzero(bar.any(axis=1)), np.flatnonzero(bar.all(axis=0))
+    zoom = n_cols / shape[1]
+    assert len(rows) == unit // 2 + 1
+    assert cols.max() == n_cols - 2 * unit
+    assert len(cols) == pytest.approx(10 / 0.05 * zoom, abs=1.5)  # 10 µm of 60
+    assert not white[n_rows - 2 * unit + 1 :].any()
+    text = white[: n_rows - 2 * unit - unit // 2]
+    assert unit < text.any(axis=1).sum() < 3 * unit
+    middle = np.flatnonzero(text.any(axis=0)).mean()
+    assert middle == pytest.approx(cols.mean(), abs=unit)
+
+
+def test_grey_levels_are_those_of_the_contrast():
+    plane = np.array([[0.0, 1.0, 2.0, 3.0, 9.0, np.nan, -5.0]])
+    picture = np.asarray(draw_overlay(plane, [], contrast=(1.0, 3.0)))
+    levels = picture[0, :: picture.shape[1] // 7, 0][:7]
+    assert levels.tolist() == [0, 0, 128, 255, 255, 0, 0]

@@ -47,3 +47,11 @@ def test_a_model_in_doubt_says_so():
     doubtful = pd.DataFrame({"probability": np.full(50, 0.55)})
     assert "about 22 of these 50 spots" in str(doubt_warning(doubtful))
     assert doubt_warning(doubtful[:5]) is None
+
+
+def test_rows_with_missing_pixels_are_left_out(camera):
+    """What is said is that of the other rows."""
+    stretched = np.where(camera < 108, 0, camera).astype(float)
+    stretched[::3, 5] = np.nan
+    whole = np.delete(np.where(camera < 108, 0, camera), np.s_[::3], axis=0)
+    assert image_warning(stretched) == image_warning(whole) is not None
