@@ -3,11 +3,14 @@ import pytest
 import tifffile
 
 from blinkcore.datasets.backgrounds import (
+    Background,
     describe_backgrounds,
     load_backgrounds,
     sha256_of_backgrounds,
     split_backgrounds,
+    training_samples,
 )
+from programs import call_blinkcore
 
 
 @pytest.fixture
@@ -73,3 +76,39 @@ def test_what_cannot_be_a_background_is_said(folder, image, why):
 def test_an_empty_folder_is_said(tmp_path):
     with pytest.raises(ValueError, match="has no image"):
         load_backgrounds(tmp_path)
+
+
+def test_planes_with_spots_are_noticed(tmp_path, scene):
+    rng = np.random.default_rng(0)
+    empty = rng.poisson(100, (256, 256)).astype(np.uint16)
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    tifffile.imwrite(folder / "a.tif", empty)
+    sheet = tmp_path / "sheet.png"
+    done = call_blinkcore("dataset", "backgrounds", folder, "-o", sheet, "--count", "3")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "a.tif: 0 spots found, 0 per megapixel\n"
+    assert done.stderr.endswith("0 of 1 planes seem to have spots\n")
+    assert sheet.read_bytes()[:4] == b"\x89PNG"
+    tifffile.imwrite(folder / "b.tif", scene.image)
+    done = call_blinkcore("dataset", "backgrounds", folder)
+    assert done.returncode == 1
+    assert "b.tif" in done.stdout.splitlines()[1]
+    assert "look at it" in done.stdout.splitlines()[1]
+    done = call_blinkcore("dataset", "backgrounds", folder, "-o", tmp_path / "s.jpg")
+    assert done.returncode == 2
+    assert "--output must end in .png" in done.stderr
+
+
+def test_training_samples_take_planes_in_turn_and_know_their_spots():
+    rng = np.random.default_rng(1)
+    planes = [
+        Background(name, rng.poisson(100, (300, 300)).astype(np.uint16))
+        for name in "ab"
+    ]
+    samples = training_samples(planes, 5, side=96, seed=3)
+    assert [name for _, _, name in samples] == ["a", "b", "a", "b", "a"]
+    assert all(image.shape == (96, 96) for image, _, _ in samples)
+    assert sum(len(points) for _, points, _ in samples) > 0
+    again = training_samples(planes, 5, side=96, seed=3)
+    assert all((a[0] == b[0]).all() for a, b in zip(samples, again, strict=True))

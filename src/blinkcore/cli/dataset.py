@@ -220,6 +220,45 @@ def view(
 
 
 @dataset_app.command()
+def backgrounds(
+    folder: Annotated[Path, typer.Argument(help="Images without spots.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Contact sheet of training samples (.png)."
+        ),
+    ] = None,
+    model: ModelName = "general",
+    count: Annotated[int, typer.Option(help="Samples to draw.", min=1)] = 16,
+    device: Device = "auto",
+    debug: Debug = False,
+) -> None:
+    """Check images for `train --backgrounds`; ends with 1 if some seem to have spots."""
+    with one_sentence(debug):
+        from blinkcore.datasets import backgrounds as module
+        from blinkcore.detection import overlay
+        from blinkcore.network.model import load_model
+
+        if output is not None and output.suffix.lower() != ".png":
+            raise ValueError(f"--output must end in .png, got {output}")
+        planes = module.load_backgrounds(folder)
+        found = module.spots_in_backgrounds(planes, load_model(model, device=device))
+        for plane in found:
+            mark = "  <- look at it: are these spots?" if plane.has_spots else ""
+            typer.echo(
+                f"{plane.name}: {plane.n_spots} spots found, "
+                f"{plane.per_megapixel:.0f} per megapixel{mark}"
+            )
+        if output is not None:
+            overlay.write_sheet(module.training_samples(planes, count), output)
+            typer.echo(f"Wrote {output}: {count} training samples", err=True)
+        n_wrong = sum(plane.has_spots for plane in found)
+        typer.echo(f"{n_wrong} of {len(found)} planes seem to have spots", err=True)
+        if n_wrong:
+            raise typer.Exit(1)
+
+
+@dataset_app.command()
 def suggest(
     images: Annotated[Path, typer.Argument(help="Folder of images without labels.")],
     output: Annotated[

@@ -10,12 +10,14 @@ import csv
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from blinkcore import io
+from blinkcore.detection.predict import find_spots
 from blinkcore.files import files_in
+from blinkcore.simulation.implant import implant
 
 if TYPE_CHECKING:
     import os
@@ -23,8 +25,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from blinkcore.network.model import Model
+
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _MIN_SIDE = 32  # px
+# Spots in a plane, and for each megapixel, above which it is no background: the models mark
+# some 30 by mistake, in the worst of 34 real planes 180 (benchmarks/results/real.md).
+_MIN_SPOTS, _MAX_FALSE = 3, 200.0
 # From this many planes on, every sixth is kept for validation alone.
 _MIN_TO_SPLIT, _EVERY = 12, 6
 
@@ -79,6 +86,71 @@ def load_backgrounds(folder: str | os.PathLike[str]) -> tuple[Background, ...]:
                 )
             planes.append(Background(path.name + place, pixels))
     return tuple(planes)
+
+
+class SpotsInPlane(NamedTuple):
+    """What a model finds in a plane that is said to have no spots.
+
+    Attributes
+    ----------
+    name : str
+        Of the plane.
+    n_spots : int
+        Spots found there.
+    per_megapixel : float
+        The same for a plane of a million pixels.
+    """
+
+    name: str
+    n_spots: int
+    per_megapixel: float
+
+    @property
+    def has_spots(self) -> bool:
+        """Whether there are more than a model marks by mistake."""
+        return self.n_spots >= _MIN_SPOTS and self.per_megapixel > _MAX_FALSE
+
+
+def spots_in_backgrounds(
+    planes: Sequence[Background], model: Model
+) -> list[SpotsInPlane]:
+    """Look for spots in planes that should have none: training would teach to miss them."""
+    found = []
+    for plane in planes:
+        spots = find_spots(plane.pixels, model, threshold=model.metadata.threshold)
+        n = len(spots)
+        found.append(SpotsInPlane(plane.name, n, 1e6 * n / plane.pixels.size))
+    return found
+
+
+def training_samples(
+    planes: Sequence[Background], count: int, *, side: int = 192, seed: int = 0
+) -> list[tuple[NDArray[Any], NDArray[np.float64], str]]:
+    """Draw what training sees of real planes: pieces with simulated spots in them.
+
+    Parameters
+    ----------
+    planes : sequence of Background
+        Each in turn.
+    count : int
+        How many samples to draw.
+    side : int
+        Of a sample in px.
+    seed : int
+        Of all that is random.
+
+    Returns
+    -------
+    list of (ndarray, ndarray of float64, str)
+        Image (side, side), the labelled spots (n, 2) as y, x in px, and the plane's name.
+    """
+    samples = []
+    for number in range(count):
+        plane = planes[number % len(planes)]
+        rng = np.random.default_rng([seed, number])
+        scene = implant(plane.pixels, (side, side), rng)
+        samples.append((scene.image, scene.points, plane.name))
+    return samples
 
 
 def split_backgrounds(
