@@ -106,3 +106,17 @@ def test_bright_spots_are_not_clipped():
     plane[10, 10] = 500.0
     pixels = normalized(plane, plane_scaling(plane, "noise"))
     assert pixels[10, 10] > 450
+
+
+def test_smoothed_noise_is_less_independent_than_white_noise():
+    """1 for white noise; for noise of a known correlation the root of 1 - correlation."""
+    rng = np.random.default_rng(0)
+    white = rng.normal(100, 10, (400, 500))
+    assert plane_scaling(white, "texture").independence == pytest.approx(1.0, abs=0.02)
+    for weight in (0.5, 0.9):  # of a moving average along the rows
+        rows = white[:, 1:] + weight * white[:, :-1]
+        correlation = weight / (1 + weight**2)
+        found = plane_scaling(rows, "texture").independence
+        assert found == pytest.approx(np.sqrt(1 - correlation), abs=0.02)
+    assert plane_scaling(np.full((50, 50), 7.0), "texture").independence == 1.0
+    assert plane_scaling(white, "standard").independence == 1.0

@@ -144,19 +144,22 @@ def test_wrong_input(pixels, points, options, message):
         _core.refine(pixels, points, **{"radius": 5, "sigma": 1.3} | options)
 
 
-def test_the_surer_one_weighs_more():
+@pytest.mark.parametrize("independence", [1.0, 0.25])
+def test_the_surer_one_weighs_more(independence):
+    """The fit's error counts 1.5 times, and twice that where neighbours share their noise."""
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 1, (32, 32))
     pixels = (picture(15.0, 16.1) + noise).astype(np.float32)
     y, x, error, _ = fit(pixels, [[15.1, 16.0]])[0]
-    (found,) = refined(pixels, np.array([[15.1, 16.0, 0.9, 0.1]]))
+    (found,) = refined(pixels, np.array([[15.1, 16.0, 0.9, 0.1]]), independence)
+    error /= np.sqrt(independence)
     share = 0.1**2 / (0.1**2 + (1.5 * error) ** 2)
-    assert 0.5 < share < 1
+    assert 0.3 < share < 1
     assert found[:2] == pytest.approx(
         [15.1 + share * (y - 15.1), 16 + share * (x - 16)]
     )
     assert found[2] == 0.9
-    assert found[3] == pytest.approx((0.1**-2 + (1.5 * error) ** -2) ** -0.5)
+    assert found[3] == pytest.approx((0.1**-2 + (1.9 * error) ** -2) ** -0.5)
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,8 @@ def find_candidates(
         if core[0].start not in rows:
             continue
         pixels = normalized(plane[window], scaling)
-        spots = _in_tile(pixels, run, network, floor=floor, refine=refine)
+        independence = scaling.independence if refine else None
+        spots = _in_tile(pixels, run, network, floor, independence)
         spots[:, HEIGHT] *= scaling.scale
         spots[:, [Y, X]] += [window[0].start, window[1].start]
         found.append(spots[in_core(spots, core, plane.shape)])
@@ -141,11 +142,13 @@ def _in_tile(
     pixels: NDArray[np.float32],
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     network: Network,
-    *,
     floor: float,
-    refine: bool,
+    independence: float | None,
 ) -> NDArray[np.float64]:
-    """Find the candidates of one normalized tile; heights are in its unit."""
+    """Find the candidates of one normalized tile; heights are in its unit.
+
+    `independence` is that of the plane's noise; None: positions are not refined.
+    """
     spots = grid.decode(
         run(padded_to_multiple(pixels, network.stride)[None, None])[0],
         cell_size=network.cell_size,
@@ -156,8 +159,8 @@ def _in_tile(
     spots = spots[~_are_hot_pixels(pixels, spots)]
     if spots.shape[1] <= UNCERTAINTY:
         spots = np.column_stack([spots, np.full(len(spots), np.nan)])
-    elif refine:
-        spots = refined(pixels, spots)
+    elif independence is not None:
+        spots = refined(pixels, spots, independence)
     return np.column_stack([spots, measure_heights(pixels, spots)])
 
 

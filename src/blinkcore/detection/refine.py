@@ -22,13 +22,16 @@ _SIGMA = 1.3  # px, to begin with
 _MOST_ERROR = 0.2  # px, of the network; where it is larger, a fit does not help
 _SURER = 0.8  # share of the network's error that the fit's must not exceed
 _AGREE = 2.0  # largest distance of the two, in errors of the network
-# The fit's error accounts for noise, not for neighbours or other shapes. Multiplied by
-# this, the stated error of bright, isolated spots is 0.83 to 0.97 of the true error.
-_DOUBT = 1.5
+# The fit's error accounts for white noise, not for neighbours, other shapes, or noise that
+# neighbouring pixels share. So it is divided by the root of the noise's independence and
+# multiplied by the first number where it weighs positions, which is best for bright, lone
+# spots, and by the second where it is stated: then 67 % of the positions in 250 simulated
+# scenes of all kinds lie within one stated error (white noise: 60 %, smoothed: up to 78 %).
+_WEIGHED, _STATED = 1.5, 1.9
 
 
 def refined(
-    pixels: NDArray[np.float32], spots: NDArray[np.float64]
+    pixels: NDArray[np.float32], spots: NDArray[np.float64], independence: float = 1.0
 ) -> NDArray[np.float64]:
     """Move precise spots to the weighted mean of the network and a Gaussian fit.
 
@@ -38,6 +41,8 @@ def refined(
         Finite, linear in the light.
     spots : ndarray of float64, shape (n, 4)
         y, x (px), probability, standard error of y and of x (px).
+    independence : float
+        Of the plane's noise, see `blinkcore.network.normalize.Scaling`.
 
     Returns
     -------
@@ -54,8 +59,9 @@ def refined(
     apart = np.hypot(*(fits[:, :2] - network[:, :2]).T)
     agrees = (error < _SURER * stated) & (apart < _AGREE * stated)  # false for NaN
     chosen = sharp[agrees]
-    one, other = stated[agrees] ** 2, (_DOUBT * error[agrees]) ** 2  # variances
-    share = (one / (one + other))[:, None]
+    one = stated[agrees] ** 2  # variances
+    other = error[agrees] ** 2 / max(independence, 0.01)
+    share = (one / (one + _WEIGHED**2 * other))[:, None]
     result[chosen, :2] += share * (fits[agrees, :2] - network[agrees, :2])
-    result[chosen, UNCERTAINTY] = np.sqrt(one * other / (one + other))
+    result[chosen, UNCERTAINTY] = 1 / np.sqrt(1 / one + 1 / (_STATED**2 * other))
     return result

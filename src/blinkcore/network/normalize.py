@@ -23,10 +23,21 @@ MIN_ROWS = 32  # that are used at least, however wide a plane is
 
 
 class Scaling(NamedTuple):
-    """Subtract `center`, divide by `scale` (counts)."""
+    """Subtract `center`, divide by `scale` (counts).
+
+    Attributes
+    ----------
+    center, scale : float
+        Counts.
+    independence : float
+        Noise as differences of neighbouring pixels show it over that of pixels 5 px apart,
+        at most 1: 1 for white noise, less for smoothed, resampled or structured images.
+        Known for "texture".
+    """
 
     center: float
     scale: float
+    independence: float = 1.0
 
 
 def plane_scaling(plane: NDArray[Any], method: str) -> Scaling:
@@ -66,10 +77,11 @@ def plane_scaling(plane: NDArray[Any], method: str) -> Scaling:
     if method == "standard":
         return Scaling(float(finite.mean()), float(finite.std()) or 1.0)
     center = _median(finite)
-    noise = _noise(rows, 1)
+    noise = near = _noise(rows, 1)
     if method == "texture":
-        noise = max(noise, _noise(rows, FAR))
-    return Scaling(center, noise or float(finite.std()) or 1.0)
+        noise = max(near, _noise(rows, FAR))
+    independence = near / noise if near else 1.0
+    return Scaling(center, noise or float(finite.std()) or 1.0, independence)
 
 
 def _noise(rows: NDArray[np.floating[Any]], lag: int) -> float:
