@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from blinkcore import io
 from blinkcore.datasets import dataset
@@ -11,6 +12,7 @@ from blinkcore.datasets.dataset import of_scenes
 from blinkcore.evaluation import compare
 from blinkcore.evaluation.compare import _interval
 from blinkcore.evaluation.methods import Case, Method, load
+from blinkcore.evaluation.plots import plot
 from blinkcore.image import PixelSize
 from blinkcore.simulation.presets import PRESETS
 from blinkcore.simulation.scenes import simulate
@@ -326,3 +328,82 @@ def test_positions_in_micrometres_need_the_size_of_a_pixel(tmp_path):
     for place in (path, path.parent):
         (case,), _ = load(place, [], unit="um", pixel_size=size)
         assert case.points.tolist() == [[2.0, 8.0]]
+
+
+def test_plots_show_what_they_say(tmp_path, monkeypatch):
+    figures = []
+    draw = Figure.savefig
+
+    def kept(figure, *arguments, **options):
+        figures.append(figure)
+        return draw(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    points = np.array([[10.0, 10.0], [30.0, 30.0], [50.0, 50.0], [70.0, 70.0]])
+    case = Case("a", "a", points, cramer_rao=np.full(4, 0.5))
+    found = np.column_stack([points[:3], [0.9, 0.5, 0.22]])
+    found[:, 0] += [0.25, 0.25, 2.05]
+    methods = [Method("model", [found], 0.3), Method("table", [found[:1, :2]])]
+    plot([case], methods, tmp_path / "p.png")
+    f1, precision_recall, errors = figures[0].axes
+    assert (f1.get_xlabel(), f1.get_ylabel(), f1.get_ylim()) == (
+        "cutoff, px",
+        "F1",
+        (0, 1),
+    )
+    assert [line.get_label() for line in f1.lines] == ["model", "table"]
+    assert f1.lines[0].get_ydata()[-1] == pytest.approx(2 * 2 / 6)  # two above 0.3
+    assert f1.lines[1].get_ydata()[-1] == pytest.approx(2 * 1 / 5)
+    labels = precision_recall.get_xlabel(), precision_recall.get_ylabel()
+    assert labels == ("recall", "precision")
+    assert precision_recall.get_xlim() == (0, 1)
+    assert precision_recall.get_ylim() == (0, 1.02)
+    curve, point = precision_recall.lines
+    assert curve.get_xdata()[[0, 8, -1]].tolist() == [
+        0.75,
+        0.5,
+        0.0,
+    ]  # 0.05, 0.45, 0.95
+    assert curve.get_linestyle() == "-"
+    assert (point.get_xdata().tolist(), point.get_ydata().tolist()) == ([0.25], [1.0])
+    assert point.get_marker() == "o"
+    assert (errors.get_xlabel(), errors.get_ylabel()) == (
+        "distance to the true spot, px", "spots",
+    )  # fmt: skip
+    outlines = [patch.get_path().vertices for patch in errors.patches[:2]]
+    assert [outline[:, 1].max() for outline in outlines] == [2, 1]
+    (bound,) = (text for text in errors.get_legend().get_texts())
+    assert bound.get_text() == "Cramér-Rao bound, all spots"
+
+
+def test_a_probability_must_exceed_the_threshold():
+    spots = np.array([[1.0, 2.0, 0.5], [3.0, 4.0, 0.51]])
+    assert Method("m", [spots], 0.5).kept(0).tolist() == [[3.0, 4.0]]
+    assert Method("m", [spots]).kept(0).tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_planes_that_any_method_has_are_cases(tmp_path):
+    spot = {"y": [1.0], "x": [2.0]}
+    truth = tables(tmp_path / "t", a=spot | {"frame": [0]}, b={"y": [], "x": []})
+    one = tables(tmp_path / "1", a=spot | {"frame": [3]}, b={"y": [], "x": []})
+    two = tables(tmp_path / "2", a=spot | {"frame": [5]}, b={"y": [], "x": []})
+    cases, _ = load(truth, [one, two])
+    assert [case.place for case in cases] == [
+        (0, 0, 0),
+        (3, 0, 0),
+        (5, 0, 0),
+        (0, 0, 0),
+    ]
+
+
+def test_a_model_brings_its_threshold_and_doubtful_candidates(tmp_path, general):
+    dense = simulate((256, 256), np.random.default_rng(3), ranges=PRESETS["smfish"])
+    of_scenes([dense], (0, 0, 1), 0).save(tmp_path / "d.npz")
+    (case,), (own, stricter) = load(tmp_path / "d.npz", ["general", "precise"])
+    assert own.threshold == general.metadata.threshold != stricter.threshold
+    assert own.spots[0].shape[1] == 3
+    assert 0.05 < own.spots[0][:, 2].min() < own.threshold
+    assert case.image is not None
+    _, (asked,) = load(tmp_path / "d.npz", ["general"], threshold=0.9)
+    assert asked.threshold == 0.9
+    assert asked.spots[0].tolist() == own.spots[0].tolist()

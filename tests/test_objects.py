@@ -219,3 +219,14 @@ def test_a_fragment_is_the_lower_of_two_in_other_planes():
         found = join_planes(planes, heights, threshold=0.5, noise=1.0)
         assert len(found.z) == 1
         assert found.spots[0, 0] == pytest.approx(10.0, abs=0.3)
+
+
+def test_a_rate_of_false_spots_keeps_whole_rows(single, stack):
+    """The surest objects, each with its own place and number of planes."""
+    every = predict(stack.pixels, single, axes="ZYX", threshold=0.02)
+    surest = predict(stack.pixels, single, axes="ZYX", fdr=0.02)
+    assert 0 < len(surest) < len(every)
+    columns = ["z", "y", "x", "probability", "n_planes", "z_uncertainty"]
+    rows = surest[columns].merge(every[columns], how="left", indicator=True)
+    assert (rows["_merge"] == "both").mean() > 0.95
+    assert surest["probability"].min() > every["probability"].median()

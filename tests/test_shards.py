@@ -1,11 +1,13 @@
 """Parts of a run for array jobs, and their tables put together again."""
 
+import json
+
 import pandas as pd
 import pytest
 import tifffile
 
 from blinkcore.io.results import read_results
-from programs import call_blinkcore, run_blinkcore
+from programs import call_blinkcore
 
 
 @pytest.fixture
@@ -48,8 +50,13 @@ def test_a_folder_of_results_is_merged(five, tmp_path):
     assert [spots.name for spots in found] == [
         path.stem for path in sorted(five.iterdir())
     ]
-    done = run_blinkcore("merge", tmp_path / "out", "-o", tmp_path / "all.parquet")
+    done = call_blinkcore("merge", tmp_path / "out", "-o", tmp_path / "all.parquet")
     assert done.returncode == 0, done.stderr
+    about = json.loads((tmp_path / "all.json").read_text("utf-8"))
+    assert len(about["images"]) == 5
+    assert about["model"]["name"] == "general"
+    assert about["threshold"] == 0.3
+    assert "merge" in about["command"]
     table = pd.read_parquet(tmp_path / "all.parquet")
     assert table["image"].nunique() == 5
     counts = pd.read_csv(tmp_path / "all.counts.csv")
