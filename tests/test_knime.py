@@ -35,6 +35,11 @@ def test_every_node_is_described_and_tried():
     assert all(f"**{n}**" in readme for n in names if n.endswith("(blinkcore)"))
 
 
+@pytest.fixture(scope="session")
+def results(cli):
+    return importlib.import_module("blinkcore_results")
+
+
 def promised(cli, table, *, measured=False):
     kinds = cli.columns(measured=measured)
     assert list(table.columns) == list(kinds)
@@ -180,24 +185,36 @@ def test_a_late_failure_is_an_error(cli, images, monkeypatch):
         cli.predict(images)
 
 
-def test_counts_of_no_spots_and_no_images(cli):
+def test_counts_of_no_spots_and_no_images(cli, results):
     spots = cli.predict([]).spots
-    assert len(cli.counts(spots, [])) == 0
-    table = cli.counts(spots, ["a", "b", "a"])
+    assert len(results.counts(spots, [])) == 0
+    table = results.counts(spots, ["a", "b", "a"])
     assert table["image"].tolist() == ["a", "b"]
     assert table.dtypes.map(str).tolist() == ["string", *["int64"] * 3, "float64"]
 
 
-def test_tracks_belong_to_the_rows_that_they_came_with(cli):
+def test_tracks_belong_to_the_rows_that_they_came_with(results):
     spots = pd.DataFrame(
         {"image": ["a", "b", "a", "b", "a"], "frame": [0, 0, 1, 1, 0],
          "y": [1.0, 7.0, 2.0, 7.5, 40.0], "x": 5.0, "mine": list("vwxyz")},
         index=[3, 1, 4, 0, 9],
     )  # fmt: skip
-    linked = cli.link(spots, radius=3.0, gap=0)
+    linked = results.link(spots, radius=3.0, gap=0)
     assert linked.index.tolist() == spots.index.tolist()
     assert linked["mine"].tolist() == list("vwxyz")
     a, b, a_too, b_too, alone = linked["track"]
     assert a == a_too
     assert b == b_too
     assert len({a, b, alone}) == 3
+
+
+def test_each_image_has_its_number_or_its_error(cli, images, tmp_path):
+    broken = tmp_path / "b.tif"
+    broken.write_text("no image")
+    found = cli.predict([*images, str(broken)])
+    table = found.images.set_index("image")
+    assert table.loc[images, "n"].tolist() == [len(found.spots), 0]
+    assert table.loc[images, "error"].isna().all()
+    assert "b.tif" in table.loc[str(broken), "error"]
+    assert table["n"].isna().tolist() == [False, False, True]
+    assert len(cli.predict([" "]).images) == 0

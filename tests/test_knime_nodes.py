@@ -131,9 +131,9 @@ def test_knime_lists_the_nodes_with_their_descriptions(backend):
 
 def test_detection_gives_the_promised_table(new, paths, images):
     node, files = new("spot_detection"), paths([images[0], None, images[1]])
-    (spec,) = node.configure(files)
+    spec, _ = node.configure(files)
     assert "taken for the files" in node.java.warnings[0]
-    (made,) = node.execute(files)
+    made, _ = node.execute(files)
     same_schema(made, spec)
     expected = predict(images[0])
     found = table_in(made).to_pandas()
@@ -152,8 +152,8 @@ def test_detection_takes_paths_of_list_files(new, table, images):
     values = [FSLocationValue("LOCAL", None, path) for path in images]
     files = table(Path=pd.Series([*values, None]))
     node = new("spot_detection").set(column="Path")
-    (spec,) = node.configure(files)
-    (made,) = node.execute(files)
+    spec, _ = node.configure(files)
+    made, _ = node.execute(files)
     same_schema(made, spec)
     assert set(table_in(made).to_pandas()["image"]) == {images[0]}
     assert "1 missing cells were skipped" in node.java.warnings[-1]
@@ -166,8 +166,8 @@ def test_detection_takes_paths_of_list_files(new, table, images):
 
 def test_detection_without_spots_keeps_the_schema(new, paths, images):
     node, files = new("spot_detection").set(images__measures=True), paths([images[1]])
-    (spec,) = node.configure(files)
-    (made,) = node.execute(files)
+    spec, _ = node.configure(files)
+    made, _ = node.execute(files)
     same_schema(made, spec)
     assert made.size == 0
 
@@ -181,7 +181,7 @@ def test_detection_takes_the_model_of_a_reader(new, paths, images):
     node.set(spots__model="nosuch", column="file")
     files = paths(images)
     node.configure(files, model)
-    (made,) = node.execute(files, model)
+    made, _ = node.execute(files, model)
     assert made.size > 10
 
 
@@ -239,7 +239,7 @@ def test_detection_feeds_evaluation(new, paths, images):
     """A table goes from one node into the next, as in a workflow."""
     files = paths([images[0]])
     detection = new("spot_detection").set(column="file")
-    (spots,) = detection.execute(files)
+    spots, _ = detection.execute(files)
     node = new("spot_evaluation")
     node.configure(spots, spots)
     (made,) = node.execute(spots, spots)
@@ -248,7 +248,7 @@ def test_detection_feeds_evaluation(new, paths, images):
 
 def test_counts_have_images_without_spots(new, paths, images):
     files = paths(images)
-    (spots,) = new("spot_detection").set(column="file").execute(files)
+    spots, _ = new("spot_detection").set(column="file").execute(files)
     node = new("spot_counts").set(column="file")
     (spec,) = node.configure(spots, files)
     (made,) = node.execute(spots, files)
@@ -256,6 +256,27 @@ def test_counts_have_images_without_spots(new, paths, images):
     rows = table_in(made).to_pandas().set_index("image")
     assert rows.loc[images[0], "n"] == spots.size
     assert rows.loc[images[1], ["n", "expected"]].tolist() == [0, 0]
+
+
+def test_images_that_could_not_be_read_do_not_count_as_empty(
+    new, paths, images, tmp_path
+):
+    broken = tmp_path / "b.tif"
+    broken.write_text("no image")
+    detection = new("spot_detection").set(column="file")
+    files = paths([*images, str(broken)])
+    _, spec = detection.configure(files)
+    spots, searched = detection.execute(files)
+    same_schema(searched, spec)
+    rows = table_in(searched).to_pandas().set_index("image")
+    assert rows["n"].tolist()[:2] == [spots.size, 0]
+    assert rows["n"].isna().tolist() == rows["error"].notna().tolist() == [0, 0, 1]
+    node = new("spot_counts")
+    (spec,) = node.configure(spots, searched)
+    (made,) = node.execute(spots, searched)
+    same_schema(made, spec)
+    counts = table_in(made).to_pandas()
+    assert sorted(counts["image"]) == sorted(images)
 
 
 def test_spots_are_linked(new, table):

@@ -38,6 +38,9 @@ class Found(NamedTuple):
         A sentence for each image that could not be read.
     pictures : list of bytes
         PNG of the first images with their spots circled.
+    images : DataFrame
+        `image`, `n` (number of spots) and `error` of each image: one of these two is
+        missing.
     n_inputs : int
         Number of different files that were given.
     """
@@ -45,6 +48,7 @@ class Found(NamedTuple):
     spots: pd.DataFrame
     failed: list[str]
     pictures: list[bytes]
+    images: pd.DataFrame
     n_inputs: int = 0
 
 
@@ -98,30 +102,49 @@ def predict(
             progress(event["done"] / event["total"], str(event["item"]))
 
     paths = _different(paths)
-    found, failed, n_inputs, pictures = None, [], 0, []
+    found, images, n_inputs, pictures = None, _images({}, {}), 0, []
     with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
         # All in one run, so that the program knows what belongs together; then the first
         # ones again, for their pictures.
         if paths:
             words, status = _search(Path(name) / "all", paths, options)
             program.run(words, status, tell, is_canceled)
-            found, failed, n_inputs = _results(status)
+            found, images, n_inputs = _results(status)
         if paths[:n_pictures]:
             pictures = _draw(Path(name), paths[:n_pictures], options, is_canceled)
-    return Found(
-        _schema(found, measured=radius is not None), failed, pictures, n_inputs
-    )
+    wrong = images[images["error"].notna()]
+    failed = [
+        _located(*row) for row in zip(wrong["image"], wrong["error"], strict=True)
+    ]
+    spots = _schema(found, measured=radius is not None)
+    return Found(spots, failed, pictures, images, n_inputs)
 
 
-def _results(status: Path) -> tuple[pd.DataFrame | None, list[str], int]:
-    """Read what a search wrote: its table if there is one, its failures, its files."""
+def _images(counts: dict[str, int], errors: dict[str, str]) -> pd.DataFrame:
+    """Make the table of images, with their number of spots or why they were not read."""
+    import pandas as pd
+
+    names = [*counts, *errors]
+    table = {
+        "image": pd.array(names, "string"),
+        "n": pd.array([*counts.values(), *[None] * len(errors)], "Int64"),
+        "error": pd.array([*[None] * len(counts), *errors.values()], "string"),
+    }
+    return pd.DataFrame(table)
+
+
+def _results(status: Path) -> tuple[pd.DataFrame | None, pd.DataFrame, int]:
+    """Read what a search wrote: its table if there is one, its images, its files."""
     content = json.loads(status.read_text("utf-8"))
     if content["error"] and not content["failed"]:
         raise program.ProgramError(content["error"])  # such as a full disk
-    failed = [_located(f["image"], f["message"]) for f in content["failed"]]
-    table = status.with_name("all.csv")
+    errors = {f["image"]: f["message"] for f in content["failed"]}
+    table, number = status.with_name("all.csv"), status.with_name("all.counts.csv")
     found = _read(table) if table.exists() else None
-    return found, failed, content["images"]["total"]
+    counts = {}
+    if number.exists():
+        counts = _read(number).groupby("image", sort=False)["n"].sum().to_dict()
+    return found, _images(counts, errors), content["images"]["total"]
 
 
 def _draw(
@@ -146,7 +169,7 @@ def _search(
     listed.write_text("\n".join(paths) + "\n", encoding="utf-8")
     table = place.with_suffix(".csv")
     places = {"--list": listed, "--output": table, "--status": status}
-    return ["predict", *_words(places | options)], status
+    return ["predict", *program.words(places | options)], status
 
 
 def _different(paths: Sequence[str]) -> list[str]:
@@ -187,87 +210,15 @@ def evaluate(
         _write_images(truth, detected, folder)
         words = ["evaluate", str(folder / "truth"), str(folder / "detected")]
         options = {"--output": folder / "scores", "--cutoff": cutoff}
-        program.run([*words, *_words(options)], None, lambda event: None, is_canceled)
+        program.run(
+            [*words, *program.words(options)], None, lambda event: None, is_canceled
+        )
         summary = json.loads((folder / "scores" / "summary.json").read_text("utf-8"))
     (scores,) = summary["methods"].values()
     means = {
         n: float("nan") if v[0] is None else float(v[0]) for n, v in scores.items()
     }
     return {**means, "n_truth": len(truth), "n_detected": len(detected)}
-
-
-def counts(spots: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
-    """Count the spots of each image, frame and channel; images without spots have 0.
-
-    Parameters
-    ----------
-    spots : DataFrame
-        As `predict` gives it.
-    paths : sequence of str
-        Images that were searched.
-
-    Returns
-    -------
-    DataFrame
-        image, frame, channel, n, and expected: the sum of the probabilities.
-    """
-    import pandas as pd
-
-    place = ["image", "frame", "channel"]
-    known = spots.assign(**{n: 0 for n in place[1:] if n not in spots.columns})
-    grouped = known.groupby(place, sort=False)["probability"]
-    found = grouped.agg(n="size", expected="sum").reset_index()
-    with_spots = set(found["image"])
-    empty = [path for path in dict.fromkeys(paths) if path not in with_spots]
-    none = pd.DataFrame(
-        {"image": empty, "frame": 0, "channel": 0, "n": 0, "expected": 0.0}
-    )
-    table = pd.concat([found, none], ignore_index=True) if len(found) else none
-    kinds = dict.fromkeys((*place[1:], "n"), "int64")
-    return table.astype({"image": "string", **kinds, "expected": "float64"})
-
-
-def link(
-    spots: pd.DataFrame,
-    *,
-    radius: float,
-    gap: int,
-    is_canceled: Callable[[], bool] = lambda: False,
-) -> pd.DataFrame:
-    """Link the spots of each image and channel.
-
-    Returns
-    -------
-    DataFrame
-        The same rows in the same order with a column `track`, int64: tracks of different
-        images have different numbers; -1 for a spot without a track.
-
-    Raises
-    ------
-    ProgramError, Canceled
-        See `predict`.
-    """
-    import pandas as pd
-
-    track = pd.Series(-1, index=range(len(spots)), dtype="int64")
-    rows = spots.reset_index(drop=True)
-    used = 0
-    for number, (_, own) in enumerate(rows.groupby("image", sort=False)):
-        with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
-            folder = Path(name)
-            kept = [n for n in ("frame", "channel", "z", "y", "x") if n in own.columns]
-            # The number of a row goes through the program as a column that it keeps.
-            table = own[kept].assign(probability=1.0, row=own.index)
-            source = folder / f"{number}.csv"
-            table.to_csv(source, index=False)
-            options = {"--output": folder / "out", "--radius": radius, "--gap": gap}
-            words = ["link", str(source), "--format", "csv", *_words(options)]
-            program.run(words, None, lambda event: None, is_canceled)
-            linked = pd.read_csv(folder / "out" / f"{number}.csv")
-        numbers = linked["track"].where(linked["track"] < 0, linked["track"] + used)
-        track[linked["row"].to_numpy()] = numbers.to_numpy()
-        used = max(used, int(numbers.max()) + 1 if len(numbers) else 0)
-    return spots.assign(track=track.to_numpy())
 
 
 def models() -> dict[str, Any]:
@@ -280,10 +231,6 @@ def model_metadata(model: str) -> dict[str, Any]:
     """Give what a model, bundled or a file, says about itself."""
     answer: dict[str, Any] = json.loads(program.run(["models", "show", model]))
     return answer
-
-
-def _words(options: dict[str, Any]) -> list[str]:
-    return [str(w) for k, v in options.items() if v is not None for w in (k, v)]
 
 
 def _read(table: Path) -> pd.DataFrame:

@@ -93,6 +93,11 @@ class ImageSettings:
     "is the centre of a pixel; frame, channel and z count from 0), probability, "
     "localization uncertainty (pixels), and y, x in µm if the pixel size is known.",
 )
+@knext.output_table(
+    name="Images",
+    description="One row for each image: n, the number of its spots, also 0, or error, why it "
+    "could not be read; one of the two is missing.",
+)
 @knext.output_view(
     name="Spots on images", description="The first images with their spots circled."
 )
@@ -132,7 +137,7 @@ class SpotDetection:
             raise knext.InvalidParametersError(
                 "The second table is not one of a Spot Model Reader: no column 'model'."
             )
-        return tables.schema(self.images.measures)
+        return tables.schema(self.images.measures), tables.IMAGES
 
     def execute(self, context, table, model_table=None):
         model = self.spots.model.strip()
@@ -160,7 +165,8 @@ class SpotDetection:
         except (program.ProgramError, ValueError) as error:
             raise_for_user(error)
         _warn(context, n_missing, found.failed, found.n_inputs)
-        return knext.Table.from_pandas(found.spots), knext.view_html(tables.page(found))
+        spots, images = map(knext.Table.from_pandas, (found.spots, found.images))
+        return spots, images, knext.view_html(tables.page(found))
 
 
 def _warn(context, n_missing, failed, n_paths):

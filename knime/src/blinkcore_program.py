@@ -130,3 +130,8 @@ def _read_events(
             said.append(str(event["message"]))
         if tell is not None:
             tell(event)
+
+
+def words(options: dict[str, Any]) -> list[str]:
+    """Give the words of a command line for options; those that are None are left out."""
+    return [str(w) for k, v in options.items() if v is not None for w in (k, v)]

@@ -1,7 +1,7 @@
 """KNIME nodes for what comes after detection: counts of images, tracks of movies."""
 
-import blinkcore_cli as cli
 import blinkcore_program as program
+import blinkcore_results as results
 import blinkcore_tables as tables
 import knime.extension as knext
 from blinkcore_category import category, raise_for_user
@@ -26,7 +26,8 @@ def _check_columns(schema, names):
 @knext.input_table(name="Spots", description="Table of *Spot Detection*.")
 @knext.input_table(
     name="Images",
-    description="The table of image files that was searched: images without spots count 0.",
+    description="*Images* of *Spot Detection*: images without spots count 0, those that could not "
+    "be read do not count. Or any table of the image files that were searched.",
     optional=True,
 )
 @knext.output_table(
@@ -52,7 +53,8 @@ class SpotCounts:
         _check_columns(spots_schema, ["image", "probability"])
         if images_schema is not None and self.column is None:
             known = [c.name for c in images_schema if tables.is_path_column(c)]
-            self.column = known[-1] if known else None
+            usual = known[-1:] if "image" not in known else ["image"]
+            self.column = usual[0] if usual else None
         kinds = [knext.string(), knext.int64(), knext.int64(), knext.int64()]
         return knext.Schema(
             [*kinds, knext.double()], ["image", "frame", "channel", "n", "expected"]
@@ -62,10 +64,10 @@ class SpotCounts:
         paths = []
         if images is not None and self.column:
             try:
-                paths, _ = tables.paths(images, self.column)
+                paths = tables.readable(images, self.column)
             except ValueError as error:
                 raise_for_user(error)
-        return knext.Table.from_pandas(cli.counts(spots.to_pandas(), paths))
+        return knext.Table.from_pandas(results.counts(spots.to_pandas(), paths))
 
 
 @knext.node(
@@ -104,7 +106,7 @@ class SpotLinking:
 
     def execute(self, context, spots):
         try:
-            linked = cli.link(
+            linked = results.link(
                 spots.to_pandas(),
                 radius=self.radius,
                 gap=self.gap,

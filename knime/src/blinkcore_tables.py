@@ -27,6 +27,11 @@ def local_path(value) -> str:
     return str(value.path)
 
 
+IMAGES = knext.Schema(
+    [knext.string(), knext.int64(), knext.string()], ["image", "n", "error"]
+)
+
+
 def schema(measured: bool) -> knext.Schema:
     """Give the columns of a spots table as KNIME wants them."""
     kinds = {
@@ -46,6 +51,14 @@ def paths(table: knext.Table, column: str) -> "tuple[list[str], int]":
     kept = [v for v in values if v is not None and v is not pd.NA and not _is_nan(v)]
     local = [path for path in map(local_path, kept) if path.strip()]
     return local, len(values) - len(local)
+
+
+def readable(table: knext.Table, column: str) -> "list[str]":
+    """Paths of a column, without those of rows that tell an error."""
+    if "error" not in table.column_names:
+        return paths(table, column)[0]
+    rows = table[[column, "error"]].to_pandas()
+    return list(map(local_path, rows.loc[rows["error"].isna(), column].dropna()))
 
 
 def _is_nan(value) -> bool:
