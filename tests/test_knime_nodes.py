@@ -132,7 +132,7 @@ def test_knime_lists_the_nodes_with_their_descriptions(backend):
 def test_detection_gives_the_promised_table(new, paths, images):
     node, files = new("spot_detection"), paths([images[0], None, images[1]])
     spec, _ = node.configure(files)
-    assert "taken for the files" in node.java.warnings[0]
+    assert "Using the column 'file'" in node.java.warnings[0]
     made, _ = node.execute(files)
     same_schema(made, spec)
     expected = predict(images[0])

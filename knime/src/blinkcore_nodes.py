@@ -105,7 +105,7 @@ class SpotDetection:
     """Finds fluorescent spots with sub-pixel positions and no threshold to tune.
 
     Runs **blinkcore** on each image of a column of paths. A stack is searched plane by
-    plane. Missing cells are skipped, and files that cannot be read are named in the
+    plane. Cells without a path are skipped, and files that cannot be read are named in the
     warning; all others are searched.
 
     Paths come from *List Files/Folders* (Path) or any String column. Files must be on this
