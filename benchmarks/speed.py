@@ -1,7 +1,9 @@
 """Time and memory: warm API beside the peers, cold program, a plane of 10,000 x 10,000.
 
-    python benchmarks/speed.py
+    python benchmarks/speed.py [--ours]
 
+The images are scenes of the preset smfish, full of spots. With --ours the networks of others,
+which take minutes, are left out.
 deepBlink's network has random weights, as Spotiflow's and Piscis' default networks have
 (from PyPI, where they are installed): for the time only. Theirs is that of the network on
 a normalized image, without finding maxima; ours and LoG's is that of the whole way.
@@ -22,6 +24,7 @@ from blinkcore.detection.predict import find_spots, predict
 from blinkcore.network.calibration import UNCALIBRATED
 from blinkcore.network.model import Model, load_model, save_model
 from blinkcore.network.networks import DeepBlink
+from blinkcore.simulation.presets import PRESETS
 from blinkcore.simulation.scenes import simulate
 from blinkcore.training.provenance import describe
 from blinkcore.training.recipe import TrainConfig
@@ -59,6 +62,11 @@ def deepblink(filters: int) -> Model:
             path,
         )
         return load_model(path, device="cpu")
+
+
+def scene(side):
+    rng = np.random.default_rng(12)
+    return simulate((side, side), rng, ranges=PRESETS["smfish"]).image
 
 
 def spotiflow():
@@ -135,14 +143,17 @@ def main():
         "general, float32": load_model("general", device="cpu", amp=False),
         "precise, float32": load_model("precise", device="cpu", amp=False),
         "LoG": detect,
-        "deepblink, 32 filters": deepblink(32),
-        "deepblink, 64 filters": deepblink(64),
-        "Spotiflow": spotiflow(),
-        "Piscis": piscis(),
     }
+    if "--ours" not in sys.argv:
+        methods |= {
+            "deepblink, 32 filters": deepblink(32),
+            "deepblink, 64 filters": deepblink(64),
+            "Spotiflow": spotiflow(),
+            "Piscis": piscis(),
+        }
     rows = []
     for side in (512, 2048):
-        image = simulate((side, side), np.random.default_rng(12)).image
+        image = scene(side)
         rows += warm(image, methods)
     print(
         "Warm, normalize + network + decode, ms (LoG: scipy, one scale, always 1 thread):\n"
@@ -151,7 +162,7 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder) / "small.tif", Path(folder) / "large.tif"
-        tile = simulate((500, 500), np.random.default_rng(12)).image
+        tile = scene(500)
         tifffile.imwrite(small, np.tile(tile, (2, 2))[:512, :512])
         print("Cold, s:\n")
         table(["command", "s"], cold(small))
