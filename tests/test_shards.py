@@ -41,6 +41,25 @@ def test_shards_together_are_the_run(five, tmp_path):
     )
 
 
+def test_the_folder_where_one_stands_is_an_output(five, tmp_path):
+    """`-o .`, whose path has no name, of every command that writes into a folder."""
+    spots, tracks = tmp_path / "spots", tmp_path / "tracks"
+    for folder in (spots, tracks):
+        folder.mkdir()
+    done = call_blinkcore("predict", five, "-o", ".", "--status", "s.json", cwd=spots)
+    assert done.returncode == 0, done.stderr
+    assert pd.read_csv(spots / "counts.csv")["n"].sum() > 0
+    assert len(list(spots.glob("[0-9]*.csv"))) == 5
+    movie = pd.DataFrame({"frame": [0, 1], "y": [1.0, 1.5], "x": [2.0, 2.0]})
+    movie.to_csv(tmp_path / "movie.csv", index=False)
+    done = call_blinkcore("link", tmp_path / "movie.csv", "-o", ".", cwd=tracks)
+    assert done.returncode == 0, done.stderr
+    done = call_blinkcore("colocalize", spots, spots, "-o", ".", cwd=tracks)
+    assert done.returncode == 0, done.stderr
+    done = call_blinkcore("report", ".", "-o", "r.html", cwd=spots)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_folder_of_results_is_merged(five, tmp_path):
     formats = ("--format", "csv,napari.csv,parquet")
     made = call_blinkcore("predict", five, "-o", tmp_path / "out", *formats)

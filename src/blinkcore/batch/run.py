@@ -151,15 +151,13 @@ class _Run:
         output = self.options.output
         if output is None:
             return None
-        if self.collected is not None:
-            base, records = output.with_suffix(""), self.collected.records
-        else:
-            base, records = output, self.records
+        records = self.records if self.collected is None else self.collected.records
         for name in (IMAGES, CELLS):
-            path = base.with_name(f"{base.name}.{name}.csv")
-            if self.collected is None:
+            if self.collected is not None:
+                path = output.with_name(f"{output.stem}.{name}.csv")
+            else:
                 is_taken = any(n == Path(name) for n in self.names.values())
-                path = base / f"{name}{'_of_all' if is_taken else ''}.csv"
+                path = output / f"{name}{'_of_all' if is_taken else ''}.csv"
             try:
                 write_counts(records, name, path)
             except FAILURES as error:

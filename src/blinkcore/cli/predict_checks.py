@@ -220,11 +220,8 @@ def check_format(
         tables.check_format(target.suffix if target else formats[0])
     elif ".parquet" in formats:
         tables.check_format(".parquet")
-    if (
-        status
-        and target
-        and status.absolute() == target.with_suffix(".json").absolute()
-    ):
+    own = target.with_suffix(".json") if target is not None and one_table else None
+    if status is not None and own is not None and status.absolute() == own.absolute():
         raise ValueError(f"--status {status} is where the table's own .json goes")
 
 
