@@ -4,7 +4,8 @@
 
 Each command is killed (SIGKILL) at a moment drawn evenly over the time that it takes, then run
 again to its end (`predict --skip-existing`, `train --resume`). The result must be that of a run
-that nobody disturbed, byte for byte, the moment of the run aside, and nothing else may be left.
+that nobody disturbed, and nothing else may be left. Compared are: tables and samples byte for
+byte, of a trained model the grids that it computes, of an exported one its size alone.
 """
 
 import argparse

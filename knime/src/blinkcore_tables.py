@@ -45,9 +45,12 @@ def schema(measured: bool) -> knext.Schema:
 
 def paths(table: knext.Table, column: str) -> "tuple[list[str], int]":
     """Paths of a column, and how many cells were missing."""
+    return _local(table[column].to_pandas()[column])
+
+
+def _local(values) -> "tuple[list[str], int]":
     import pandas as pd
 
-    values = table[column].to_pandas()[column]
     kept = [v for v in values if v is not None and v is not pd.NA and not _is_nan(v)]
     local = [path for path in map(local_path, kept) if path.strip()]
     return local, len(values) - len(local)
@@ -58,7 +61,7 @@ def readable(table: knext.Table, column: str) -> "list[str]":
     if "error" not in table.column_names:
         return paths(table, column)[0]
     rows = table[[column, "error"]].to_pandas()
-    return list(map(local_path, rows.loc[rows["error"].isna(), column].dropna()))
+    return _local(rows.loc[rows["error"].isna(), column])[0]
 
 
 def _is_nan(value) -> bool:

@@ -122,9 +122,8 @@ def write_counts(records: Iterable[Mapping[str, Any]], name: str, path: Path) ->
         before = _read(path)
         table = pd.concat([before[~before["image"].isin(table["image"])], table])
     for column in _WHOLE & set(table.columns):
-        table[column] = table[column].astype(
-            "Int64"
-        )  # whole, also where some are empty
+        # Whole numbers, also where some are empty.
+        table[column] = table[column].astype("Int64")
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 

@@ -210,8 +210,7 @@ def view(
         from blinkcore.datasets.dataset import load_dataset
         from blinkcore.detection import overlay
 
-        if output.suffix.lower() != ".png":
-            raise ValueError(f"--output must end in .png, got {output}")
+        _check_picture(output)
         samples = load_dataset(data).samples
         chosen = np.unique(np.linspace(0, len(samples) - 1, count).astype(int))
         shown = [samples[i] for i in chosen]
@@ -239,8 +238,8 @@ def backgrounds(
         from blinkcore.detection import overlay
         from blinkcore.network.model import load_model
 
-        if output is not None and output.suffix.lower() != ".png":
-            raise ValueError(f"--output must end in .png, got {output}")
+        if output is not None:
+            _check_picture(output)
         planes = module.load_backgrounds(folder)
         found = module.spots_in_backgrounds(planes, load_model(model, device=device))
         for plane in found:
@@ -291,6 +290,11 @@ def suggest(
         )
         module.write(chosen, output)
         typer.echo(f"Wrote {len(chosen)} crops and suggest.csv to {output}", err=True)
+
+
+def _check_picture(output: Path) -> None:
+    if output.suffix.lower() != ".png":
+        raise ValueError(f"--output must end in .png, got {output}")
 
 
 def _image_files(path: Path) -> list[Path]:
