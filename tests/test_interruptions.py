@@ -243,3 +243,45 @@ def test_pixels_that_do_not_fit_into_memory_are_refused(
     monkeypatch.setenv("BLINKCORE_NO_LIMITS", "1")
     (event,) = run([tmp_path / "a.tif"], Options(general, tmp_path / "o"))
     assert event.kind == "result"
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_inside_a_destructor_is_not_dropped(number):
+    code = f"""
+import os, time
+from blinkcore.cli.interrupt import end_politely
+class Closing:
+    def __del__(self):
+        os.kill(os.getpid(), {int(number)})
+        time.sleep(0.01)  # the handler runs here, where Python drops what it raises
+end_politely()
+try:
+    closing = Closing()
+    del closing
+    time.sleep(5)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert done.stdout == "interrupted\n"
+    assert done.stderr == ""
+
+
+def test_other_exceptions_of_destructors_are_still_reported():
+    code = """
+from blinkcore.cli.interrupt import end_politely
+class Closing:
+    def __del__(self):
+        raise ValueError("half closed")
+end_politely()
+closing = Closing()
+del closing
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "half closed" in done.stderr
