@@ -77,6 +77,10 @@ def test_the_sidecar_explains_the_result(general, folder, tmp_path):
         {
             "image": str(folder / "flat.tif"),
             "path": os.path.realpath(folder / "flat.tif"),
+            "file": {
+                "bytes": (folder / "flat.tif").stat().st_size,
+                "modified_ns": (folder / "flat.tif").stat().st_mtime_ns,
+            },
             "axes": "YX",
             "shape": [40, 50],
             "pixel_size_um": None,
@@ -197,10 +201,10 @@ def test_the_files_of_one_set_are_one_image(general, tmp_path):
 def test_one_table_is_written_while_the_run_goes_on(general, folder, tmp_path):
     collected = Collected(Options(general, tmp_path / "all.csv"))
     spots = pd.DataFrame({"image": ["a"], "y": [1.0], "x": [1.0], "probability": [1.0]})
-    collected.add(spots, {"image": "a"})
+    collected.add(spots, {"image": "a", "path": "a"})
     assert not (tmp_path / "all.csv").exists()
     collected.written = -np.inf  # longer ago than half a minute
-    collected.add(spots, {"image": "a"})
+    collected.add(spots, {"image": "a", "path": "a"})
     assert len(tables.read(tmp_path / "all.csv")) == 2
 
 

@@ -200,14 +200,16 @@ class Cluster:
 
     def finder(
         self, item: Input, image: Image
-    ) -> Callable[[float], Iterator[NDArray[np.float64]]]:
+    ) -> Callable[[float, int], Iterator[NDArray[np.float64]]]:
         """Return the `find` argument of `predict_image` for an input."""
 
-        def find(factor: float) -> Iterator[NDArray[np.float64]]:
+        def find(factor: float, start: int) -> Iterator[NDArray[np.float64]]:
             before = self._given.get(str(item.source))
             if before is None or before[0] != factor:
                 self._give(item, image, factor)
             _, planes = self._given[str(item.source)]
+            for _ in range(min(start, len(planes))):  # done by an interrupted run
+                self._client.cancel(planes.popleft())
             while planes:
                 # Drop the futures, so that the scheduler can free their results.
                 yield np.concatenate(self._client.gather(planes.popleft()))
@@ -220,7 +222,7 @@ class Cluster:
             item.url or str(item.path.absolute()),
             bool(item.url),
             PredictOptions(**{f.name: getattr(options, f.name) for f in how}),
-            _version(item),
+            _state(item),
         )
 
     def _give(self, item: Input, image: Image, factor: float) -> None:
@@ -252,12 +254,10 @@ class Cluster:
         self._given[str(item.source)] = (factor, planes)
 
 
-def _version(item: Input) -> str:
-    """Identify the state of a file; for OME-Zarr (a folder or URL) only the run."""
-    if item.url or item.path.is_dir():
-        return _RUN
-    about = item.path.stat()
-    return f"{about.st_mtime_ns} {about.st_size}"
+def _state(item: Input) -> str:
+    """Identify the content of an input; of OME-Zarr (a folder or URL) that of this run."""
+    state = item.state()
+    return _RUN if state is None else str(state)
 
 
 def _connected(scheduler: str) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from blinkcore import io
-from blinkcore.batch.inputs import identity
+from blinkcore.batch.inputs import identity, is_of
 from blinkcore.batch.results import sidecar
 from blinkcore.files import write_json
 from blinkcore.io import tables
@@ -35,6 +35,7 @@ class Collected:
     parts: list[pd.DataFrame] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     written: float = field(default_factory=time.monotonic)
+    earlier: dict[str, dict[str, Any]] = field(default_factory=dict)  # records, by path
 
     @classmethod
     def start(cls, options: Options) -> Collected:
@@ -60,15 +61,22 @@ class Collected:
         known = [record["image"] for record in before["images"]]
         collected.parts = [spots[spots["image"].isin(known)]]
         collected.records = before["images"]
+        collected.earlier = {r["path"]: r for r in collected.records if "path" in r}
         return collected
 
     def has(self, item: Input) -> bool:
         """Tell whether an input is in the table already."""
-        path = identity(item.source)
-        return any(record.get("path") == path for record in self.records)
+        return is_of(self.earlier.get(identity(item.source), {}), item)
 
     def add(self, spots: pd.DataFrame, record: dict[str, Any]) -> None:
-        """Add an image's spots; write the table every half minute."""
+        """Add an image's spots; write the table every half minute.
+
+        Rows of the same file before it was changed are dropped.
+        """
+        before = self.earlier.pop(record["path"], None)
+        if before is not None:
+            self.parts = [p[p["image"] != before["image"]] for p in self.parts]
+            self.records = [r for r in self.records if r is not before]
         self.parts.append(spots)
         self.records.append(record)
         if time.monotonic() - self.written > 30:

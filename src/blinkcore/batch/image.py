@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+import blinkcore
 from blinkcore.batch.counts import CELLS, IMAGES, counts_of_cells, counts_of_image
 from blinkcore.batch.inputs import identity
 from blinkcore.detection.cells import Regions
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from blinkcore.batch.cluster import Cluster
     from blinkcore.batch.inputs import Input
     from blinkcore.batch.options import Options
+    from blinkcore.batch.unfinished import Unfinished
     from blinkcore.image import Image
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ def predict_input(
     regions: Mapping[str, Path],
     check_scale: bool,
     said: set[str],
+    unfinished: Unfinished,
     on_plane: Callable[[int, int], None] | None = None,
     cluster: Cluster | None = None,
 ) -> tuple[Image, pd.DataFrame, dict[str, Any]]:
@@ -57,6 +60,8 @@ def predict_input(
         Warn if its spots are wider or narrower than those of the model.
     said : set of str
         Kinds of warnings that were given in this run; each is given once.
+    unfinished : Unfinished
+        Keeps the candidates of its planes in case of an interruption.
     on_plane : callable, optional
         See `blinkcore.detection.predict.predict_image`.
     cluster : Cluster, optional
@@ -79,8 +84,7 @@ def predict_input(
     _warn(item, image_warning(image.middle_plane(options.channel).data), said)
     scale = scale_factor(image, options.model, options.scale, options.channel)
     how = replace(options, scale=scale)
-    find = None if cluster is None else cluster.finder(item, image)
-    spots = predict_image(image, options.model, how, on_plane=on_plane, find=find)
+    spots = _searched(item, image, how, unfinished, on_plane, cluster)
     if options.threshold is options.fdr is None:
         _warn(item, doubt_warning(spots), said)
     _warn(item, series_warning(spots, image.size("Z")), said)
@@ -91,11 +95,44 @@ def predict_input(
     return image, spots, record
 
 
+def _searched(
+    item: Input,
+    image: Image,
+    options: Options,
+    unfinished: Unfinished,
+    on_plane: Callable[[int, int], None] | None,
+    cluster: Cluster | None,
+) -> pd.DataFrame:
+    """Find the spots of the planes that no earlier run has done, and of all together."""
+    places = list(image.places(options.channel))
+    if options.z == "max":
+        places = [place for place in places if place[2] == 0]
+    about = {
+        "blinkcore": blinkcore.__version__,
+        "path": identity(item.source),
+        "file": item.state(),
+        **options.recorded(),
+    }
+    unfinished.begin(about, len(places))
+
+    def after_plane(done: int, total: int) -> None:
+        unfinished.on_plane()
+        if on_plane is not None:
+            on_plane(done, total)
+
+    return predict_image(
+        image, options.model, options, on_plane=after_plane,
+        find=None if cluster is None else cluster.finder(item, image),
+        candidates=unfinished.candidates,
+    )  # fmt: skip
+
+
 def _described(item: Input, image: Image, spots: pd.DataFrame) -> dict[str, Any]:
     size = image.pixel_size
     return {
         "image": _safe_name(item.name),
         "path": identity(item.source),
+        "file": item.state(),
         "axes": image.axes,
         "shape": list(image.data.shape),
         "pixel_size_um": None if size is None else size._asdict(),

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from blinkcore import io
@@ -46,6 +46,27 @@ class Input:
     def source(self) -> Path | str:
         """What to read: the URL if there is one, else the path."""
         return self.url or self.path
+
+    def state(self) -> dict[str, int] | None:
+        """Identify the content of a file by its size and when it was changed.
+
+        None for OME-Zarr, a folder or URL, of which neither tells.
+        """
+        if self.url or not self.path.is_file():
+            return None
+        about = self.path.stat()
+        return {"bytes": about.st_size, "modified_ns": about.st_mtime_ns}
+
+
+def is_of(record: dict[str, Any], item: Input) -> bool:
+    """Tell whether a result's record of an image is of this file as it is now.
+
+    Records before version 0.2 do not hold the state of the file.
+    """
+    state = record.get("file")
+    return record.get("path") == identity(item.source) and (
+        state is None or state == item.state()
+    )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import blinkcore
 from blinkcore import io
-from blinkcore.batch.inputs import identity
+from blinkcore.batch.inputs import identity, is_of
 from blinkcore.detection import overlay
 from blinkcore.files import remove, writable, write_json
 from blinkcore.io import tables
@@ -114,6 +114,7 @@ class Result:
         return (
             self.options.skip_existing
             and before.get("complete", True)
+            and is_of(before["images"][0], item)
             and self._same(before)
             and written.issuperset(self.options.formats)
             and all(self._written(suffix) for suffix in self.options.formats)

@@ -29,6 +29,7 @@ from blinkcore.batch.lock import locked
 from blinkcore.batch.options import Options
 from blinkcore.batch.results import Result
 from blinkcore.batch.timeout import time_limit
+from blinkcore.batch.unfinished import kept
 from blinkcore.detection.overlay import percentiles
 from blinkcore.files import sentence
 from blinkcore.io import tiff
@@ -37,9 +38,11 @@ from blinkcore.spots import PLACES
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from blinkcore.batch.cluster import Cluster
+    from blinkcore.image import Image
 
 __all__ = ["Event", "Input", "Options", "find_inputs", "output_names", "predict_files"]
 
@@ -170,7 +173,6 @@ class _Run:
         result = Result.of(self.names[item.path], options)
         output = str(result.table if collected is None else options.output or "-")
         n_written = None
-        on_plane = partial(self.on_plane, item.name) if self.on_plane else None
         try:
             if self._is_done(item):
                 self._remember(result)
@@ -179,18 +181,7 @@ class _Run:
                 )
             lock = locked(result.base) if collected is None else nullcontext()
             with lock:
-                labels = self.labels.get(item.path, {})
-                with time_limit(options.timeout):
-                    image, spots, record = predict_input(
-                        item, options, labels, self.check_scale, self.said, on_plane,
-                        self.cluster,
-                    )  # fmt: skip
-                if collected is not None:
-                    collected.add(spots, record)
-                else:
-                    lost = result.write(spots, image, item.path, record)
-                    _warn_lost_columns(lost, self.said)
-                    self.records.append(record)
+                image, spots, record = self._find_and_write(item, result)
                 n_written = len(spots)
                 result.write_pictures(image, spots, self.contrast)
         except Exception as error:
@@ -205,6 +196,30 @@ class _Run:
             return Event("error", item.name, output, n_written or 0, message=message)
         n_dim = record["dim_specks_left_out"]
         return Event("result", item.name, output, len(spots), n_dim)
+
+    def _find_and_write(
+        self, item: Input, result: Result
+    ) -> tuple[Image, pd.DataFrame, dict[str, Any]]:
+        """Find the spots of a file and write them; see `predict_input`."""
+        options, collected = self.options, self.collected
+        on_plane = partial(self.on_plane, item.name) if self.on_plane else None
+        base: Path | None = result.base
+        if collected is not None:  # beside the one table, if that is a file
+            table = options.output
+            base = table and table.with_name(f"{table.name}.{result.base.name}")
+        with kept(base, resume=options.skip_existing) as unfinished:
+            with time_limit(options.timeout):
+                image, spots, record = predict_input(
+                    item, options, self.labels.get(item.path, {}), self.check_scale,
+                    self.said, unfinished, on_plane, self.cluster,
+                )  # fmt: skip
+            if collected is not None:
+                collected.add(spots, record)
+            else:
+                lost = result.write(spots, image, item.path, record)
+                _warn_lost_columns(lost, self.said)
+                self.records.append(record)
+        return image, spots, record
 
     def _is_done(self, item: Input) -> bool:
         """Tell whether the result of an input is there; errors as of `Result.is_done`."""

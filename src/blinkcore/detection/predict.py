@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from blinkcore.network.normalize import Scaling
 
-    Find = Callable[[float], Iterable[NDArray[np.float64]]]
+    Find = Callable[[float, int], Iterable[NDArray[np.float64]]]
 
 
 class Part(NamedTuple):
@@ -116,6 +116,7 @@ def predict_image(
     tile: int = TILE,
     on_plane: Callable[[int, int], None] | None = None,
     find: Find | None = None,
+    candidates: list[NDArray[np.float64]] | None = None,
 ) -> pd.DataFrame:
     """Find the spots in an opened image with a loaded model.
 
@@ -132,8 +133,10 @@ def predict_image(
     on_plane : callable, optional
         Called after each plane with the number of planes done and their total.
     find : callable, optional
-        Takes the factor by which planes are resampled; yields the candidates of each
-        plane in turn, as `candidates_of_plane` would; for use with other processes.
+        Takes the factor by which planes are resampled, and how many are done; yields the
+        candidates of the others, as `candidates_of_plane` would, from other processes.
+    candidates : list of ndarray, optional
+        Those of the first planes, from an interrupted run; the others' are appended.
 
     Returns
     -------
@@ -143,22 +146,22 @@ def predict_image(
     Raises
     ------
     ValueError
-        If the image has no such channel, or is too large for the model.
+        If there is no such channel, or the image is too large for the model.
     """
     factor = scale_factor(image, model, options.scale, options.channel)
     if options.z == "max":
         image = max_projection(image)
     planes = list(image.places(options.channel))
-    candidates = []
-    local = (candidates_of_plane(image, at, model, factor, tile) for at in planes)
-    for number, found in enumerate(find(factor) if find else local, 1):
+    candidates = [] if candidates is None else candidates
+    coming = planes[len(candidates) :]
+    local = (candidates_of_plane(image, at, model, factor, tile) for at in coming)
+    for found in find(factor, len(candidates)) if find else local:
         candidates.append(found)
         if on_plane is not None:
-            on_plane(number, len(planes))
-    if image.size("Z") > 1 and options.z == "objects":
-        spots, n_dim = choose_objects(image, planes, candidates, model, options)
-    else:
-        spots, n_dim = choose_spots(image, planes, candidates, model, options)
+            on_plane(len(candidates), len(planes))
+    joins = image.size("Z") > 1 and options.z == "objects"
+    choose = choose_objects if joins else choose_spots
+    spots, n_dim = choose(image, planes, candidates, model, options)
     _measure(spots, image, planes, options)
     if not model.has_error:
         spots = spots.drop(columns="localization_uncertainty")
