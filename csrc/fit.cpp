@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kSize = 5;
 constexpr std::size_t kY = 0, kX = 1, kSigma = 2, kIntensity = 3, kBackground = 4;
 constexpr int kMaxSteps = 40;
-constexpr double kSmallStep = 1e-4;  // px, and shares of the intensity
+constexpr double kSmallStep = 3e-4;  // px, and shares of the intensity; a hundredth of an error
 constexpr double kMinSigma = 0.3;    // px
 constexpr double kLeast = 1e-3;      // photons; lower limit of what must be positive
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -83,19 +83,82 @@ std::optional<Matrix> inverse(const Matrix& a) {
 struct Equations {
     double cost = 0.0;
     double chi_square = 0.0;
-    Matrix a{};            // weighted products of derivatives
-    Matrix by_variance{};  // the same, times the expected variance (of least squares)
+    Matrix a{};  // weighted products of derivatives
     Parameters b{};
 };
+
+/// Weighted sums over the columns of one row. The model's derivatives are products of a factor of
+/// the row and one of the column, so these are all that a row contributes.
+struct RowSums {
+    double vv = 0.0, vp = 0.0, vs = 0.0, pp = 0.0, ps = 0.0, ss = 0.0;  // of two derivatives
+    double v = 0.0, p = 0.0, s = 0.0, one = 0.0;                        // of one, and none
+    double rv = 0.0, rp = 0.0, rs = 0.0, r = 0.0;                       // times the residual
+
+    void add(const Share& col, double weight, double residual) {
+        const double wv = weight * col.value, wp = weight * col.by_place;
+        const double ws = weight * col.by_sigma;
+        vv += wv * col.value;
+        vp += wv * col.by_place;
+        vs += wv * col.by_sigma;
+        pp += wp * col.by_place;
+        ps += wp * col.by_sigma;
+        ss += ws * col.by_sigma;
+        v += wv;
+        p += wp;
+        s += ws;
+        one += weight;
+        rv += wv * residual;
+        rp += wp * residual;
+        rs += ws * residual;
+        r += weight * residual;
+    }
+
+    /// Add the products of the derivatives by y, x, sigma, intensity and background.
+    void add_to(Matrix& a, const Share& row, double intensity) const {
+        const double iv = intensity * row.value, ip = intensity * row.by_place;
+        const double is = intensity * row.by_sigma;
+        const double sigma_v = is * vv + iv * vs;  // of the derivative by sigma, with `value`
+        a[kY][kY] += ip * ip * vv;
+        a[kX][kY] += iv * ip * vp;
+        a[kX][kX] += iv * iv * pp;
+        a[kSigma][kY] += ip * sigma_v;
+        a[kSigma][kX] += iv * (is * vp + iv * ps);
+        a[kSigma][kSigma] += is * sigma_v + iv * (is * vs + iv * ss);
+        a[kIntensity][kY] += ip * row.value * vv;
+        a[kIntensity][kX] += iv * row.value * vp;
+        a[kIntensity][kSigma] += row.value * sigma_v;
+        a[kIntensity][kIntensity] += row.value * row.value * vv;
+        a[kBackground][kY] += ip * v;
+        a[kBackground][kX] += iv * p;
+        a[kBackground][kSigma] += is * v + iv * s;
+        a[kBackground][kIntensity] += row.value * v;
+        a[kBackground][kBackground] += one;
+    }
+
+    void add_to(Parameters& b, const Share& row, double intensity) const {
+        b[kY] += intensity * row.by_place * rv;
+        b[kX] += intensity * row.value * rp;
+        b[kSigma] += intensity * (row.by_sigma * rv + row.value * rs);
+        b[kIntensity] += row.value * rv;
+        b[kBackground] += r;
+    }
+};
+
+void mirror(Matrix& a) {
+    for (std::size_t i = 0; i < kSize; ++i)
+        for (std::size_t j = i + 1; j < kSize; ++j) a[i][j] = a[j][i];
+}
 
 class Fitter {
    public:
     explicit Fitter(const SpotFitOptions& options) : options_(options) {}
 
     SpotFit run(const float* image, std::size_t n_rows, std::size_t n_cols, double y, double x) {
-        const SpotFit failed{kNaN, kNaN, kNaN, kNaN, kNaN, kNaN, kNaN, kNaN, kNaN, kNaN, kNaN};
+        const SpotFit failed{kNaN, kNaN, kNaN, kNaN, kNaN, kNaN,
+                             kNaN, kNaN, kNaN, kNaN, kNaN, kNaN};
         if (!cut(image, n_rows, n_cols, y, x)) return failed;
         Parameters p = start(y, x);
+        prepare();
         Equations now = equations(p);
         double damping = 1e-2;
         bool converged = false;
@@ -130,7 +193,7 @@ class Fitter {
         }
         const auto covariance = inverse(now.a);
         if (!converged || !covariance || !holds(p)) return failed;
-        return described(p, now, *covariance);
+        return described(p, now, options_.poisson ? *covariance : propagated(p, *covariance));
     }
 
    private:
@@ -174,49 +237,74 @@ class Fitter {
         return {y, x, options_.sigma, std::max(intensity, 1.0), std::max(background, least)};
     }
 
+    /// Compute what of the deviance does not depend on the model.
+    void prepare() {
+        variances_.resize(pixels_.size());
+        seen_.resize(pixels_.size());
+        constant_ = 0.0;
+        if (!options_.poisson) return;
+        for (std::size_t i = 0; i < pixels_.size(); ++i) {
+            // Read noise counts as additional photons (Huang et al., Nature Methods 2013).
+            seen_[i] = std::max(pixels_[i] + options_.read_variance, 0.0);
+            if (seen_[i] > 0.0) constant_ += seen_[i] * (std::log(seen_[i]) - 1.0);
+        }
+    }
+
     Equations equations(const Parameters& p) {
         tabulate(p[kY], p[kSigma], top_, rows_);
         tabulate(p[kX], p[kSigma], left_, cols_);
         Equations result;
-        const double read = options_.read_variance;
-        const double* pixel = pixels_.data();
-        for (const Share& row : rows_)
+        const std::size_t n_cols = cols_.size();
+        for (std::size_t r = 0; r < rows_.size(); ++r) {
+            const double light = p[kIntensity] * rows_[r].value;
+            const double* pixels = pixels_.data() + r * n_cols;
+            double* variances = variances_.data() + r * n_cols;
+            RowSums sums;
+            for (std::size_t c = 0; c < n_cols; ++c) {
+                const double model = p[kBackground] + light * cols_[c].value;
+                const double residual = pixels[c] - model;
+                variances[c] = std::max(model + options_.read_variance, kLeast);
+                const double precision = 1.0 / variances[c];
+                result.chi_square += residual * residual * precision;
+                if (!options_.poisson) result.cost += residual * residual;
+                sums.add(cols_[c], options_.poisson ? precision : 1.0, residual);
+            }
+            sums.add_to(result.a, rows_[r], p[kIntensity]);
+            sums.add_to(result.b, rows_[r], p[kIntensity]);
+        }
+        mirror(result.a);
+        if (options_.poisson) result.cost = deviance();
+        return result;
+    }
+
+    /// Twice the log likelihood ratio of the pixels themselves and of the model.
+    double deviance() const {
+        double sum = constant_;
+        for (std::size_t i = 0; i < pixels_.size(); ++i)
+            sum += variances_[i] - seen_[i] * std::log(variances_[i]);
+        return 2.0 * sum;
+    }
+
+    /// Covariance of a least-squares fit: what photon noise does to it.
+    Matrix propagated(const Parameters& p, const Matrix& inverse_a) {
+        tabulate(p[kY], p[kSigma], top_, rows_);
+        tabulate(p[kX], p[kSigma], left_, cols_);
+        Matrix noise{};
+        for (const Share& row : rows_) {
+            RowSums sums;
             for (const Share& col : cols_) {
-                const double share = row.value * col.value;
-                const double model = p[kBackground] + p[kIntensity] * share;
-                const Parameters slope = {
-                    p[kIntensity] * row.by_place * col.value,
-                    p[kIntensity] * row.value * col.by_place,
-                    p[kIntensity] * (row.by_sigma * col.value + row.value * col.by_sigma), share,
-                    1.0};
-                const double residual = *pixel - model;
-                const double variance = std::max(model + read, kLeast);
-                double weight = 1.0;
-                if (options_.poisson) {
-                    // Read noise counts as additional photons (Huang et al., Nature Methods 2013).
-                    const double seen = std::max(*pixel + read, 0.0);
-                    weight = 1.0 / variance;
-                    result.cost += 2.0 * (variance - seen);
-                    if (seen > 0.0) result.cost += 2.0 * seen * std::log(seen / variance);
-                } else {
-                    result.cost += residual * residual;
-                }
-                result.chi_square += residual * residual / variance;
-                for (std::size_t i = 0; i < kSize; ++i) {
-                    const double weighted = weight * slope[i];
-                    result.b[i] += weighted * residual;
-                    for (std::size_t j = 0; j <= i; ++j) result.a[i][j] += weighted * slope[j];
-                    if (!options_.poisson)
-                        for (std::size_t j = 0; j <= i; ++j)
-                            result.by_variance[i][j] += variance * slope[i] * slope[j];
-                }
-                ++pixel;
+                const double model = p[kBackground] + p[kIntensity] * row.value * col.value;
+                sums.add(col, std::max(model + options_.read_variance, kLeast), 0.0);
             }
+            sums.add_to(noise, row, p[kIntensity]);
+        }
+        mirror(noise);
+        Matrix result{};
         for (std::size_t i = 0; i < kSize; ++i)
-            for (std::size_t j = i + 1; j < kSize; ++j) {
-                result.a[i][j] = result.a[j][i];
-                result.by_variance[i][j] = result.by_variance[j][i];
-            }
+            for (std::size_t l = 0; l < kSize; ++l)
+                for (std::size_t j = 0; j < kSize; ++j)
+                    for (std::size_t k = 0; k < kSize; ++k)
+                        result[i][l] += inverse_a[i][j] * noise[j][k] * inverse_a[k][l];
         return result;
     }
 
@@ -230,35 +318,33 @@ class Fitter {
     }
 
     SpotFit described(const Parameters& p, const Equations& now, const Matrix& covariance) const {
-        Parameters error{};
-        for (std::size_t i = 0; i < kSize; ++i) {
-            double variance = covariance[i][i];
-            if (!options_.poisson) {
-                variance = 0.0;
-                for (std::size_t j = 0; j < kSize; ++j)
-                    for (std::size_t k = 0; k < kSize; ++k)
-                        variance += covariance[i][j] * now.by_variance[j][k] * covariance[k][i];
-            }
-            error[i] = std::sqrt(variance);
-        }
+        const auto error = [&](std::size_t i) { return std::sqrt(covariance[i][i]); };
+        // Relative variance of intensity / (2 pi sigma^2), by propagation of the errors.
+        const double by_intensity = 1.0 / p[kIntensity], by_sigma = -2.0 / p[kSigma];
+        const double relative = by_intensity * by_intensity * covariance[kIntensity][kIntensity] +
+                                2.0 * by_intensity * by_sigma * covariance[kIntensity][kSigma] +
+                                by_sigma * by_sigma * covariance[kSigma][kSigma];
+        const double amplitude = p[kIntensity] / (kRoot2Pi * kRoot2Pi * p[kSigma] * p[kSigma]);
         const double freedom = static_cast<double>(pixels_.size() - kSize);
         return {p[kY],
                 p[kX],
                 p[kSigma],
                 p[kIntensity],
                 p[kBackground],
-                error[kY],
-                error[kX],
-                error[kSigma],
-                error[kIntensity],
-                error[kBackground],
+                error(kY),
+                error(kX),
+                error(kSigma),
+                error(kIntensity),
+                error(kBackground),
+                amplitude * std::sqrt(std::max(relative, 0.0)),
                 now.chi_square / freedom};
     }
 
     SpotFitOptions options_;
     std::size_t top_ = 0, left_ = 0;
     std::vector<Share> rows_, cols_;
-    std::vector<double> pixels_, sorted_;
+    std::vector<double> pixels_, sorted_, seen_, variances_;
+    double constant_ = 0.0;
 };
 
 }  // namespace

@@ -19,6 +19,7 @@ struct SpotFit {
     double y, x, sigma;            ///< px
     double intensity, background;  ///< photons: in total, and per pixel
     double y_error, x_error, sigma_error, intensity_error, background_error;
+    double amplitude_error;  ///< of intensity / (2 pi sigma^2)
     double chi_square;  ///< squared residuals over the expected variance, per degree of freedom
 };
 

@@ -189,6 +189,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
           py::arg("sigma"), "Gaussians (n, 4): y, x, their error, sigma; NaN where none fits.");
     m.def("fit", &fit, py::arg("image"), py::arg("points"), py::kw_only(), py::arg("radius"),
           py::arg("sigma"), py::arg("poisson"), py::arg("read_variance"), py::arg("n_threads"),
-          "Integrated Gaussians (n, 11): y, x, sigma, intensity, background, the error of each, "
-          "chi square; NaN where none fits.");
+          "Integrated Gaussians (n, 12): y, x, sigma, intensity, background, the error of each and "
+          "of the amplitude, chi square; NaN where none fits.");
 }

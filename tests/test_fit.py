@@ -78,6 +78,8 @@ def test_errors_are_what_is_said(method, photons, background, sigma):
         said = np.median(column(found, f"{name}_uncertainty"))
         assert said / values.std() == pytest.approx(1.0, abs=0.1)
         assert abs(values.mean() - truth) < 0.15 * values.std()
+    said = np.median(column(found, "amplitude_uncertainty"))
+    assert said / column(found, "amplitude").std() == pytest.approx(1.0, abs=0.1)
 
 
 def test_an_unknown_gain_does_not_make_errors_wrong():

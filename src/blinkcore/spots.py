@@ -26,6 +26,7 @@ COLUMNS = {
     "sigma": "float64",  # px
     "sigma_uncertainty": "float64",  # px
     "amplitude": "float64",  # counts, or photons where the camera is known
+    "amplitude_uncertainty": "float64",  # counts
     "background": "float64",  # counts
     "localization_uncertainty": "float64",  # px
     "z_uncertainty": "float64",  # planes

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 METHODS = ("poisson", "lsq")
 NAMES = (
     "fit_y", "fit_x", "fit_uncertainty", "sigma", "sigma_uncertainty", "amplitude",
-    "background", "intensity", "intensity_uncertainty", "snr",
+    "amplitude_uncertainty", "background", "intensity", "intensity_uncertainty", "snr",
 )  # fmt: skip
 _Y, _X, _SIGMA, _INTENSITY, _BACKGROUND = range(5)
-_ERRORS, _CHI_SQUARE = 5, 10  # columns of `_core.fit`
+_AMPLITUDE = 5  # only among the errors
+_ERRORS, _CHI_SQUARE = 5, 11  # columns of `_core.fit`
 _RADII = (4, 15)  # px: smallest and largest radius of a window
 _TRIED, _TRIED_RADIUS = 200, 5  # spots fitted first, for the width; their window, px
 _REACH, _START = 3.0, 1.3  # radius of a window in widths; initial width, px
@@ -71,11 +72,11 @@ def fit_spots(
 
     Returns
     -------
-    ndarray of float64, shape (n, 10)
+    ndarray of float64, shape (n, 11)
         The columns `NAMES`: place and its standard error (of y and of x, px); width and its
-        error (px); height of the peak; background in a pixel; all light and its error; peak
-        over the noise of the background. In photons with a camera, else in counts. NaN where
-        no fit converges.
+        error (px); height of the peak and its error; background in a pixel; all light and
+        its error; peak over the noise of the background. In photons with a camera, else in
+        counts. NaN where no fit converges.
 
     Raises
     ------
@@ -87,11 +88,10 @@ def fit_spots(
     places = np.asarray(points, np.float64).reshape(-1, 2)
     assumed = camera or Camera(0.0, 1.0)
     tried = places[:: max(1, len(places) // _TRIED)]
-    width = _typical(
-        _fitted(plane, tried, method, assumed, _TRIED_RADIUS)[:, _SIGMA], _START
-    )
+    first = _fitted(plane, tried, method, assumed, _TRIED_RADIUS, _START)
+    width = _typical(first[:, _SIGMA], _START)
     radius = int(np.clip(np.ceil(_REACH * width), *_RADII))
-    raw = _fitted(plane, places, method, assumed, radius)
+    raw = _fitted(plane, places, method, assumed, radius, width)
     factor = 1.0 if camera else _typical(raw[:, _CHI_SQUARE], 1.0)
     error = raw[:, _ERRORS:_CHI_SQUARE] * np.sqrt(factor)
     sigma, intensity, background = (
@@ -105,7 +105,7 @@ def fit_spots(
     return np.column_stack(
         [
             raw[:, _Y], raw[:, _X], uncertainty, sigma, error[:, _SIGMA], amplitude,
-            background, intensity, error[:, _INTENSITY], snr,
+            error[:, _AMPLITUDE], background, intensity, error[:, _INTENSITY], snr,
         ]
     )  # fmt: skip
 
@@ -116,7 +116,9 @@ def _fitted(
     method: str,
     camera: Camera,
     radius: int,
+    width: float,
 ) -> NDArray[np.float64]:
+    """Fit in windows of this radius, beginning with this width, px; see `_core.fit`."""
     result = np.full((len(places), _CHI_SQUARE + 1), np.nan)
     for which, pixels, top in bands_of(plane, places, radius + 1):
         photons = (np.asarray(pixels, np.float64) - camera.offset) / camera.gain
@@ -124,7 +126,7 @@ def _fitted(
             photons.astype(np.float32),
             places[which] - [top, 0],
             radius=radius,
-            sigma=_START,
+            sigma=width,
             poisson=method == "poisson",
             read_variance=camera.read_noise**2,
             n_threads=os.cpu_count() or 1,
