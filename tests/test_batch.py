@@ -234,3 +234,18 @@ def test_pictures_of_a_run_have_one_contrast_unless_asked(general, scene, tmp_pa
     assert bright > 1.5 * dim
     dim, bright = level("plane")
     assert bright == pytest.approx(dim, rel=0.3)
+
+
+@pytest.mark.parametrize(("factor", "is_dark"), [(200, True), (4, False)])
+def test_a_picture_that_would_be_black_is_said(
+    general, scene, tmp_path, caplog, factor, is_dark
+):
+    """Images of two microscopes in one run."""
+    write(tmp_path / "in" / "a.tif", scene.image.astype(np.float32))
+    write(tmp_path / "in" / "b.tif", scene.image.astype(np.float32) * factor)
+    run([tmp_path / "in"], Options(general, tmp_path / "out", overlay=tmp_path / "out"))
+    said = [r.getMessage() for r in caplog.records if "black" in r.getMessage()]
+    assert bool(said) == is_dark
+    if is_dark:
+        assert "a.tif: its picture is nearly black" in said[0]
+        assert "--contrast plane" in said[0]

@@ -96,6 +96,23 @@ def test_the_scale_bar_is_as_long_as_it_says():
     assert row == pytest.approx(200, abs=2)
 
 
+@pytest.mark.parametrize("ground", [0, 255])
+def test_the_number_of_spots_stands_in_the_upper_left_corner(ground):
+    points = [(90.0, 110.0)] * 12
+    plane = np.full((100, 120), ground)
+
+    def drawn(*, count, n=12):
+        picture = draw_overlay(plane, points[:n], contrast=(0, 255), count=count)
+        return np.asarray(picture).astype(int)
+
+    changed = np.abs(drawn(count=True) - drawn(count=False)).max(axis=2) > 100
+    rows, cols = np.nonzero(changed)
+    assert changed.any()
+    assert rows.max() < 100
+    assert cols.max() < 400
+    assert (drawn(count=True, n=1)[:100] != drawn(count=True)[:100]).any()
+
+
 @pytest.mark.parametrize("height", [100, 900])
 def test_the_scale_bar_lies_in_the_corner_with_its_length_above_it(height):
     """Two units from the edges, half a unit high; a unit is 8 px, or 1/60 of the height."""

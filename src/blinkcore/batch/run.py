@@ -49,6 +49,7 @@ __all__ = ["Event", "Input", "Options", "find_inputs", "output_names", "predict_
 logger = logging.getLogger(__name__)
 
 _LOOKED_AT = 16  # inputs that are read for the contrast, or submitted ahead of time
+_NEARLY_BLACK = 0.05  # of the range of grey values
 _UNFORESEEN = (
     "blinkcore did not expect this; please report it with this file, --debug shows more"
 )
@@ -242,14 +243,32 @@ def _contrast(inputs: list[Input], options: Options) -> dict[int, tuple[float, f
     if options.overlay is None or options.contrast != "run":
         return {}
     planes: dict[int, list[NDArray[Any]]] = {}
+    names: dict[int, list[str]] = {}
     for item in inputs[:: max(1, len(inputs) // _LOOKED_AT)]:
         with suppress(OSError, ValueError, RuntimeError):  # said when its turn comes
             image = options.read(item.source)
             for channel in {c for _, c, _ in image.places(options.channel)}:
                 middle = image.middle_plane(channel).data
                 planes.setdefault(channel, []).append(middle)
+                names.setdefault(channel, []).append(item.name)
     found = {channel: percentiles(seen) for channel, seen in planes.items()}
-    return {channel: limits for channel, limits in found.items() if limits is not None}
+    known = {channel: limits for channel, limits in found.items() if limits is not None}
+    for channel, limits in known.items():
+        for name, plane in zip(names[channel], planes[channel], strict=True):
+            if _is_dark(plane, limits):
+                logger.warning(
+                    "%s: its picture is nearly black in the contrast of the whole run; "
+                    "--contrast plane gives each picture its own",
+                    name,
+                )
+                return known
+    return known
+
+
+def _is_dark(plane: NDArray[Any], contrast: tuple[float, float]) -> bool:
+    """Tell whether even the brightest pixels of a plane are nearly black."""
+    own, (low, high) = percentiles([plane]), contrast
+    return own is not None and own[1] - low < _NEARLY_BLACK * (high - low)
 
 
 def _warn_lost_columns(lost: dict[str, list[str]], warned: set[str]) -> None:

@@ -146,7 +146,7 @@ class Report:
             self.fail(INTERRUPTED, "interrupted")
         self.fail(
             INTERRUPTED,
-            f"interrupted after {done} of {self.total} images; these are written, "
+            f"interrupted after {done} of {self.total} images; what is done is kept, "
             "--skip-existing continues from there",
         )
 

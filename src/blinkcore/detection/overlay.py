@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 SUFFIX = ".overlay.png"  # of pictures; such files are never taken for inputs
-_COLOR = (255, 196, 0)
+_COLOR, _WHITE = (255, 196, 0), (255, 255, 255)
 _TARGET = 1200  # px, least length of the longer side: small images are magnified
 _LARGEST = 4096  # px, longer side: large ones are reduced
 _AT_A_TIME = 1 << 22  # pixels that are turned into grey values
@@ -31,6 +31,7 @@ def draw_overlay(
     radius: float = 4.0,
     contrast: tuple[float, float] | None = None,
     pixel_size: float | None = None,
+    count: bool = False,
 ) -> PIL.Image.Image:
     """Draw a circle around each spot of a plane.
 
@@ -46,6 +47,8 @@ def draw_overlay(
         What is black and what is white; by default the 0.5th and the 99.8th percentile.
     pixel_size : float, optional
         In µm; the picture has a scale bar then.
+    count : bool
+        Write the number of spots into the upper left corner.
 
     Returns
     -------
@@ -69,6 +72,9 @@ def draw_overlay(
     picture.paste(_COLOR, mask=mask.resize(size, PIL.Image.Resampling.BOX))
     if pixel_size is not None:
         _add_scale_bar(picture, pixel_size * step / zoom)
+    if count:
+        n, unit = len(np.asarray(points, float).reshape(-1, 2)), _unit(picture)
+        _write(picture, (2 * unit, 2 * unit), f"{n:,} spot{'s' * (n != 1)}", "lt")
     return picture
 
 
@@ -83,13 +89,25 @@ def _add_scale_bar(picture: PIL.Image.Image, pixel_size: float) -> None:
     """Draw a white bar with its length in the lower right corner."""
     length = bar_length(picture.width * pixel_size)
     n = length / pixel_size
-    unit = max(8, picture.height // 60)
+    unit = _unit(picture)
     right, bottom = picture.width - 2 * unit, picture.height - 2 * unit
     pen = PIL.ImageDraw.Draw(picture)
-    pen.rectangle((right - n, bottom - unit // 2, right, bottom), fill=(255, 255, 255))
-    font = PIL.ImageFont.load_default(2 * unit)
-    pen.text(
-        (right - n / 2, bottom - unit), f"{length:g} µm", (255, 255, 255), font, "ms"
+    pen.rectangle((right - n, bottom - unit // 2, right, bottom), fill=_WHITE)
+    _write(picture, (right - n / 2, bottom - unit), f"{length:g} µm", "ms")
+
+
+def _unit(picture: PIL.Image.Image) -> int:
+    """Give half of the height of letters, px."""
+    return max(8, picture.height // 60)
+
+
+def _write(
+    picture: PIL.Image.Image, at: tuple[float, float], text: str, anchor: str
+) -> None:
+    """Write white letters with a black rim, which can be read on any ground."""
+    font = PIL.ImageFont.load_default(2 * _unit(picture))
+    PIL.ImageDraw.Draw(picture).text(
+        at, text, _WHITE, font, anchor, stroke_width=2, stroke_fill=(0, 0, 0)
     )
 
 
@@ -117,8 +135,13 @@ def write_overlay(
     contrast: tuple[float, float] | None = None,
     pixel_size: float | None = None,
 ) -> None:
-    """Draw spots and write the picture as PNG, whole or not at all; see `draw_overlay`."""
-    picture = draw_overlay(plane, points, contrast=contrast, pixel_size=pixel_size)
+    """Draw and count spots, and write the picture as PNG, whole or not at all.
+
+    See `draw_overlay`.
+    """
+    picture = draw_overlay(
+        plane, points, contrast=contrast, pixel_size=pixel_size, count=True
+    )
     with whole_file(path) as temporary:
         picture.save(temporary, "PNG")
 
