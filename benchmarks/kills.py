@@ -2,14 +2,15 @@
 
     python benchmarks/kills.py [--each 40]
 
-Each command is killed (SIGKILL) at a moment drawn evenly over the time that it takes, then run
-again to its end (`predict --skip-existing`, `train --resume`). The result must be that of a run
-that nobody disturbed, and nothing else may be left. Compared are: tables and samples byte for
-byte, of a trained model the grids that it computes, of an exported one its size alone.
+Each command is killed (SIGKILL) or asked to end (SIGTERM) at a moment drawn evenly over the time
+that it takes, then run again to its end (`predict --skip-existing`, `train --resume`). The result
+must be that of a run that nobody disturbed, and nothing else may be left. Compared are: tables and
+samples byte for byte, of a model that was trained or exported the grids that it computes.
 """
 
 import argparse
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,12 +46,9 @@ def dataset(folder):
 
 def grids(folder):
     """What the written network computes for a fixed image."""
+    (path,) = folder.glob("m.[po][tn]*")  # m.pt or m.onnx
     tiles = np.random.default_rng(0).normal(0, 5, (1, 1, 64, 64)).astype(np.float32)
-    return load_model(folder / "m.pt", device="cpu", amp=False)(tiles).tobytes()
-
-
-def package(folder):
-    return (folder / "m.onnx").stat().st_size
+    return load_model(path, device="cpu", amp=False)(tiles).tobytes()
 
 
 TRAIN = (
@@ -61,8 +59,9 @@ TRAIN = (
 COMMANDS = {
     "predict": ("predict ../in -o .", "--skip-existing", tables),
     "predict, one table": ("predict ../in -o all.csv", "--skip-existing", tables),
+    "predict, a movie": ("predict ../movie.tif -o .", "--skip-existing", tables),
     "dataset create": ("dataset create ../in ../labels -o d.npz", "", dataset),
-    "export": ("export general --onnx -o m.onnx", "", package),
+    "export": ("export general --onnx -o m.onnx", "", grids),
     "link": ("link ../tracks.csv -o .", "", tables),
     "train": (TRAIN, "--resume", grids),
 }
@@ -77,6 +76,9 @@ def inputs(folder):
         tifffile.imwrite(folder / "in" / f"{i}.tif", scene.image)
         labels = pd.DataFrame(scene.points, columns=["y", "x"])
         labels.to_csv(folder / "labels" / f"{i}.csv", index=False)
+    movie = rng.poisson(scene.image, (80, *scene.image.shape)).astype(np.uint16)
+    axes = {"axes": "TYX"}
+    tifffile.imwrite(folder / "movie.tif", movie, imagej=True, metadata=axes)
     places = rng.uniform(0, 500, (60, 2))
     rows = [
         (t, *(place + rng.normal(0, 0.5, 2))) for t in range(30) for place in places
@@ -109,7 +111,7 @@ def main():
                 process = blinkcore(words, folder)
                 time.sleep(float(rng.uniform(0, took)))
                 ended += process.poll() is not None
-                process.kill()
+                process.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM]))
                 process.wait()
                 # What was done is there, or the command begins anew.
                 more = again.split() if not again or any(folder.iterdir()) else []
