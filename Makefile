@@ -2,15 +2,17 @@
 # make test   install and run all tests
 # make check  lint and types
 # make fuzz    damaged files through every reader, a minute each; SECONDS=600 for longer
+# make fuzz-core   odd arrays through the C++ functions by libFuzzer (clang++), a million; RUNS=10000000 for more
 # make docs   build the documentation site into build/docs; a warning is an error
 # make mutants  change the code in thousands of small ways; count which no test notices (hours)
 # make sanitize   the extension's tests under address and undefined-behaviour sanitizers
+# make threads    its functions in several threads under ThreadSanitizer
 PYTHON ?= python3
 WERROR ?= OFF
 BIN := .venv/bin
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 
-.PHONY: demo test check fuzz mutants sanitize docs wheel clean
+.PHONY: demo test check fuzz fuzz-core mutants sanitize threads docs wheel clean
 
 demo: .venv/installed
 	$(BIN)/blinkcore predict examples/cells.tif -o demo --overlay demo
@@ -24,7 +26,7 @@ test: .venv/dev
 check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror csrc/*.cpp csrc/*.hpp
+	$(BIN)/clang-format --dry-run --Werror csrc/*.cpp csrc/*.hpp tests/*.cpp
 	$(BIN)/mypy
 	! command -v cppcheck >/dev/null || cppcheck -q --error-exitcode=1 --std=c++17 \
 	  --enable=warning,performance,portability --suppress=missingIncludeSystem -I csrc csrc/*.cpp
@@ -32,6 +34,20 @@ check: .venv/dev
 SECONDS ?= 60
 fuzz: .venv/dev
 	$(BIN)/python tests/fuzz.py --seconds $(SECONDS)
+
+CORE := $(filter-out csrc/module.cpp,$(wildcard csrc/*.cpp)) tests/fuzz_core.cpp
+CORE_FLAGS := -std=c++17 -g -O1 -pthread -I csrc
+RUNS ?= 1000000
+fuzz-core:
+	mkdir -p build/corpus
+	clang++ $(CORE_FLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+	  $(CORE) -o build/fuzz_core
+	build/fuzz_core build/corpus -runs=$(RUNS) -max_len=600 -artifact_prefix=build/ -verbosity=0
+
+threads:
+	mkdir -p build
+	$(CXX) $(CORE_FLAGS) -fsanitize=thread -DBLINKCORE_THREADS $(CORE) -o build/threads
+	build/threads
 
 # In a copy, because mutmut works in the folder that it is started in. MUTANTS="blinkcore.batch*"
 # looks at a part. `results` lists the survivors, `show NAME` one of them.
