@@ -1,14 +1,18 @@
-"""Spots of simulated z-stacks: detections joined over z, beside trackpy in three dimensions.
+"""Spots of simulated z-stacks: detections joined over z, beside peers in three dimensions.
 
-    python benchmarks/objects.py
+    python benchmarks/objects.py [--peers PEERS/bin/python]
 
 trackpy's `locate` looks at the stack itself; of its threshold `minmass` the best of 30 for these very stacks
 is taken, so that its row is an upper limit. trackpy is not a dependency: pip install trackpy.
+U-FISH blends what its network gives in the planes of the three directions, Big-FISH filters in three
+dimensions and is told the width of the spots; both run in a Python of their own, see `real_peers.py`.
 """
 
+import argparse
 import warnings
 
 import numpy as np
+from real import peer
 from timing import machine, table
 
 from blinkcore import predict
@@ -34,6 +38,8 @@ def score(stacks, found):
         off.append(points[pairs[:, 1]] - stack.points[pairs[:, 0]])
         bound.append(stack.cramer_rao[pairs[:, 0]])
     off, bound = np.concatenate(off), np.concatenate(bound)
+    if not len(off):
+        return 0.0, 0.0, np.nan, np.nan
     ratio = np.sqrt((off**2).mean(axis=0)) / np.sqrt((bound**2).mean(axis=0))
     return (
         n_pairs / max(1, n_found),
@@ -62,6 +68,9 @@ def by_trackpy(stacks):
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peers", help="Python that has U-FISH and Big-FISH")
+    python = parser.parse_args().peers
     machine()
     models = {name: load_model(name, amp=False) for name in ("general", "precise")}
     rows = []
@@ -85,6 +94,12 @@ def main():
                 for name, m in models.items()
             }
             results["trackpy, best threshold"] = by_trackpy(stacks)
+            for name, method in (("U-FISH", "ufish"), ("Big-FISH", "bigfish")):
+                if python:
+                    found = peer(python, method, f"{sigma_z},1.3,1.3")(
+                        [s.pixels for s in stacks]
+                    )
+                    results[name] = score(stacks, [points[:, :3] for points in found])
             for name, (precision, recall, axial, lateral) in results.items():
                 rows.append((f"{peak / np.sqrt(peak + 100):.1f}", sigma_z, name, f"{precision:.3f}",
                              f"{recall:.3f}", f"{axial:.2f}", f"{lateral:.2f}"))  # fmt: skip

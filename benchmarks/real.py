@@ -87,18 +87,19 @@ def log_automatic(images):
     return found
 
 
-def peer(python, method):
-    """Run a peer in its own Python."""
+def peer(python, method, *widths):
+    """Run a peer in its own Python; see `real_peers.py`."""
 
     def find(images):
         with tempfile.TemporaryDirectory() as folder:
             given, found = Path(folder) / "in.npz", Path(folder) / "out.npz"
             np.savez(given, **{f"image_{i}": image for i, image in enumerate(images)})
             script = Path(__file__).with_name("real_peers.py")
-            subprocess.run([python, script, method, given, found], check=True)
+            command = [python, script, method, given, found, *widths]
+            subprocess.run(command, check=True)
             with np.load(found) as spots:
                 result = [spots[f"spots_{i}"] for i in range(len(images))]
-        return [np.column_stack([s[:, :2], np.ones(len(s))]) for s in result]
+        return [np.column_stack([s, np.ones(len(s))]) for s in result]
 
     return find
 

@@ -19,6 +19,21 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 PICTURES = Path(__file__).parent / "pictures"
+RECIPE = """\
+images: movie.tif
+output: study
+samples: samples.csv
+predict:
+  radius: 3
+link:
+  radius: 0.4um
+  min-spots: 5
+colocalize:
+  distance: 0.15um
+  shift: translation
+report:
+  contrast: run
+"""
 
 
 def make_stack(folder):
@@ -93,6 +108,57 @@ def picture_of_objects(folder):
     figure.savefig(PICTURES / "objects.png", dpi=90)
 
 
+def picture_of_cells(folder):
+    pixels = tifffile.imread(folder / "stack.tif").max(axis=0)
+    cells = tifffile.imread(folder / "stack_masks.tif")
+    spots = pd.read_csv(folder / "results" / "stack.csv")
+    counts = pd.read_csv(folder / "results" / "counts_by_cell.csv")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.4))
+    left.imshow(pixels, cmap="gray")
+    left.contour(cells > 0, [0.5], colors="white", linewidths=0.8)
+    for cell, own in spots.groupby("cell"):
+        name = f"in cell {cell}" if cell else "outside"
+        left.plot(own["x"], own["y"], "o", ms=7, mfc="none", label=name)
+    left.set(title="spots and their cells", xlabel="x (px)", ylabel="y (px)")
+    left.legend(loc="lower left", fontsize=8)
+    inside = counts[counts["cell"] > 0]
+    error = [inside["n"] - inside["low"], inside["high"] - inside["n"]]
+    right.bar(
+        inside["cell"].astype(str), inside["n"], yerr=error, capsize=5, color="orange"
+    )
+    right.set(title="with the interval of 95 %", xlabel="cell", ylabel="spots")
+    figure.tight_layout()
+    figure.savefig(PICTURES / "cells.png", dpi=90)
+
+
+def picture_of_measures(folder):
+    pixels = tifffile.imread(folder / "stack.tif")
+    spots = pd.read_csv(folder / "measured" / "stack.csv")
+    brightest = spots.loc[spots["intensity"].idxmax()]
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11, 3.8))
+    y, x = (round(brightest[name]) for name in ("fit_y", "fit_x"))
+    left.imshow(pixels[round(brightest["z"])], cmap="gray")
+    left.set(xlim=(x - 8.5, x + 8.5), ylim=(y + 8.5, y - 8.5))
+    for n_sigma in (1, 2):
+        at = (brightest["fit_x"], brightest["fit_y"])
+        circle = plt.Circle(
+            at, n_sigma * brightest["sigma"], fill=False, color="orange"
+        )
+        left.add_patch(circle)
+    left.set(title="one and two sigma of a fit", xlabel="x (px)", ylabel="y (px)")
+    for axes, name, unit in ((middle, "intensity", "counts"), (right, "sigma", "px")):
+        order = spots.sort_values(name)
+        axes.errorbar(np.arange(len(order)), order[name], order[f"{name}_uncertainty"], fmt=".",
+                      color="orange", ecolor="0.6", lw=1)  # fmt: skip
+        axes.axhline(order[name].median(), color="0.3", lw=1, label="median")
+        axes.set(
+            title=f"{name}, with its uncertainty", xlabel="spots in order", ylabel=unit
+        )
+        axes.legend()
+    figure.tight_layout()
+    figure.savefig(PICTURES / "measured.png", dpi=90)
+
+
 def picture_of_tracks(folder):
     pixels = tifffile.imread(folder / "movie.tif")
     spots = pd.read_csv(folder / "tracks" / "movie.csv")
@@ -133,7 +199,8 @@ def picture_of_pairs(folder):
     figure.savefig(PICTURES / "pairs.png", dpi=90)
 
 
-def picture_of_report(page):
+def picture_of_page(page, name):
+    """Photograph a report in Chromium."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -146,7 +213,7 @@ def picture_of_report(page):
     )
     browser.get(page.absolute().as_uri())
     time.sleep(5)
-    browser.save_screenshot(str(PICTURES / "report.png"))
+    browser.save_screenshot(str(PICTURES / name))
     browser.quit()
 
 
@@ -163,10 +230,17 @@ def main():
     run(folder, "colocalize", "results/movie.csv", "-o", "pairs", "--distance", "0.15um",
         "--shift", "translation")  # fmt: skip
     run(folder, "report", "results", "-o", "report.html")
+    run(folder, "predict", "stack.tif", "-o", "measured", "--measure", "poisson")
+    (folder / "experiment.yaml").write_text(RECIPE)
+    (folder / "samples.csv").write_text("image,condition\nmovie.tif,control\n")
+    run(folder, "run", "experiment.yaml")
     picture_of_objects(folder)
     picture_of_tracks(folder)
     picture_of_pairs(folder)
-    picture_of_report(folder / "report.html")
+    picture_of_page(folder / "report.html", "report.png")
+    picture_of_page(folder / "study" / "report.html", "run.png")
+    picture_of_cells(folder)
+    picture_of_measures(folder)
 
 
 if __name__ == "__main__":
