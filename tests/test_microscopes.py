@@ -5,7 +5,10 @@ import pandas as pd
 import pytest
 import tifffile
 
+from batches import run
 from blinkcore import io, predict
+from blinkcore.batch.run import Options
+from blinkcore.io import microscopes
 from programs import call_blinkcore
 
 
@@ -60,3 +63,87 @@ def test_damaged_files_are_a_sentence(suffix, tmp_path):
     assert done.stderr.count("\n") == 2, done.stderr
     assert path.name in done.stderr
     assert "expect" not in done.stderr
+
+
+ROOM = "a title that is as long as what takes its place " * 2
+
+
+@pytest.fixture
+def scenes(tmp_path, examples):
+    """A file of two scenes, and their pixels."""
+    pytest.importorskip("bioio_czi", reason="needs the extra bioio")
+    from pylibCZIrw import czi as zeiss
+
+    cells = tifffile.imread(examples / "cells.tif")
+    pixels = [cells[:180, :200], cells[200:, 200:400]]
+    path = tmp_path / "in" / "slide.czi"
+    path.parent.mkdir()
+    with zeiss.create_czi(str(path)) as document:
+        for number, plane in enumerate(pixels):
+            document.write(
+                plane[..., None], scene=number, location=(1000 * number, 500 * number)
+            )
+        document.write_metadata(ROOM, scale_x=1e-7, scale_y=1e-7)
+    path.write_bytes(with_names_of_scenes(path.read_bytes()))
+    return path, pixels
+
+
+def with_names_of_scenes(content):
+    """Name the scenes in the metadata, as microscopes do and the library does not."""
+    names = b'<S><Scenes><Scene Index="0" Name="a"/><Scene Index="1" Name="b"/></Scenes></S>'
+    assert ROOM.encode() in content
+    content = content.replace(ROOM.encode(), ROOM[len(names) :].encode())
+    return content.replace(b"<Dimensions>", b"<Dimensions>" + names)
+
+
+@pytest.mark.parametrize("given", ["folder", "file", "pattern"])
+def test_each_scene_of_a_file_is_an_image(scenes, general, tmp_path, given):
+    path, pixels = scenes
+    name = {"folder": path.parent, "file": path, "pattern": path.parent / "*.czi"}[
+        given
+    ]
+    events = run([name], Options(general, tmp_path / "out"))
+    assert [event.kind for event in events] == ["result", "result"]
+    assert [event.image for event in events] == [f"{path}#0", f"{path}#1"]
+    for number, plane in enumerate(pixels):
+        found = pd.read_csv(tmp_path / "out" / f"slide.scene{number}.csv")
+        assert len(found) == len(predict(plane, general))
+        assert set(found["image"]) == {f"{path}#{number}"}
+
+
+def test_one_scene_can_be_asked_for(scenes, general, tmp_path, caplog):
+    path, pixels = scenes
+    second = io.read_image(f"{path}#1")
+    np.testing.assert_array_equal(np.asarray(second.data), pixels[1])
+    assert caplog.messages == []
+    first = io.read_image(path)
+    np.testing.assert_array_equal(np.asarray(first.data), pixels[0])
+    assert "holds 2 scenes; only the first is used" in caplog.text
+    with pytest.raises(ValueError, match="has no scene 2, only 2 from 0 on"):
+        io.read_image(f"{path}#2")
+    options = Options(general, tmp_path / "out", skip_existing=True)
+    assert [e.kind for e in run([f"{path}#1"], options)] == ["result"]
+    assert [e.kind for e in run([path], options)] == ["result", "skipped"]
+
+
+def test_label_images_of_scenes_have_the_names_of_their_results(
+    scenes, general, tmp_path
+):
+    path, pixels = scenes
+    (tmp_path / "cells").mkdir()
+    for number, plane in enumerate(pixels):
+        mask = np.full(plane.shape, number + 1, np.uint16)
+        tifffile.imwrite(tmp_path / "cells" / f"slide.scene{number}_masks.tif", mask)
+    labels = (("cell", tmp_path / "cells"),)
+    run([path], Options(general, tmp_path / "out", labels=labels))
+    for number in range(2):
+        found = pd.read_csv(tmp_path / "out" / f"slide.scene{number}.csv")
+        assert set(found["cell"]) == {number + 1}
+
+
+def test_a_hash_in_another_name_is_part_of_it(tmp_path, examples):
+    path = tmp_path / "a#1.tif"
+    path.write_bytes((examples / "cells.tif").read_bytes())
+    assert io.read_image(path).axes == "YX"
+    odd = tmp_path / "b.czi#x"
+    assert microscopes.file_and_scene(odd) == (odd, None)

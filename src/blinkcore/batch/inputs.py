@@ -14,7 +14,7 @@ from blinkcore import io
 from blinkcore.datasets.pairing import pair_by_name
 from blinkcore.detection import overlay
 from blinkcore.files import check_readable, files_in, one_line, sentence, writable
-from blinkcore.io import ome_zarr, spatialdata_points
+from blinkcore.io import microscopes, ome_zarr, spatialdata_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +27,8 @@ class Input:
     Attributes
     ----------
     path : Path
-        The file; of OME-Zarr the folder of the image.
+        The file; of OME-Zarr the folder of the image; `FILE#N` for one of several scenes
+        of a microscope's file.
     name : str
         The path as the user gave it, for tables and messages.
     relative : Path
@@ -47,14 +48,19 @@ class Input:
         """What to read: the URL if there is one, else the path."""
         return self.url or self.path
 
+    @property
+    def file(self) -> Path:
+        """The path without the number of a scene."""
+        return microscopes.file_and_scene(self.path)[0]
+
     def state(self) -> dict[str, int] | None:
         """Identify the content of a file by its size and when it was changed.
 
         None for OME-Zarr, a folder or URL, of which neither tells.
         """
-        if self.url or not self.path.is_file():
+        if self.url or not self.file.is_file():
             return None
-        about = self.path.stat()
+        about = self.file.stat()
         return {"bytes": about.st_size, "modified_ns": about.st_mtime_ns}
 
 
@@ -181,20 +187,25 @@ def label_images(
             continue
         files = files_in(place, io.IMAGE_SUFFIXES) if place.is_dir() else [place]
         own = {identity(path) for path in files}
-        images = [item.path for item in inputs if identity(item.path) not in own]
+        # A scene of a file is paired under the name of its result.
+        images = {
+            item.path.with_name(item.relative.name): item.path
+            for item in inputs
+            if identity(item.path) not in own
+        }
         if inputs and not images:
             raise ValueError(
                 f"{place} holds the images themselves; put label images into a folder of "
                 "their own"
             )
-        pairs = pair_by_name(images, files)
+        pairs = pair_by_name(list(images), files)
         if pairs.images_alone:
             raise ValueError(
                 f"{pairs.images_alone[0]} has no label image in {place}: they are found by "
                 "name, such as a_masks.tif for a.tif"
             )
         for image, path in pairs.pairs:
-            found[image][column] = path
+            found[images[image]][column] = path
     return found
 
 
@@ -215,14 +226,30 @@ def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
         yield from _in_zarr(path, name, path.resolve().name)
     elif path.is_dir():
         yield from _in_folder(path, recursive=recursive)
-    elif path.exists():
-        yield Input(path, name, Path(path.name))
+    elif path.exists() or microscopes.file_and_scene(path)[0].exists():
+        yield from _scenes(path, name, Path(path.name))
     elif glob.has_magic(name):
         for match in sorted(_matches(name)):
             if match.is_dir():
                 yield from _expand(str(match), recursive=recursive)
             else:
-                yield Input(match, str(match), Path(match.name))
+                yield from _scenes(match, str(match), Path(match.name))
+
+
+def _scenes(path: Path, name: str, relative: Path) -> Iterator[Input]:
+    """Give a file as one input, or each scene of a microscope's file."""
+    file, scene = microscopes.file_and_scene(path)
+    scenes = [] if scene is None else [scene]
+    if scene is None and microscopes.recognizes(path):
+        with suppress(OSError, ValueError, ImportError):  # said when its turn comes
+            n = microscopes.n_scenes(path)
+            scenes = list(range(n)) if n > 1 else []
+    if not scenes:
+        yield Input(path, name, relative)
+    for number in scenes:
+        of_scene = relative.with_name(f"{file.stem}.scene{number}{file.suffix}")
+        within = f"{name.removesuffix(f'#{number}')}#{number}"
+        yield Input(file.with_name(f"{file.name}#{number}"), within, of_scene)
 
 
 def _matches(pattern: str) -> list[Path]:
@@ -251,11 +278,11 @@ def _in_folder(folder: Path, *, recursive: bool) -> Iterator[Input]:
     """Yield the images of a folder; an OME-Zarr folder counts as an image."""
     for path in _image_paths(folder, recursive=recursive):
         relative = path.relative_to(folder)
-        within = []
+        within: list[Input] = []
         if path.is_dir():  # one that is not an image is reported in its turn
             with suppress(OSError, ValueError, ImportError):
                 within = list(_in_zarr(path, str(path), str(relative)))
-        yield from within or [Input(path, str(path), relative)]
+        yield from within or _scenes(path, str(path), relative)
 
 
 def _image_paths(folder: Path, *, recursive: bool) -> list[Path]:

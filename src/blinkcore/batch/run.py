@@ -217,7 +217,7 @@ class _Run:
             if collected is not None:
                 collected.add(spots, record)
             else:
-                lost = result.write(spots, image, item.path, record)
+                lost = result.write(spots, image, item.file, record)
                 _warn_lost_columns(lost, self.said)
                 self.records.append(record)
         return image, spots, record

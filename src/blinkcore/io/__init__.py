@@ -52,8 +52,8 @@ def read_image(
     Parameters
     ----------
     path : str or path
-        The file; for OME-Zarr the folder, or a URL. TIFF and OME-Zarr are read plane by
-        plane, on demand.
+        The file; for OME-Zarr the folder, or a URL; `FILE#N` for scene N (from 0) of an
+        ND2, CZI or LIF file. TIFF and OME-Zarr are read plane by plane, on demand.
     axes : str, optional
         One letter of `TCZYX` per dimension, in the file's order, instead of what its
         metadata say.
@@ -83,7 +83,7 @@ def read_image(
     if isinstance(source, str) or (source.is_dir() and ome_zarr.recognizes(source)):
         return ome_zarr.read(source, axes=axes, pixel_size=pixel_size, level=level)
     path = source
-    head = _head(path)
+    head = _head(microscopes.file_and_scene(path)[0])
     if level:
         raise ValueError(f"{path} has one resolution; --level is for OME-Zarr")
     if microscopes.recognizes(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -25,23 +26,37 @@ SUFFIXES = (".nd2", ".czi", ".lif")
 
 
 def recognizes(path: Path) -> bool:
-    """Tell by its suffix whether a file is of one of these microscopes."""
-    return path.suffix.lower() in SUFFIXES
+    """Tell by its suffix whether a file, or a scene of one, is of these microscopes."""
+    return file_and_scene(path)[0].suffix.lower() in SUFFIXES
 
 
-def read(
-    path: Path, *, axes: str | None, pixel_size: PixelSize | None, scene: int = 0
-) -> Image:
-    """Read one scene of a file.
+def file_and_scene(path: Path) -> tuple[Path, int | None]:
+    """Split `FILE#N`, the scene N of a file (from 0); None for a file without a number."""
+    name, hash_sign, number = path.name.rpartition("#")
+    file = path.with_name(name) if name else path
+    if hash_sign and number.isdecimal() and file.suffix.lower() in SUFFIXES:
+        return file, int(number)
+    return path, None
+
+
+def n_scenes(path: Path) -> int:
+    """Count the scenes of a file; errors as of `read`."""
+    file = _opened(path)
+    try:
+        return len(file.scenes)
+    except Exception as error:  # readers raise anything
+        raise _damaged(path, error) from error
+
+
+def read(path: Path, *, axes: str | None, pixel_size: PixelSize | None) -> Image:
+    """Read a file, or one scene of it.
 
     Parameters
     ----------
     path : Path
-        The file.
+        The file, or `FILE#N` for its scene N, from 0.
     axes, pixel_size
         See `blinkcore.io.read_image`.
-    scene : int
-        Its number, from 0.
 
     Returns
     -------
@@ -53,17 +68,23 @@ def read(
     ImportError
         If bioio, or its reader for this kind of file, is not installed.
     OSError, ValueError
-        If the file is damaged.
+        If the file is damaged, or has no such scene.
     """
+    path, scene = file_and_scene(path)
     file = _opened(path)
     try:
         names = file.scenes
-        if len(names) > 1:
-            logger.warning(
-                "%s holds %d scenes; only the first, %s, is used", path, len(names),
-                names[scene],
-            )  # fmt: skip
-        file.set_scene(scene)
+    except Exception as error:  # readers raise anything
+        raise _damaged(path, error) from error
+    if scene is not None and scene >= len(names):
+        raise ValueError(f"{path} has no scene {scene}, only {len(names)} from 0 on")
+    if scene is None and len(names) > 1:
+        logger.warning(
+            "%s holds %d scenes; only the first is used, the others are %s#1 and so on",
+            path, len(names), path.name,
+        )  # fmt: skip
+    try:
+        file.set_scene(scene or 0)
         found = file.physical_pixel_sizes
         interval = file.time_interval
     except Exception as error:  # readers raise anything
@@ -111,6 +132,13 @@ def _opened(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if path.suffix.lower() == ".czi":
+                # Zeiss's own library; the other one, aicspylibczi 4.0, crashes where
+                # scenes have different sizes. It needs the names of the scenes.
+                with suppress(Exception):
+                    file = bioio.BioImage(path, use_aicspylibczi=False)
+                    if file.scenes:
+                        return file
             return bioio.BioImage(path)
     except (FileNotFoundError, PermissionError):
         raise
