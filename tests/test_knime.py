@@ -193,6 +193,13 @@ def test_counts_of_no_spots_and_no_images(cli, results):
     assert table.dtypes.map(str).tolist() == ["string", *["int64"] * 3, "float64"]
 
 
+def test_a_file_of_several_images_is_no_empty_image_beside_them(results):
+    spots = pd.DataFrame({"image": ["a.czi#0", "a.czi#1"], "probability": 1.0})
+    table = results.counts(spots, ["a.czi", "b.czi"])
+    assert table["image"].tolist() == ["a.czi#0", "a.czi#1", "b.czi"]
+    assert table["n"].tolist() == [1, 1, 0]
+
+
 def test_tracks_belong_to_the_rows_that_they_came_with(results):
     spots = pd.DataFrame(
         {"image": ["a", "b", "a", "b", "a"], "frame": [0, 0, 1, 1, 0],

@@ -8,7 +8,6 @@ import tifffile
 from batches import run
 from blinkcore import io, predict
 from blinkcore.batch.run import Options
-from blinkcore.io import microscopes
 from programs import call_blinkcore
 
 
@@ -139,11 +138,3 @@ def test_label_images_of_scenes_have_the_names_of_their_results(
     for number in range(2):
         found = pd.read_csv(tmp_path / "out" / f"slide.scene{number}.csv")
         assert set(found["cell"]) == {number + 1}
-
-
-def test_a_hash_in_another_name_is_part_of_it(tmp_path, examples):
-    path = tmp_path / "a#1.tif"
-    path.write_bytes((examples / "cells.tif").read_bytes())
-    assert io.read_image(path).axes == "YX"
-    odd = tmp_path / "b.czi#x"
-    assert microscopes.file_and_scene(odd) == (odd, None)

@@ -39,6 +39,8 @@ def counts(spots: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
     grouped = known.groupby(place, sort=False)["probability"]
     found = grouped.agg(n="size", expected="sum").reset_index()
     with_spots = set(found["image"])
+    # `a.czi#1` is one of several images in the file `a.czi`.
+    with_spots |= {name.rpartition("#")[0] for name in with_spots}
     empty = [path for path in dict.fromkeys(paths) if path not in with_spots]
     none = pd.DataFrame(
         {"image": empty, "frame": 0, "channel": 0, "n": 0, "expected": 0.0}

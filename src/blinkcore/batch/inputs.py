@@ -14,7 +14,8 @@ from blinkcore import io
 from blinkcore.datasets.pairing import pair_by_name
 from blinkcore.detection import overlay
 from blinkcore.files import check_readable, files_in, one_line, sentence, writable
-from blinkcore.io import microscopes, ome_zarr, spatialdata_points
+from blinkcore.io import ome_zarr, spatialdata_points
+from blinkcore.io.scenes import file_and_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,8 +28,8 @@ class Input:
     Attributes
     ----------
     path : Path
-        The file; of OME-Zarr the folder of the image; `FILE#N` for one of several scenes
-        of a microscope's file.
+        The file; of OME-Zarr the folder of the image; `FILE#N` for one of several images
+        of a file.
     name : str
         The path as the user gave it, for tables and messages.
     relative : Path
@@ -50,8 +51,8 @@ class Input:
 
     @property
     def file(self) -> Path:
-        """The path without the number of a scene."""
-        return microscopes.file_and_scene(self.path)[0]
+        """The path without the number of an image."""
+        return file_and_scene(self.path)[0]
 
     def state(self) -> dict[str, int] | None:
         """Identify the content of a file by its size and when it was changed.
@@ -226,7 +227,7 @@ def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
         yield from _in_zarr(path, name, path.resolve().name)
     elif path.is_dir():
         yield from _in_folder(path, recursive=recursive)
-    elif path.exists() or microscopes.file_and_scene(path)[0].exists():
+    elif path.exists() or file_and_scene(path)[0].exists():
         yield from _scenes(path, name, Path(path.name))
     elif glob.has_magic(name):
         for match in sorted(_matches(name)):
@@ -237,12 +238,12 @@ def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
 
 
 def _scenes(path: Path, name: str, relative: Path) -> Iterator[Input]:
-    """Give a file as one input, or each scene of a microscope's file."""
-    file, scene = microscopes.file_and_scene(path)
+    """Give a file as one input, or each of its images."""
+    file, scene = file_and_scene(path)
     scenes = [] if scene is None else [scene]
-    if scene is None and microscopes.recognizes(path):
+    if scene is None:
         with suppress(OSError, ValueError, ImportError):  # said when its turn comes
-            n = microscopes.n_scenes(path)
+            n = io.n_scenes(path)
             scenes = list(range(n)) if n > 1 else []
     if not scenes:
         yield Input(path, name, relative)

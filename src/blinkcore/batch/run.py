@@ -142,7 +142,7 @@ class _Run:
             if identity(item.source) in covered:
                 yield Event("skipped", item.name, message="part of an earlier image")
                 continue
-            covered.update(identity(path) for path in tiff.files_of_set(item.path))
+            covered.update(identity(path) for path in tiff.files_of_set(item.file))
             event = self._one(item)
             if self.cluster is not None:
                 self.cluster.forget(item)

@@ -295,5 +295,5 @@ def shared_out(items: list[Input], labels: tuple[tuple[str, Path], ...]) -> list
     for item in items:
         if identity(item.source) not in covered:
             kept.append(item)
-            covered.update(identity(path) for path in tiff.files_of_set(item.path))
+            covered.update(identity(path) for path in tiff.files_of_set(item.file))
     return kept

@@ -19,6 +19,7 @@ from blinkcore.io import (
     tiff,
     trackmate,
 )
+from blinkcore.io.scenes import file_and_scene
 from blinkcore.io.suffixes import PLACE, WRITERS, format_of
 from blinkcore.spots import check_spots
 
@@ -52,8 +53,8 @@ def read_image(
     Parameters
     ----------
     path : str or path
-        The file; for OME-Zarr the folder, or a URL; `FILE#N` for scene N (from 0) of an
-        ND2, CZI or LIF file. TIFF and OME-Zarr are read plane by plane, on demand.
+        The file; for OME-Zarr the folder, or a URL; `FILE#N` for image N (from 0) of a
+        file that holds several. TIFF and OME-Zarr are read plane by plane, on demand.
     axes : str, optional
         One letter of `TCZYX` per dimension, in the file's order, instead of what its
         metadata say.
@@ -82,18 +83,32 @@ def read_image(
     source = os.fspath(path) if ome_zarr.is_url(path) else Path(path)
     if isinstance(source, str) or (source.is_dir() and ome_zarr.recognizes(source)):
         return ome_zarr.read(source, axes=axes, pixel_size=pixel_size, level=level)
-    path = source
-    head = _head(microscopes.file_and_scene(path)[0])
+    path, scene = file_and_scene(source)
+    head = _head(path)
     if level:
         raise ValueError(f"{path} has one resolution; --level is for OME-Zarr")
     if microscopes.recognizes(path):
-        return microscopes.read(path, axes=axes, pixel_size=pixel_size)
+        return microscopes.read(path, axes=axes, pixel_size=pixel_size, scene=scene)
     for recognizes, read in _IMAGE_FORMATS:
         if recognizes(head):
             return read(
-                path, axes=axes, pixel_size=pixel_size, rgb=rgb, truncated=truncated
-            )
+                path, axes=axes, pixel_size=pixel_size, rgb=rgb, truncated=truncated,
+                scene=scene,
+            )  # fmt: skip
     raise ValueError(f"{path} is not a TIFF, PNG or JPEG file, whatever its name says")
+
+
+def n_scenes(path: Path) -> int:
+    """Count the images of a microscope's file or an OME-TIFF; 1 for any other file.
+
+    Raises
+    ------
+    OSError, ImportError, ValueError
+        See `read_image`.
+    """
+    if microscopes.recognizes(path):
+        return microscopes.n_scenes(path)
+    return tiff.n_scenes(path) if tiff.recognizes(_head(path)) else 1
 
 
 def _head(path: Path) -> bytes:

@@ -26,17 +26,8 @@ SUFFIXES = (".nd2", ".czi", ".lif")
 
 
 def recognizes(path: Path) -> bool:
-    """Tell by its suffix whether a file, or a scene of one, is of these microscopes."""
-    return file_and_scene(path)[0].suffix.lower() in SUFFIXES
-
-
-def file_and_scene(path: Path) -> tuple[Path, int | None]:
-    """Split `FILE#N`, the scene N of a file (from 0); None for a file without a number."""
-    name, hash_sign, number = path.name.rpartition("#")
-    file = path.with_name(name) if name else path
-    if hash_sign and number.isdecimal() and file.suffix.lower() in SUFFIXES:
-        return file, int(number)
-    return path, None
+    """Tell by its suffix whether a file is of one of these microscopes."""
+    return path.suffix.lower() in SUFFIXES
 
 
 def n_scenes(path: Path) -> int:
@@ -48,15 +39,19 @@ def n_scenes(path: Path) -> int:
         raise _damaged(path, error) from error
 
 
-def read(path: Path, *, axes: str | None, pixel_size: PixelSize | None) -> Image:
-    """Read a file, or one scene of it.
+def read(
+    path: Path, *, axes: str | None, pixel_size: PixelSize | None, scene: int | None
+) -> Image:
+    """Read one scene of a file.
 
     Parameters
     ----------
     path : Path
-        The file, or `FILE#N` for its scene N, from 0.
+        The file.
     axes, pixel_size
         See `blinkcore.io.read_image`.
+    scene : int or None
+        Its number, from 0; None: the first, with a warning if there are others.
 
     Returns
     -------
@@ -70,7 +65,6 @@ def read(path: Path, *, axes: str | None, pixel_size: PixelSize | None) -> Image
     OSError, ValueError
         If the file is damaged, or has no such scene.
     """
-    path, scene = file_and_scene(path)
     file = _opened(path)
     try:
         names = file.scenes

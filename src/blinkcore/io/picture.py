@@ -38,8 +38,11 @@ def read(
     pixel_size: PixelSize | None,
     rgb: bool,
     truncated: bool = False,
+    scene: int | None = None,
 ) -> Image:
     """Read a picture; see `blinkcore.io.read_image`."""
+    if scene:
+        raise ValueError(f"{path} has no image {scene}, only 1 from 0 on")
     content = path.read_bytes()
     decode = (
         imagecodecs.png_decode if content.startswith(_PNG) else imagecodecs.jpeg8_decode

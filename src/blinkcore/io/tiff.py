@@ -61,14 +61,15 @@ def read(
     pixel_size: PixelSize | None,
     rgb: bool,
     truncated: bool = False,
+    scene: int | None = None,
 ) -> Image:
-    """Read a TIFF; see `blinkcore.io.read_image`."""
+    """Read a TIFF, or one of its images; see `blinkcore.io.read_image`."""
     with _readable(path):
         file = tifffile.TiffFile(path)
     image = None
     try:
         with _readable(path):
-            series = _own_series(path, file)
+            series = _own_series(path, file, scene)
             if series.dtype.kind not in "biuf":
                 raise MetadataError(f"its pixels are {series.dtype}, not real numbers")
             size = pixel_size or pixel_size_of(file, series)
@@ -88,6 +89,14 @@ def write(pixels: NDArray[Any], path: Path) -> None:
         tifffile.imwrite(temporary, pixels, photometric="minisblack")
 
 
+def n_scenes(path: Path) -> int:
+    """Count the images of an OME-TIFF; 1 for others, whose second may be a preview."""
+    with _readable(path), tifffile.TiffFile(path) as file:
+        if not file.is_ome or (file.ome_metadata or "").count("<Image") < 2:
+            return 1
+        return len(_all_own_series(file))
+
+
 def files_of_set(path: Path) -> list[str]:
     """List the files over which an OME-TIFF spreads its image; none for other files."""
     if not path.is_file():  # a pipe would keep us waiting
@@ -100,7 +109,7 @@ def files_of_set(path: Path) -> list[str]:
             # A cheap check first: most files are not OME-TIFF of several files.
             if not tif.is_ome or "FileName" not in (tif.ome_metadata or ""):
                 return []
-            return sorted(_files(_own_series(path, tif)))
+            return sorted({f for s in _all_own_series(tif) for f in _files(s)})
     except Exception:  # noqa: BLE001 (reading it will say what is wrong)
         return []
 
@@ -158,20 +167,32 @@ def _files(series: tifffile.TiffPageSeries) -> set[str]:
     return {p.parent.filehandle.path for p in series.pages if p is not None}
 
 
-def _own_series(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """Find the first image of which this file holds a part."""
-    own = [s for s in file.series if file.filehandle.path in _files(s)]
+def _all_own_series(file: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
+    """Find the images of which this file holds a part."""
+    return [s for s in file.series if file.filehandle.path in _files(s)]
+
+
+def _own_series(
+    path: Path, file: tifffile.TiffFile, scene: int | None
+) -> tifffile.TiffPageSeries:
+    """Find an image of which this file holds a part; the first without a number."""
+    own = _all_own_series(file)
     if not own:
         raise ValueError("it has no image in it")
-    series = own[0]
+    if scene is not None and scene >= len(own):
+        raise MetadataError(f"it has no image {scene}, only {len(own)} from 0 on")
+    series = own[scene or 0]
     missing = sum(page is None for page in series.pages)
     if missing:
         raise MetadataError(
             f"{missing} of its {len(series.pages)} planes lie in files that are not "
             f"beside {path.name}"
         )
-    if len(own) > 1:
-        logger.warning("%s holds %d images; only the first is used", path, len(own))
+    if scene is None and len(own) > 1:
+        logger.warning(
+            "%s holds %d images; only the first is used, the others are %s#1 and so on",
+            path, len(own), path.name,
+        )  # fmt: skip
     return series
 
 
