@@ -49,6 +49,8 @@ def export_bioimageio(
 ) -> Path:
     """Write a package of BioImage.IO (format 0.5), whole or not at all.
 
+    It holds the weights as TorchScript and as ONNX.
+
     Parameters
     ----------
     name : str or path
@@ -71,7 +73,7 @@ def export_bioimageio(
     Raises
     ------
     ImportError, ValueError
-        If bioimageio.core is not installed, if the image is too small, or if
+        If bioimageio.core or the libraries for ONNX are not installed, if the image is too small, or if
         bioimageio.core refuses the package; the message says why.
     """
     try:
@@ -83,13 +85,16 @@ def export_bioimageio(
             "pip install 'blinkcore[bioimageio]'"
         ) from error
 
+    from blinkcore.network import onnx_format  # its libraries are an extra
+
     model = load_model(name, device="cpu")
     network = _network(name, model.metadata)
     pixels = _test_image(image, model.metadata.stride)
     output = Path(output)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         parts = _write_parts(network, model, pixels, Path(folder))
-        description = _describe(model, parts, authors, license_)
+        opset = onnx_format.save_with_normalization(network, parts["onnx"])
+        description = _describe(model, parts, opset, authors, license_)
         summary = test_description(description)
         if summary.status != "passed":
             raise ValueError(f"bioimageio.core refuses the package: {_reason(summary)}")
@@ -121,7 +126,7 @@ def export_onnx(name: str | os.PathLike[str], output: str | os.PathLike[str]) ->
     ImportError, ValueError
         If the libraries are not installed, or the grids differ by more than 1e-4.
     """
-    from blinkcore.network import onnx_format
+    from blinkcore.network import onnx_format  # its libraries are an extra
 
     model = load_model(name, device="cpu", amp=False)
     extra = {METADATA_FILE: model.metadata.to_json()}
@@ -166,6 +171,7 @@ def _write_parts(
 ) -> dict[str, Path]:
     names = ("network.pt", "input.npy", "output.npy", "cover.png", "README.md")
     parts = {Path(name).stem: folder / name for name in names}
+    parts["onnx"] = folder / "network.onnx"
     run = save_with_normalization(network, parts["network"])
     np.save(parts["input"], pixels[None, None])
     np.save(parts["output"], run(pixels[None, None]))
@@ -178,7 +184,11 @@ def _write_parts(
 
 
 def _describe(
-    model: Model, parts: dict[str, Path], authors: Sequence[str], license_: str
+    model: Model,
+    parts: dict[str, Path],
+    opset: int,
+    authors: Sequence[str],
+    license_: str,
 ) -> Any:
     from bioimageio.spec.model import v0_5 as zoo
 
@@ -203,7 +213,10 @@ def _describe(
         weights=zoo.WeightsDescr(
             torchscript=zoo.TorchscriptWeightsDescr(
                 source=parts["network"], pytorch_version=zoo.Version(_torch_version())
-            )
+            ),
+            onnx=zoo.OnnxWeightsDescr(
+                source=parts["onnx"], opset_version=opset, parent="torchscript"
+            ),
         ),
         config=zoo.Config.model_validate(
             {"blinkcore": json.loads(model.metadata.to_json())}
@@ -221,7 +234,7 @@ def _tensors(about: Metadata, parts: dict[str, Path]) -> tuple[Any, Any]:
         id=zoo.TensorId("image"),
         description="One plane, in counts as the camera gave them.",
         axes=[
-            zoo.BatchAxis(),
+            zoo.BatchAxis(size=1),
             zoo.ChannelAxis(channel_names=[zoo.Identifier("intensity")]),
             *(zoo.SpaceInputAxis(id=axis, size=size) for axis in sides),
         ],
@@ -235,7 +248,7 @@ def _tensors(about: Metadata, parts: dict[str, Path]) -> tuple[Any, Any]:
             "spot, and where in the cell it is."
         ),
         axes=[
-            zoo.BatchAxis(),
+            zoo.BatchAxis(size=1),
             zoo.ChannelAxis(channel_names=[zoo.Identifier(c) for c in _CHANNELS]),
             *(
                 zoo.SpaceOutputAxis(

@@ -17,7 +17,7 @@ import torch
 
 from blinkcore import limits
 from blinkcore.files import whole_file
-from blinkcore.network.torchscript import whole_grid
+from blinkcore.network.torchscript import normalizing, whole_grid
 
 if TYPE_CHECKING:
     import os
@@ -180,11 +180,6 @@ def save(
     ImportError
         If onnx or onnxscript is not installed.
     """
-    try:
-        import onnx
-        import onnxscript  # noqa: F401 (PyTorch's exporter needs it)
-    except ImportError as error:
-        raise ImportError(f"--onnx needs onnx and onnxscript: {_INSTALL}") from error
     stride = network.stride
     sides = (
         torch.export.Dim("h", min=1, max=4096),
@@ -193,12 +188,46 @@ def save(
     batch = torch.export.Dim("n", min=1, max=4096)
     shapes = {"x": {0: batch, 2: stride * sides[0], 3: stride * sides[1]}}
     example = torch.zeros(2, 1, 4 * stride, 6 * stride)
+    _write(_Grid(network).eval(), example, shapes, extra, Path(path))
+
+
+def save_with_normalization(network: AnyNetwork, path: Path) -> int:
+    """Write a network that takes one raw image; errors as of `save`.
+
+    Returns
+    -------
+    int
+        The version of ONNX's operators that it needs.
+    """
+    stride, first = network.stride, -(-64 // network.stride)
+    sides = (
+        torch.export.Dim("h", min=first, max=4096),
+        torch.export.Dim("w", min=first, max=4096),
+    )
+    shapes = {"x": {2: stride * sides[0], 3: stride * sides[1]}}
+    example = torch.rand(1, 1, 2 * first * stride, 3 * first * stride)
+    return _write(normalizing(network), example, shapes, {}, path)
+
+
+def _write(
+    module: torch.nn.Module,
+    example: torch.Tensor,
+    shapes: dict[str, dict[int, Any]],
+    extra: dict[str, str],
+    path: Path,
+) -> int:
+    """Export a module, check the file, and write it; return the operators' version."""
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 (PyTorch's exporter needs it)
+    except ImportError as error:
+        raise ImportError(f"--onnx needs onnx and onnxscript: {_INSTALL}") from error
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _Grid(network).eval(), (example,), dynamo=True, dynamic_shapes=shapes,
+            module, (example,), dynamo=True, dynamic_shapes=shapes,
             input_names=["x"], output_names=["grid"], verbose=False,
         )  # fmt: skip
     content = io.BytesIO()
@@ -206,8 +235,9 @@ def save(
     model = onnx.load_from_string(content.getvalue())
     onnx.helper.set_model_props(model, extra)
     onnx.checker.check_model(model, full_check=True)
-    with whole_file(Path(path)) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
+    return int(max(o.version for o in model.opset_import if not o.domain))
 
 
 def metadata_of(content: bytes, name: str) -> str:

@@ -113,7 +113,7 @@ def save_with_normalization(
         W / cell), each image normalized by itself as in `blinkcore.network.normalize`.
     """
     with SilencedDeprecation():
-        script = torch.jit.script(_Normalizing(network).eval())
+        script = torch.jit.script(normalizing(network))
     _save(script, path, {})
 
     def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -129,6 +129,11 @@ def whole_grid(network: AnyNetwork) -> Callable[[torch.Tensor], torch.Tensor]:
     if network.predicts_error:
         return _ExportedWithError(network).with_error
     return _Exported(network)
+
+
+def normalizing(network: AnyNetwork) -> torch.nn.Module:
+    """Put the normalization in front of a network: raw images to grids."""
+    return _Normalizing(network).eval()
 
 
 class _Exported(torch.nn.Module):
