@@ -30,7 +30,11 @@ Dialog.addNumber("Channel", 0, 0, 4, "of " + channels + ", 0 for all");
 Dialog.addNumber("Measure", 0, 1, 4, "px, radius of the disk; 0 for no intensities");
 Dialog.addCheckbox("Overlay", true);
 Dialog.addCheckbox("Manager", false);
-Dialog.addHelp("https://github.com/blinkcore/blinkcore/tree/main/fiji");
+Dialog.addHelp("<html><h3>Detect Spots</h3><b>Model</b>: blinkcore models show NAME tells what it was trained on.<br>"
+	+ "<b>Threshold</b>: the probability above which a spot counts. Lower finds more.<br>"
+	+ "<b>Measure</b>: sums the light in a disk around each spot, less the background.<br>"
+	+ "<b>Overlay</b>, <b>Manager</b>: the spots also there, besides the selection and the table.<br><br>"
+	+ "All images of a folder: Plugins &gt; Blinkcore &gt; Detect Spots in Folder.</html>");
 Dialog.show();
 model = Dialog.getChoice();
 own = Dialog.getString();
