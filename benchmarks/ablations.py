@@ -1,10 +1,11 @@
-"""What the parts of the paper's network are worth, and its loss: one left out at a time.
+"""What each part of the paper's network and its loss are worth: one changed at a time.
 
     python benchmarks/ablations.py FOLDER [--steps 1500] [--presets smfish,vesicle] [--seeds 0,1]
 
-`deepblink` with 16 filters on the images of `table1.py`, trained as `blinkcore train --network
-deepblink --steps 1500 --batch-size 2 --crop 128 --learning-rate 0.004` does, each with two seeds, to
-show what chance does; one core's work. Results are kept in FOLDER, and what is there is not run again.
+`deepblink` with 16 filters on the images of `table1.py`, trained as `blinkcore train
+--network deepblink --steps 1500 --batch-size 2 --crop 128 --learning-rate 0.004` does,
+each with two seeds, to show the effect of chance; on one core. Results are kept in
+FOLDER, and those that are there are not computed again.
 """
 
 import argparse
@@ -74,7 +75,7 @@ class PlainStride(DeepBlink):
 
 
 class NoBottomSkip(DeepBlink):
-    """The first encoder's end is not put beside that of the second."""
+    """The end of the first encoder is not concatenated with that of the second."""
 
     def __init__(self, filters, dropout=0.3):
         super().__init__(filters, dropout)
@@ -89,7 +90,7 @@ class NoBottomSkip(DeepBlink):
 
 
 class OldStart(DeepBlink):
-    """PyTorch's own first weights."""
+    """PyTorch's own initial weights."""
 
     def __init__(self, filters, dropout=0.3):
         super().__init__(filters, dropout)

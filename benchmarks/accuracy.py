@@ -2,15 +2,17 @@
 
     python benchmarks/accuracy.py [MODEL ...]
 
-The scenes have seeds and kinds that no training saw: one intensity and one density each,
-on three kinds of background. LoG follows the deepBlink paper's protocol for TrackMate: one
-width and threshold for a data set (all scenes of one background), chosen by grid on
-validation scenes (other seeds). Beside it LoG with the best of both for each row, which
-nobody can know of an image. The models are used as they are, with their own threshold.
+The scenes have seeds and kinds that no training saw: one intensity and one density
+each, on three kinds of background. LoG follows the deepBlink paper's protocol for
+TrackMate: one width and threshold for a data set (all scenes of one background), chosen
+by grid search on validation scenes (other seeds). Beside it LoG with the best of both
+for each row, which cannot be known without the truth. The models are used as they are,
+with their own threshold.
 
-The truth of the first tables is every spot that was drawn. In the last one of these it is
-every spot that stands out from its surroundings, structure included (docs/spots.md): a
-contrast to noise of 4 and more; detections of the others neither count nor harm.
+The truth of the first tables is every spot that was drawn. In the table of spots that
+stand out it is every spot that stands out from its surroundings, structure included
+(docs/spots.md): a contrast to noise of 4 and more; detections of the other spots are
+ignored.
 """
 
 import sys

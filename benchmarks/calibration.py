@@ -1,9 +1,9 @@
-"""Do probabilities and errors mean what they say? On scenes that no training saw.
+"""Are probabilities and predicted errors right? On scenes that no training saw.
 
     python benchmarks/calibration.py [MODEL [PICTURE.png]]
 
-300 scenes of 256 x 256 px from the ranges of the training with other seeds. A spot counts as
-real if it is matched to a true one within 3 px.
+300 scenes of 256 x 256 px from the ranges of the training with other seeds. A spot
+counts as real if it is matched to a true one within 3 px.
 """
 
 import sys
@@ -34,7 +34,7 @@ def matched(points, spots):
 
 
 def coverage(errors, distances):
-    """Does the predicted error hold? Shares within one and two of it, by its size."""
+    """Print the shares of errors within one and two predicted errors, by their size."""
     rows = []
     edges = (0.0, 0.1, 0.2, 0.3, 0.5, 10.0)
     for low, high in [*pairwise(edges), (edges[0], edges[-1])]:
@@ -49,13 +49,13 @@ def coverage(errors, distances):
         )
     print("Error of matched spots with a probability above 0.5, px:\n")
     table(
-        ["localization_uncertainty", "spots", "RMS said", "RMS found", "within 1 (0.683)",
-         "within 2 (0.954)"], rows,
+        ["localization_uncertainty", "spots", "RMS predicted", "RMS measured",
+         "within 1 (0.683)", "within 2 (0.954)"], rows,
     )  # fmt: skip
 
 
 def counts(model, probability, found):
-    """Does the interval of a count hold? At the model's threshold, by the number of spots."""
+    """Print how often the interval of a count holds, by the number of spots."""
     spread = model.metadata.count_spread
     if spread is None:
         return
@@ -85,7 +85,7 @@ def draw(path, said, true, found, truth):
     left, middle, right = figure.subplots(1, 3)
     left.plot([0, 1], [0, 1], "k:", linewidth=1)
     left.plot(said, true, "o-")
-    left.set(xlabel="probability said", ylabel="share that is real")
+    left.set(xlabel="predicted probability", ylabel="share that is real")
     for axis, name, plot in ((0, "y", middle), (1, "x", right)):
         cells = (truth[:, axis] + 0.5) % 2, (found[:, axis] + 0.5) % 2
         plot.hist2d(*cells, bins=40, range=[[0, 2], [0, 2]], cmap="magma")
@@ -123,7 +123,7 @@ def main():
         error += inside.mean() * abs(said - true)
         name = f"{low:.2f}-{min(high, 1):.2f}"
         rows.append([name, inside.sum(), f"{said:.3f}", f"{true:.3f}"])
-    table(["probability", "spots", "mean said", "real"], rows)
+    table(["probability", "spots", "mean predicted", "real"], rows)
     print(f"Expected calibration error: {error:.3f}\n")
     rows = []
     for fdr in (0.02, 0.05, 0.1, 0.2):
@@ -131,14 +131,14 @@ def main():
         found = np.concatenate([r[k] for r, k in zip(real, kept, strict=True)])
         recall = found.sum() / n_truth
         rows.append([fdr, len(found), f"{1 - found.mean():.3f}", f"{recall:.3f}"])
-    print("Asked for a share of false spots, image by image:\n")
+    print("Share of false spots requested with --fdr, image by image:\n")
     table(["--fdr", "spots kept", "false", "recall"], rows)
     counts(model, [s[:, 2] for s in sure_ones], n_real)
     distances, places = np.concatenate(distances), np.concatenate(places)
     if errors:
         coverage(np.concatenate(errors), distances)
     bias = [f"{b:+.4f}" for b in distances.mean(axis=0)]
-    print(f"Mean of found less true, y and x: {', '.join(bias)} px\n")
+    print(f"Mean of found minus true, y and x: {', '.join(bias)} px\n")
     if len(sys.argv) > 2:
         draw(sys.argv[2], *np.transpose(points), places, places - distances)
 

@@ -2,8 +2,8 @@
 
     python benchmarks/finetune.py FOLDER [MODEL]
 
-Makes such a kind of scenes (spots of sigma 3.2 to 4 px on haze, wider than any training
-saw), with 20 images to train on, 5 to validate, 40 to test, all labelled; runs
+Makes scenes of such a kind (spots of sigma 3.2 to 4 px on haze, wider than in any
+training), with 20 images to train on, 5 to validate, 40 to test, all labelled; runs
 the commands that a user would, and prints how long the training took and both scores.
 """
 

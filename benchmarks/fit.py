@@ -2,8 +2,9 @@
 
     python benchmarks/fit.py
 
-The peer is `scipy.optimize.curve_fit` with the same model, least squares, for 500 of them. Spots lie in
-squares of their own; photons are Poisson. The bound is Cramér and Rao's for the true spot.
+The peer is `scipy.optimize.curve_fit` with the same model, least squares, for 500 of
+them. Each spot lies in a square of its own; the noise is Poisson noise. The bound is
+the Cramér-Rao bound for the true spot.
 """
 
 import os
@@ -53,7 +54,7 @@ def drawn(rng, photons, background, sigma):
 
 
 def bound(photons, background, sigma):
-    """Standard error of y, px: mean over places in the pixel of the inverse Fisher matrix."""
+    """Standard error of y, px, by the inverse Fisher matrix, mean over sub-pixel shifts."""
     rng, step = np.random.default_rng(0), 1e-4
     values = []
     for _ in range(50):
@@ -73,7 +74,7 @@ def bound(photons, background, sigma):
 
 
 def peer(pixels, starts):
-    """Places by curve_fit in the same windows."""
+    """Positions by curve_fit in the same windows."""
     found = np.full((len(starts), 2), np.nan)
     for i, (y, x) in enumerate(starts):
         top, left = np.rint([y, x]).astype(int) - REACH

@@ -2,9 +2,10 @@
 
     python benchmarks/images.py FOLDER [--seconds 120] [--presets smfish,receptor]
 
-`blink` from random weights and from `general`, on the images of `table1.py` and more of their kind;
-a fifth as many images, at least 4, to validate on; its test images. Results are kept in FOLDER, and
-what is there is not run again.
+`blink` from random weights and from `general`, on the images of `table1.py` and more of
+their kind; a fifth as many images, at least 4, to validate on; tested on the test
+images of `table1.py`. Results are kept in FOLDER, and those that are there are not
+computed again.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Simulated spots of known place and contrast in real planes, and the bounds of their places."""
+"""Simulated spots of known contrast in real planes; bounds of their positions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def implanted(plane, rng):
     sigma = float(rng.uniform(0.9, 2.2))
     points = apart(ground.shape, 4 * sigma, rng)
     noise = contrast.local_noise(contrast.difference_of_gaussians(ground, sigma), sigma)
-    # A flat place of integers has the noise of one grey level: nothing smaller is in it.
+    # In flat regions of integers the noise is taken as that of one grey level.
     noise = np.maximum(noise, contrast.WHITE_RESPONSE / sigma)
     ratios = rng.choice(CONTRASTS, len(points))
     peak = ratios * contrast.at_points(noise, points) / contrast.SPOT_RESPONSE
@@ -50,7 +50,7 @@ def implanted(plane, rng):
 
 
 def apart(shape, distance, rng):
-    """Draw places at random, none nearer than a distance to another or to the edge."""
+    """Draw random positions, none nearer than a distance to another or to the edge."""
     n = round(PER_MEGAPIXEL * shape[0] * shape[1] / 1e6)
     points = np.empty((0, 2))
     for _ in range(50 * n):
@@ -63,7 +63,7 @@ def apart(shape, distance, rng):
 
 
 def bounds(ground, points, peak, sigma, gain):
-    """Compute the standard error of y at best, without and with structure as noise.
+    """Compute the smallest standard error of y, without and with structure as noise.
 
     Without: sum over pixels of (dS/dy)² / variance. With: sum over frequencies of
     |dS/dy|² / power, the spectrum being that of the 32 x 32 px around, averaged over
@@ -82,7 +82,7 @@ def bounds(ground, points, peak, sigma, gain):
     for (y, x), height in zip(points, peak, strict=True):
         row, col = round(y), round(x)
         near = steps[max(row - 10, 0) : row + 11, max(col - 10, 0) : col + 11]
-        # Rounding to integers is noise, too: 1/12.
+        # Rounding to integers is noise, too, of variance 1/12.
         noise = max((np.median(near) / 0.9539) ** 2, 1 / 12)
         dy, dx = (row + offsets - y)[:, None], (col + offsets - x)[None]
         spot = height * np.exp(-(dy**2 + dx**2) / (2 * sigma**2))

@@ -2,10 +2,11 @@
 
     python benchmarks/kills.py [--each 40]
 
-Each command is killed (SIGKILL) or asked to end (SIGTERM) at a moment drawn evenly over the time
-that it takes, then run again to its end (`predict --skip-existing`, `train --resume`). The result
-must be that of a run that nobody disturbed, and nothing else may be left. Compared are: tables and
-samples byte for byte, of a model that was trained or exported the grids that it computes.
+Each command is killed (SIGKILL) or asked to end (SIGTERM) at a moment drawn uniformly
+over the time that it takes, then run again to its end (`predict --skip-existing`,
+`train --resume`). The result must be that of an undisturbed run, and no other file may
+be left. Tables and samples are compared byte for byte, trained and exported models by
+the grids that they compute.
 """
 
 import argparse
@@ -113,7 +114,7 @@ def main():
                 ended += process.poll() is not None
                 process.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM]))
                 process.wait()
-                # What was done is there, or the command begins anew.
+                # Go on from what was written; begin anew if nothing was.
                 more = again.split() if not again or any(folder.iterdir()) else []
                 code = blinkcore([*words, *more], folder).wait()
                 if code == 2 and more == ["--resume"]:  # killed before a checkpoint
@@ -124,11 +125,14 @@ def main():
             shutil.rmtree(whole)
             rows.append([name, each - ended, f"{took:.1f}", wrong, left])
             print(*rows[-1], file=sys.stderr, flush=True)
-    table(["command", "kills", "takes, s", "other results", "files left behind"], rows)
+    table(
+        ["command", "kills", "takes, s", "results that differ", "files left behind"],
+        rows,
+    )
 
 
 def names(folder):
-    """Files that are there, but for logs whose name tells a time."""
+    """Files that are there, except logs, whose names contain a time."""
     return {
         p.relative_to(folder).as_posix()
         for p in folder.rglob("*")

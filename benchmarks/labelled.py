@@ -2,9 +2,10 @@
 
     python benchmarks/labelled.py FOLDER [MODEL]
 
-FOLDER holds images with `<name>_points.csv` beside them (columns t, z, c, y, x). LoG gets
-the best width and threshold for each image, chosen on that image's own labels: what no
-user could do, and so more than LoG reaches in practice. The model is used as it is.
+FOLDER holds images with `<name>_points.csv` beside them (columns t, z, c, y, x). LoG
+gets the best width and threshold for each image, chosen on that image's own labels:
+what no user could do, and so more than LoG reaches in practice. The model is used as it
+is.
 """
 
 import sys
@@ -80,7 +81,7 @@ def main():
         rows.append([*row, f"{ours.precision:.3f}", f"{ours.recall:.3f}"])
     table(
         ["image", "true", "found", "F1 integral", "F1 at 3 px", "RMSE px",
-         "LoG: F1 integral", "F1", "RMSE", "precision", "recall"], rows,
+         "LoG: F1 integral", "F1", "RMSE", "model: precision", "recall"], rows,
     )  # fmt: skip
 
 

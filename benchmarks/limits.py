@@ -1,4 +1,4 @@
-"""What a bundled model sees: widths, and how near two spots may be.
+"""What a bundled model finds: spots of which widths, and pairs of which distances.
 
     python benchmarks/limits.py [MODEL]
 

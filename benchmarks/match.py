@@ -57,7 +57,7 @@ def python_loop(truth, detected):
 
 
 def field(n, rng):
-    """Points at 1,000 in 512 x 512, found 1 px off, a tenth missed and a tenth false."""
+    """1,000 points in 512 x 512 px; found 1 px off, a tenth missed, a tenth false."""
     side = 512 * np.sqrt(n / 1000)
     truth = rng.uniform(0, side, (n, 2))
     found = truth[rng.random(n) < 0.9] + rng.normal(0, 0.7, 2)

@@ -1,11 +1,12 @@
-"""A long movie of stacks: memory, time, and an interruption at half.
+"""A long movie of stacks: memory, time, and an interruption halfway.
 
     python benchmarks/movie.py [--frames 200] [--folder FOLDER]
 
-200 frames of 2 channels of 30 slices of 512 x 512 px (6.3 GB in FOLDER), 80 spots that diffuse. The
-movie is searched by the installed program; then again into another folder, with SIGTERM when half
-of the planes are done, and a second time with `--skip-existing`. The tables must be the same bytes.
-Memory is that of the process without the pages of the file that the system keeps.
+200 frames of 2 channels of 30 slices of 512 x 512 px (6.3 GB in FOLDER), 80 spots that
+diffuse. The movie is searched by the installed program; then again into another folder,
+with SIGTERM when half of the planes are done, and a second time with `--skip-existing`.
+The tables must be identical byte for byte. Memory is that of the process without the
+pages of the file that the system keeps.
 """
 
 import argparse

@@ -2,10 +2,11 @@
 
     python benchmarks/objects.py [--peers PEERS/bin/python]
 
-trackpy's `locate` looks at the stack itself; of its threshold `minmass` the best of 30 for these very stacks
-is taken, so that its row is an upper limit. trackpy is not a dependency: pip install trackpy.
-U-FISH blends what its network gives in the planes of the three directions, Big-FISH filters in three
-dimensions and is told the width of the spots; both run in a Python of their own, see `real_peers.py`.
+trackpy's `locate` searches the stack itself; its threshold `minmass` is the best of 30
+for these very stacks, so its row is an upper limit. trackpy is not a dependency: pip
+install trackpy. U-FISH combines the results of its network in the planes of the three
+directions, Big-FISH filters in three dimensions and is given the width of the spots;
+both run in a Python of their own, see `real_peers.py`.
 """
 
 import argparse

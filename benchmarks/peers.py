@@ -1,8 +1,10 @@
-"""Detectors of others and of our own behind one face: train for so long, then find.
+"""Detectors of others and our own behind one interface: train for a time, then find.
 
-Each has `train(train, valid, seconds, folder)`, samples of a `blinkcore.datasets.dataset`, which may give
-the seconds that it really trained, and `find(image)`: points (n, 2), y and x in px. Time is that of all cores together, divided by
-their number, so that what else a machine does favours nobody.
+Each has `train(train, valid, seconds, folder)`, with samples of a
+`blinkcore.datasets.dataset`, which may return the seconds that the training really
+took, and `find(image)`, which returns points (n, 2), y and x in px. Time is the
+processor time of all cores, divided by their number, so that other work of the machine
+does not count.
 """
 
 import logging
@@ -47,7 +49,7 @@ class Log:
     """TrackMate's LoG by the paper's protocol: diameters x 20 quantiles of the quality.
 
     The quality is divided by its median in the image, because exposures of a preset differ:
-    that does LoG good.
+    this improves its scores.
     """
 
     name = "LoG"
@@ -127,7 +129,7 @@ class Ours:
         config = replace(self.config, data=str(data), validate_every=10**9)
         per_step, validation = self.pace(config, folder)
         steps = max(20, int((seconds - 2 * validation) / per_step))
-        for _ in range(3):  # until it took about as long as asked for
+        for _ in range(3):  # until it took about as long as requested
             config = replace(config, steps=steps, validate_every=-(-steps // 2))
             started = spent()
             train(config, folder / f"{self.name}.pt", workers=0)
@@ -139,7 +141,7 @@ class Ours:
         return took
 
     def pace(self, config, folder):
-        """Seconds of a step, once all is warm, and of a validation."""
+        """Seconds of a step after warming up, and of a validation."""
         starts = []
 
         def timed(state):
@@ -169,7 +171,7 @@ class Bundled:
 
 
 class Spotiflow:
-    """Of PyPI, through its own API with its defaults."""
+    """From PyPI, through its own API with its defaults."""
 
     name = "Spotiflow"
 
@@ -203,7 +205,7 @@ class Spotiflow:
 
 
 class Piscis:
-    """Of PyPI, through its own API with its defaults; epochs as many as fit the time."""
+    """From PyPI, through its API with its defaults; as many epochs as fit the time."""
 
     name = "Piscis"
 
@@ -229,7 +231,7 @@ class Piscis:
         few = folder / "piscis-few"
         shutil.rmtree(few, ignore_errors=True)
         shutil.copytree(data, few)
-        # An epoch of all images may take longer than there is: as many as fit.
+        # An epoch of all images may take longer than allowed: four images.
         for path in sorted((few / "train" / "x").iterdir())[4:]:
             path.unlink()
         train_model("try", str(few), epochs=1, **options)

@@ -2,9 +2,10 @@
 
     python benchmarks/precision.py [MODEL]
 
-On a CPU that is faster in bfloat16; elsewhere both columns are the same. Scenes are those of
-`accuracy.py` with other seeds, at the model's threshold. Beside it what tiles change, on wider
-scenes: a tile is read with a margin, of 224 px for `precise`.
+For a CPU that is faster in bfloat16; elsewhere both columns are the same. Scenes are
+those of `accuracy.py` with other seeds, at the model's threshold. The last columns give
+what tiles change, on wider scenes: a tile is read with a margin, of 224 px for
+`precise`.
 """
 
 import sys

@@ -2,9 +2,9 @@
 
     python benchmarks/race.py FOLDER [--seed 7] [NAME ...]
 
-Every run has the same scenes, steps and seed as `blinkcore train --steps 1500 --seed 7` and
-differs in the one thing that its name says. Results are kept in FOLDER by seed: a second call
-trains only what is missing, and prints the table of all.
+Every run has the same scenes, steps and seed as `blinkcore train --steps 1500 --seed 7`
+and differs in the one thing that its name states. Results are kept in FOLDER by seed: a
+second call trains only what is missing, and prints the table of all.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Networks that race against `blink`, each other than it in one thing."""
+"""Networks that are compared with `blink`, each different from it in one thing."""
 
 import torch
 from torch import nn
@@ -64,7 +64,7 @@ class Surroundings(Blink):
 
 
 class Excited(Blink):
-    """Squeeze-and-excitation at a quarter: the whole image has a say."""
+    """Squeeze-and-excitation at a quarter: each spot depends on the whole image."""
 
     def __init__(self, filters=16, depth=2, levels=3):
         super().__init__(filters, depth, levels)
@@ -83,9 +83,9 @@ class _Excitation(nn.Module):
 
 
 class Reparametrized(Blink):
-    """Beside each convolution in the middle one of 1 x 1 and none, which fold into it.
+    """Beside each convolution in the middle a 1 x 1 and an identity branch, to fold.
 
-    Not folded here, so its time is too long.
+    They are not folded here, so the time is too long.
     """
 
     def __init__(self, filters=16, depth=2, levels=3):
@@ -149,7 +149,7 @@ class CellFour(_Quarter):
 
 
 class NoWayUp(_Quarter):
-    """A quarter gives the values of its four cells: up to four spots in 4 px."""
+    """Each quarter pixel gives the values of its four cells: up to four spots in 4 px."""
 
     n_values = 16
 

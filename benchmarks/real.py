@@ -1,4 +1,4 @@
-"""Real images decide: labelled ones, spot-free ones, and spots implanted into the latter.
+"""Scores on real images: labelled, spot-free, and spot-free with implanted spots.
 
     python benchmarks/real.py FOLDER [--models general,precise] [--peers PYTHON]
         [--left-out FOLDER] [--pictures FOLDER]
@@ -8,8 +8,8 @@ FOLDER is laid out like this:
     labelled/NAME.tif, NAME.csv   images with the spots that people marked (columns y, x; px)
     backgrounds/*.tif             planes without spots
 
-1. Labelled images: F1 at 3 px, precision and recall as each detector comes, and the best F1
-   over its thresholds beside it, which nobody can choose without the labels.
+1. Labelled images: F1 at 3 px, precision and recall of each detector with its defaults,
+   and the best F1 over its thresholds, which cannot be chosen without the labels.
 2. Spot-free planes: spots per megapixel over all, of the median and of the worst plane.
 3. Implanted spots: Gaussians of 0.9 to 2.2 px, of one width an image, each of a contrast to
    noise (see `blinkcore.simulation.contrast`) of 4, 6, 8 or 12, 400 a megapixel and at least
@@ -18,14 +18,14 @@ FOLDER is laid out like this:
    background known, so that pixel noise alone disturbs, and with the structure around the
    spot as noise of its own spectrum.
 
-The peers, which run in a Python of their own (`benchmarks/real_peers.py` says what it needs):
-U-FISH with the weights of its wheel, and Big-FISH with its automatic threshold, both with
-their default options. LoG has a threshold of Otsu's on the square root of its responses, or,
+The peers, which run in a Python of their own (see `benchmarks/real_peers.py`): U-FISH
+with the weights of its wheel, and Big-FISH with its automatic threshold, both with
+their default options. LoG has Otsu's threshold on the square root of its responses, or,
 tuned, the width and threshold that are best on the image's own labels.
 
-With --left-out, FOLDER holds without_SOURCE.pt: models of the same recipe, trained without
-the planes whose names begin with SOURCE_; the row takes each plane to the model that has not
-seen it.
+With --left-out, FOLDER holds without_SOURCE.pt: models of the same recipe, trained
+without the planes whose names begin with SOURCE_; in that row each plane is searched
+with the model that has not seen it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def our_candidates(model):
 
 
 def log_automatic(images):
-    """LoG of one width, 1.3 px, cut where Otsu's rule parts its maxima in two classes."""
+    """LoG of one width, 1.3 px, cut where Otsu's rule divides its maxima in two."""
     found = []
     for image in images:
         spots = log_maxima(image, 1.3)
@@ -224,10 +224,10 @@ def implanted_table(planes, detectors):
         ]
         rows.append([name, *implanted_scores(cases, found)])
     header = ["detector", "F1 integral", "F1", "recall", "precision", "RMSE px",
-              "over the bound, background known", "structure is noise"]  # fmt: skip
+              "RMSE / bound, background known", "RMSE / bound, structure as noise"]  # fmt: skip
     header += [f"recall at {ratio}" for ratio in CONTRASTS]
     n = sum(len(c.points) for c in cases)
-    print(f"{n} implanted spots; F1, recall and precision of all together:\n")
+    print(f"{n} implanted spots; F1, recall and precision over all of them:\n")
     table(header, rows)
 
 

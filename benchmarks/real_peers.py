@@ -7,11 +7,12 @@ In a Python of their own:
     PEERS/bin/pip install --no-deps ufish big-fish
     PEERS/bin/python benchmarks/real_peers.py METHOD IN.npz OUT.npz [WIDTHS]
 
-Both come without their pins, which exclude each other. IN.npz holds image_0, image_1, ...;
-OUT.npz gets spots_0, ... (n, 2 or 3), (z,) y and x in px. U-FISH runs with the weights that its
-wheel ships and its default threshold, in stacks also with its blending of the three directions;
-Big-FISH with its automatic threshold, for spots of a radius of 150 nm at 100 nm px, in stacks of
-the widths (z, y, x) that WIDTHS gives in px.
+Both are installed without their pinned requirements, which exclude each other. IN.npz
+holds image_0, image_1, ...; OUT.npz gets spots_0, ... (n, 2 or 3), (z,) y and x in px.
+U-FISH runs with the weights that its wheel ships and its default threshold, in stacks
+also with its blending of the three directions; Big-FISH with its automatic threshold,
+for spots of a radius of 150 nm at 100 nm px, in stacks of the widths (z, y, x) that
+WIDTHS gives in px.
 """
 
 import sys

@@ -2,8 +2,8 @@
 
     python benchmarks/refine.py
 
-Isolated spots of `accuracy.py`; scenes of the training's ranges with other seeds; the test scenes
-of `table1.py`, found by `general` and by the model of each preset.
+Isolated spots of `accuracy.py`; scenes of the training's ranges with other seeds; the
+test scenes of `table1.py`, found by `general` and by the model of each preset.
 """
 
 import numpy as np
@@ -66,7 +66,7 @@ def main():
         models = (general, load_model(kind, device="cpu"))
         rows += [row(kind, test, model) for model in models]
     header = ["scenes", "model", "matched", "refined", "RMSE before", "after",
-              "error said before", "after", "F1 integral before", "after"]  # fmt: skip
+              "predicted error before", "after", "F1 integral before", "after"]  # fmt: skip
     table(header, rows)
 
 

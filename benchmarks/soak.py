@@ -2,9 +2,9 @@
 
     python benchmarks/soak.py [--images 5000]
 
-Each image is a scene of the preset smfish of 256 x 256 px, moved a little. The program runs as
-a user starts it, one table for each image; its memory (resident) and open files are read from
-outside, after each thousandth part of the images.
+Each image is a scene of the preset smfish of 256 x 256 px, moved a little. The program
+runs as a user starts it, one table for each image; its memory (resident) and open files
+are read from outside, after each tenth of the images.
 """
 
 import argparse

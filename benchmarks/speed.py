@@ -2,11 +2,12 @@
 
     python benchmarks/speed.py [--ours]
 
-The images are scenes of the preset smfish, full of spots. With --ours the networks of others,
-which take minutes, are left out.
-deepBlink's network has random weights, as Spotiflow's and Piscis' default networks have
-(from PyPI, where they are installed): for the time only. Theirs is that of the network on
-a normalized image, without finding maxima; ours and LoG's is that of the whole way.
+The images are scenes of the preset smfish, full of spots. With --ours the networks of
+others, which take minutes, are left out. deepBlink's network and the default networks
+of Spotiflow and Piscis (from PyPI, where they are installed) have random weights, as
+only their time is measured. It is that of the network on a normalized image, without
+finding maxima (for deepBlink's network the whole prediction); ours and LoG's is that of
+the whole prediction.
 """
 
 import subprocess

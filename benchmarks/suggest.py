@@ -2,12 +2,13 @@
 
     python benchmarks/suggest.py FOLDER [EVERY]
 
-A pool of 30 unlabelled images of 512 x 512 px, as a lab has them: most of them like what
-`general` knows (beads), every fifth (or EVERY) of a kind that it does badly on (the wide spots of
-`finetune.py`). 8 crops of 128 x 128 px are labelled, chosen by suggest (trained on three times) or
-at random (three choices, also with as many spots as suggest's crops have); `general` goes on with
-them for 600 steps, as `blinkcore train --from general` does. Scored on 20 images of the bad kind,
-and on 20 of the other.
+A pool of 30 unlabelled images of 512 x 512 px, as a lab has them: most of them like
+what `general` was trained on (beads), every fifth (or EVERY) of a kind on which it does
+badly (the "bad kind": the wide spots of `finetune.py`). 8 crops of 128 x 128 px are
+labelled, chosen by suggest (trained on three times) or at random (three choices, also
+with as many spots as suggest's crops have); training goes on from `general` with them
+for 600 steps, as `blinkcore train --from general` does. Scored on 20 images of the bad
+kind, and on 20 of the other.
 """
 
 import sys
@@ -117,7 +118,7 @@ def main():
         rng = np.random.default_rng([SEED, 999, seed])
         by_chance = [random_crop(pool, rng, k) for k in range(10 * COUNT)]
         total = np.cumsum([len(sample.points) for sample in by_chance])
-        # As many crops as suggest was given, and as many spots as are in its crops.
+        # As many crops as suggest chose, and as many spots as its crops have.
         for n in sorted({COUNT, int(np.searchsorted(total, n_spots)) + 1}):
             model = trained(by_chance[:n], valid, folder, seed)
             rows.append(row(f"random, {seed}: {n} crops", by_chance[:n], model))

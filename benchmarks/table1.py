@@ -1,12 +1,13 @@
-"""The paper's Table 1 on our presets: every detector trained on the same images, as long.
+"""The paper's Table 1 on our presets: all trained on the same images for the same time.
 
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive \\
         python benchmarks/table1.py FOLDER [--seconds 240] [--presets smfish,...] [--show]
 
-For each preset of `blinkcore simulate`: 100 images of 256 x 256 px to train on, 20 to validate,
-60 to test, of seeds that no bundled model saw. Seconds and milliseconds are of one core's work, so
-that two presets can run side by side. Results are kept in FOLDER, a row each, and what is there is
-not run again. Spotiflow and Piscis are left out where they are not installed.
+For each preset of `blinkcore simulate`: 100 images of 256 x 256 px to train on, 20 to
+validate, 60 to test, of seeds that no bundled model saw. Seconds and milliseconds are
+of one core's work, so that two presets can run side by side. Results are kept in
+FOLDER, a file for each row and preset; those that are there are not computed again.
+Spotiflow and Piscis are left out where they are not installed.
 """
 
 import argparse

@@ -40,7 +40,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def machine() -> None:
-    """Print when, of which code and where this was measured."""
+    """Print the date, the revision of the code and the machine of this measurement."""
     cpu = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123

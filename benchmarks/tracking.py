@@ -2,8 +2,9 @@
 
     python benchmarks/tracking.py
 
-Diffusing spots that appear, blink and vanish; linked from their true places and from those that
-`general` finds. Both linkers get the same radius and gap. trackpy is not a dependency: pip install trackpy.
+Diffusing spots that appear, blink and vanish; linked from their true places and from
+those that `general` finds. Both linkers get the same radius and gap. trackpy is not a
+dependency: pip install trackpy.
 """
 
 import warnings
@@ -83,7 +84,7 @@ def main():
                         values = [type(error).__name__, "", "", "", ""]
                     rows.append((n, diffusion, source, name, *values))
     table(
-        ("tracks", "D (px²/frame)", "places", "linker", "alpha", "beta", "JSC", "JSC of tracks",
+        ("tracks", "D (px²/frame)", "positions", "linker", "alpha", "beta", "JSC", "JSC of tracks",
          "RMSE px"),
         rows,
     )  # fmt: skip

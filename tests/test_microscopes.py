@@ -138,3 +138,26 @@ def test_label_images_of_scenes_have_the_names_of_their_results(
     for number in range(2):
         found = pd.read_csv(tmp_path / "out" / f"slide.scene{number}.csv")
         assert set(found["cell"]) == {number + 1}
+
+
+def test_scenes_of_different_lengths_have_their_own(tmp_path, examples):
+    """The library of Zeiss gives each the longest; the other one crashes."""
+    pytest.importorskip("bioio_czi", reason="needs the extra bioio")
+    from pylibCZIrw import czi as zeiss
+
+    cells = tifffile.imread(examples / "cells.tif")
+    path = tmp_path / "two.czi"
+    frames = {0: [cells[t : t + 64, :80] for t in range(3)], 1: [cells[:90, 80:150]]}
+    with zeiss.create_czi(str(path)) as document:
+        for number, planes in frames.items():
+            for t, plane in enumerate(planes):
+                document.write(
+                    np.ascontiguousarray(plane)[..., None], plane={"T": t},
+                    scene=number, location=(1000 * number, 0),
+                )  # fmt: skip
+        document.write_metadata(ROOM, scale_x=1e-7, scale_y=1e-7)
+    path.write_bytes(with_names_of_scenes(path.read_bytes()))
+    for number, planes in frames.items():
+        image = io.read_image(f"{path}#{number}")
+        found = np.asarray(image.data).reshape(-1, *planes[0].shape)
+        np.testing.assert_array_equal(found, np.stack(planes))

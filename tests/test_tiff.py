@@ -6,7 +6,7 @@ import tifffile
 
 from blinkcore.image import PixelSize
 from blinkcore.io import read_image
-from blinkcore.io.tiff import files_of_set
+from blinkcore.io.tiff_series import files_of_set
 from ome_set import ome_set
 
 OME = {"photometric": "minisblack", "ome": True}

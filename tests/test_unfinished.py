@@ -11,6 +11,7 @@ import tifffile
 from batches import run
 from blinkcore.batch import unfinished
 from blinkcore.batch.run import Options, find_inputs, predict_files
+from blinkcore.detection import overlay
 
 PLANES, STOP = 6, 4
 
@@ -79,7 +80,7 @@ def test_a_movie_may_be_interrupted_twice_and_at_its_end(general, movie, tmp_pat
 def test_only_candidates_of_the_same_search_are_taken(general, movie, tmp_path, change):
     options = Options(general, tmp_path / "out", skip_existing=True)
     interrupted(movie, options)
-    (kept,) = (tmp_path / "out").glob(".movie.unfinished")
+    (kept,) = (tmp_path / "out").glob(".*.unfinished")
     if change == "start anew":
         options = replace(options, skip_existing=False)
     elif change == "options":
@@ -142,9 +143,77 @@ def test_a_run_that_is_killed_loses_a_minute_at_most(
 
     inputs, _ = find_inputs([str(movie)])
     list(predict_files(inputs, options, on_plane))
-    assert all(".movie.unfinished" in names for names in seen)
+    assert all(
+        names and any(n.endswith(".unfinished") for n in names) for names in seen
+    )
     assert len(seen) == PLANES
     assert hidden(tmp_path / "out") == []
+
+
+def test_what_is_done_is_kept_while_pictures_are_drawn(
+    general, movie, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    options = Options(general, out, overlay=out, skip_existing=True)
+    draw = overlay.write_overlay
+
+    def interrupting(*words, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(overlay, "write_overlay", interrupting)
+    interrupted(movie, options, stop=None)
+    monkeypatch.setattr(overlay, "write_overlay", draw)
+    numbers, (event,) = planes_searched(movie, options)
+    assert numbers == []
+    assert event.kind == "result"
+    assert len(list(out.rglob("*.overlay.png"))) == PLANES
+    assert hidden(out) == []
+
+
+def test_a_disk_that_is_full_for_what_is_kept_does_no_harm(
+    general, movie, tmp_path, monkeypatch
+):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(unfinished, "EVERY", 0.0)
+    monkeypatch.setattr(unfinished.np, "savez", full)
+    numbers, (event,) = planes_searched(movie, Options(general, tmp_path / "out"))
+    assert event.kind == "result"
+    assert len(numbers) == PLANES
+
+
+def test_names_as_long_as_a_file_system_takes(general, scene, tmp_path):
+    path = tmp_path / f"{'n' * 240}.tif"
+    tifffile.imwrite(path, scene.image)
+    (event,) = run([path], Options(general, tmp_path / "all_spots_of_the_run.csv"))
+    assert event.kind == "result"
+
+
+def test_an_image_that_changes_while_it_is_read_is_not_done(general, scene, tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, scene.image)
+    options = Options(general, tmp_path / "out", skip_existing=True)
+    inputs, _ = find_inputs([str(path)])
+    list(predict_files(inputs, options, lambda *_: os.utime(path, ns=(0, 0))))
+    assert [event.kind for event in run([path], options)] == ["result"]
+
+
+def test_two_images_of_one_name_in_a_table_are_not_mixed_up(
+    general, scene, tmp_path, monkeypatch
+):
+    options = Options(general, tmp_path / "all.csv", skip_existing=True)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "i.tif", scene.image)
+        monkeypatch.chdir(tmp_path / folder)
+        run(["i.tif"], options)
+    before = (tmp_path / "all.csv").read_text()
+    os.utime("i.tif", ns=(0, 0))
+    (event,) = run(["i.tif"], options)
+    assert event.kind == "error"
+    assert "holds two images of this name" in event.message
+    assert (tmp_path / "all.csv").read_text() == before
 
 
 @pytest.mark.parametrize("output", ["out", "all.csv"])

@@ -27,7 +27,7 @@ def _check_columns(schema, names):
 @knext.input_table(
     name="Images",
     description="*Images* of *Spot Detection*: images without spots count 0, those that could not "
-    "be read do not count. Or any table of the image files that were searched.",
+    "be read do not count. Or any table of image files that were searched, each with one image.",
     optional=True,
 )
 @knext.output_table(

@@ -18,6 +18,7 @@ import blinkcore
 from blinkcore.detection import overlay
 from blinkcore.detection.predict import predict
 from blinkcore.files import whole_file
+from blinkcore.network import onnx_format
 from blinkcore.network.metadata import METADATA_FILE
 from blinkcore.network.model import Model, load_model, load_weights
 from blinkcore.network.networks import NETWORKS, AnyNetwork
@@ -47,9 +48,7 @@ def export_bioimageio(
     authors: Sequence[str],
     license_: str,
 ) -> Path:
-    """Write a package of BioImage.IO (format 0.5), whole or not at all.
-
-    It holds the weights as TorchScript and as ONNX.
+    """Write a package of BioImage.IO (0.5) with weights as TorchScript and as ONNX.
 
     Parameters
     ----------
@@ -73,7 +72,7 @@ def export_bioimageio(
     Raises
     ------
     ImportError, ValueError
-        If bioimageio.core or the libraries for ONNX are not installed, if the image is too small, or if
+        If bioimageio.core or onnx is not installed, if the image is too small, or if
         bioimageio.core refuses the package; the message says why.
     """
     try:
@@ -84,8 +83,6 @@ def export_bioimageio(
             "BioImage.IO needs bioimageio.core; install it with: "
             "pip install 'blinkcore[bioimageio]'"
         ) from error
-
-    from blinkcore.network import onnx_format  # its libraries are an extra
 
     model = load_model(name, device="cpu")
     network = _network(name, model.metadata)
@@ -126,8 +123,6 @@ def export_onnx(name: str | os.PathLike[str], output: str | os.PathLike[str]) ->
     ImportError, ValueError
         If the libraries are not installed, or the grids differ by more than 1e-4.
     """
-    from blinkcore.network import onnx_format  # its libraries are an extra
-
     model = load_model(name, device="cpu", amp=False)
     extra = {METADATA_FILE: model.metadata.to_json()}
     onnx_format.save(_network(name, model.metadata), output, extra)

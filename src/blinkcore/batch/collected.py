@@ -72,10 +72,22 @@ class Collected:
         """Add an image's spots; write the table every half minute.
 
         Rows of the same file before it was changed are dropped.
+
+        Raises
+        ------
+        ValueError
+            If rows of another file have the same name, so that they cannot be told apart.
         """
-        before = self.earlier.pop(record["path"], None)
+        before = self.earlier.get(record["path"])
         if before is not None:
-            self.parts = [p[p["image"] != before["image"]] for p in self.parts]
+            name = before["image"]
+            if sum(other["image"] == name for other in self.records) > 1:
+                raise ValueError(
+                    f"{name} was changed, but {self.options.output} holds two images of "
+                    "this name; make the table anew without --skip-existing"
+                )
+            del self.earlier[record["path"]]
+            self.parts = [p[p["image"] != name] for p in self.parts]
             self.records = [r for r in self.records if r is not before]
         self.parts.append(spots)
         self.records.append(record)

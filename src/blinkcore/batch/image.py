@@ -76,6 +76,7 @@ def predict_input(
     record : dict
         About the image, for the description of the result.
     """
+    state = item.state()  # before it is read: a file that changes meanwhile is not done
     image = options.read(item.source)
     if check_scale:
         warning = scale_warning(image, options.model, options.channel)
@@ -84,13 +85,14 @@ def predict_input(
     _warn(item, image_warning(image.middle_plane(options.channel).data), said)
     scale = scale_factor(image, options.model, options.scale, options.channel)
     how = replace(options, scale=scale)
-    spots = _searched(item, image, how, unfinished, on_plane, cluster)
+    about = {"path": identity(item.source), "file": state}
+    spots = _searched(item, image, how, about, unfinished, on_plane, cluster)
     if options.threshold is options.fdr is None:
         _warn(item, doubt_warning(spots), said)
     _warn(item, series_warning(spots, image.size("Z")), said)
     names = [_safe_name(item.name)] * len(spots)
     spots.insert(0, "image", pd.Series(names, dtype=str))
-    record = _described(item, image, spots) | {"scale": scale}
+    record = _described(item, about, image, spots) | {"scale": scale}
     _count(record, image, spots, regions, options)
     return image, spots, record
 
@@ -99,6 +101,7 @@ def _searched(
     item: Input,
     image: Image,
     options: Options,
+    about: dict[str, Any],
     unfinished: Unfinished,
     on_plane: Callable[[int, int], None] | None,
     cluster: Cluster | None,
@@ -107,13 +110,8 @@ def _searched(
     places = list(image.places(options.channel))
     if options.z == "max":
         places = [place for place in places if place[2] == 0]
-    about = {
-        "blinkcore": blinkcore.__version__,
-        "path": identity(item.source),
-        "file": item.state(),
-        **options.recorded(),
-    }
-    unfinished.begin(about, len(places))
+    made_by = {"blinkcore": blinkcore.__version__, **options.recorded()}
+    unfinished.begin(about | made_by, len(places))
 
     def after_plane(done: int, total: int) -> None:
         unfinished.on_plane()
@@ -127,12 +125,13 @@ def _searched(
     )  # fmt: skip
 
 
-def _described(item: Input, image: Image, spots: pd.DataFrame) -> dict[str, Any]:
+def _described(
+    item: Input, about: dict[str, Any], image: Image, spots: pd.DataFrame
+) -> dict[str, Any]:
     size = image.pixel_size
     return {
         "image": _safe_name(item.name),
-        "path": identity(item.source),
-        "file": item.state(),
+        **about,
         "axes": image.axes,
         "shape": list(image.data.shape),
         "pixel_size_um": None if size is None else size._asdict(),

@@ -14,8 +14,8 @@ from blinkcore import io
 from blinkcore.datasets.pairing import pair_by_name
 from blinkcore.detection import overlay
 from blinkcore.files import check_readable, files_in, one_line, sentence, writable
-from blinkcore.io import ome_zarr, spatialdata_points
-from blinkcore.io.scenes import file_and_scene
+from blinkcore.io import ome_zarr, spatialdata_points, tiff_series
+from blinkcore.io.scenes import file_and_scene, with_scene_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,15 +54,23 @@ class Input:
         """The path without the number of an image."""
         return file_and_scene(self.path)[0]
 
+    def set(self) -> list[str]:
+        """List the files, or images in files, that hold parts of the same OME-TIFF."""
+        return tiff_series.files_of_set(*file_and_scene(self.path))
+
     def state(self) -> dict[str, int] | None:
-        """Identify the content of a file by its size and when it was changed.
+        """Identify the content of a file or set by its size and when it was changed.
 
         None for OME-Zarr, a folder or URL, of which neither tells.
         """
         if self.url or not self.file.is_file():
             return None
-        about = self.file.stat()
-        return {"bytes": about.st_size, "modified_ns": about.st_mtime_ns}
+        files = {self.file, *(file_and_scene(Path(name))[0] for name in self.set())}
+        about = [file.stat() for file in files if file.is_file()]
+        return {
+            "bytes": sum(one.st_size for one in about),
+            "modified_ns": max(one.st_mtime_ns for one in about),
+        }
 
 
 def is_of(record: dict[str, Any], item: Input) -> bool:
@@ -190,10 +198,11 @@ def label_images(
         own = {identity(path) for path in files}
         # A scene of a file is paired under the name of its result.
         images = {
-            item.path.with_name(item.relative.name): item.path
+            item.path if item.file == item.path
+            else item.path.with_name(item.relative.name): item.path
             for item in inputs
-            if identity(item.path) not in own
-        }
+            if identity(item.file) not in own
+        }  # fmt: skip
         if inputs and not images:
             raise ValueError(
                 f"{place} holds the images themselves; put label images into a folder of "
@@ -211,10 +220,15 @@ def label_images(
 
 
 def identity(path: Path | str) -> str:
-    """Give a file's path without links, `..` or irrelevant case; a URL as it is."""
+    """Give a path without links, `..` or irrelevant case; a URL as it is.
+
+    The number of one image in a file, `FILE#N`, stays.
+    """
     if ome_zarr.is_url(path):
         return writable(str(path))
-    return writable(os.path.normcase(os.path.realpath(path)))
+    file, scene = file_and_scene(Path(path))
+    name = writable(os.path.normcase(os.path.realpath(file)))
+    return name if scene is None else f"{name}#{scene}"
 
 
 def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
@@ -242,14 +256,14 @@ def _scenes(path: Path, name: str, relative: Path) -> Iterator[Input]:
     file, scene = file_and_scene(path)
     scenes = [] if scene is None else [scene]
     if scene is None:
-        with suppress(OSError, ValueError, ImportError):  # said when its turn comes
+        with suppress(Exception):  # reported when its turn comes
             n = io.n_scenes(path)
             scenes = list(range(n)) if n > 1 else []
     if not scenes:
         yield Input(path, name, relative)
     for number in scenes:
-        of_scene = relative.with_name(f"{file.stem}.scene{number}{file.suffix}")
-        within = f"{name.removesuffix(f'#{number}')}#{number}"
+        within = f"{name if scene is None else name.rpartition('#')[0]}#{number}"
+        of_scene = relative.with_name(with_scene_named(f"{file.name}#{number}"))
         yield Input(file.with_name(f"{file.name}#{number}"), within, of_scene)
 
 

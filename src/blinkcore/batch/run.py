@@ -32,7 +32,6 @@ from blinkcore.batch.timeout import time_limit
 from blinkcore.batch.unfinished import kept
 from blinkcore.detection.overlay import percentiles
 from blinkcore.files import sentence
-from blinkcore.io import tiff
 from blinkcore.spots import PLACES
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blinkcore.batch.cluster import Cluster
-    from blinkcore.image import Image
 
 __all__ = ["Event", "Input", "Options", "find_inputs", "output_names", "predict_files"]
 
@@ -142,7 +140,7 @@ class _Run:
             if identity(item.source) in covered:
                 yield Event("skipped", item.name, message="part of an earlier image")
                 continue
-            covered.update(identity(path) for path in tiff.files_of_set(item.file))
+            covered.update(identity(path) for path in item.set())
             event = self._one(item)
             if self.cluster is not None:
                 self.cluster.forget(item)
@@ -173,7 +171,6 @@ class _Run:
         options, collected = self.options, self.collected
         result = Result.of(self.names[item.path], options)
         output = str(result.table if collected is None else options.output or "-")
-        n_written = None
         try:
             if self._is_done(item):
                 self._remember(result)
@@ -182,33 +179,31 @@ class _Run:
                 )
             lock = locked(result.base) if collected is None else nullcontext()
             with lock:
-                image, spots, record = self._find_and_write(item, result)
-                n_written = len(spots)
-                result.write_pictures(image, spots, self.contrast)
+                spots, record, undrawn = self._find_and_write(item, result)
         except Exception as error:
             logger.debug("%s", item.name, exc_info=True)
-            message = sentence(error)
-            if not isinstance(error, FAILURES):
-                message = f"{type(error).__name__}: {message} ({_UNFORESEEN})"
-            if n_written is not None:
-                message = (
-                    f"its {n_written} spots are written, but not the picture: {message}"
-                )
-            return Event("error", item.name, output, n_written or 0, message=message)
+            return Event("error", item.name, output, message=_reason(error))
+        if undrawn is not None:
+            n, why = len(spots), _reason(undrawn)
+            message = f"its {n} spots are written, but not the picture: {why}"
+            return Event("error", item.name, output, n, message=message)
         n_dim = record["dim_specks_left_out"]
         return Event("result", item.name, output, len(spots), n_dim)
 
     def _find_and_write(
         self, item: Input, result: Result
-    ) -> tuple[Image, pd.DataFrame, dict[str, Any]]:
-        """Find the spots of a file and write them; see `predict_input`."""
+    ) -> tuple[pd.DataFrame, dict[str, Any], Exception | None]:
+        """Find the spots of a file and write them.
+
+        Returns its spots, its record, and why its pictures could not be drawn.
+        """
         options, collected = self.options, self.collected
         on_plane = partial(self.on_plane, item.name) if self.on_plane else None
-        base: Path | None = result.base
-        if collected is not None:  # beside the one table, if that is a file
-            table = options.output
-            base = table and table.with_name(f"{table.name}.{result.base.name}")
-        with kept(base, resume=options.skip_existing) as unfinished:
+        one, table = collected is not None, options.output
+        folder = (table and table.parent) if one else result.base.parent
+        # In one table images of several folders may have the same name.
+        name = f"{table and table.name} {result.base}" if one else result.base.name
+        with kept(folder, name, resume=options.skip_existing) as unfinished:
             with time_limit(options.timeout):
                 image, spots, record = predict_input(
                     item, options, self.labels.get(item.path, {}), self.check_scale,
@@ -220,7 +215,13 @@ class _Run:
                 lost = result.write(spots, image, item.file, record)
                 _warn_lost_columns(lost, self.said)
                 self.records.append(record)
-        return image, spots, record
+            undrawn = None
+            try:
+                result.write_pictures(image, spots, self.contrast)
+            except Exception as error:
+                logger.debug("%s", item.name, exc_info=True)
+                undrawn = error
+        return spots, record, undrawn
 
     def _is_done(self, item: Input) -> bool:
         """Tell whether the result of an input is there; errors as of `Result.is_done`."""
@@ -235,6 +236,13 @@ class _Run:
             self.records += before["images"]
 
 
+def _reason(error: Exception) -> str:
+    """Say in one sentence why an image failed."""
+    if isinstance(error, FAILURES):
+        return sentence(error)
+    return f"{type(error).__name__}: {sentence(error)} ({_UNFORESEEN})"
+
+
 def _contrast(inputs: list[Input], options: Options) -> dict[int, tuple[float, float]]:
     """Choose one contrast for each channel, from middle planes of some of the inputs.
 
@@ -245,7 +253,7 @@ def _contrast(inputs: list[Input], options: Options) -> dict[int, tuple[float, f
     planes: dict[int, list[NDArray[Any]]] = {}
     names: dict[int, list[str]] = {}
     for item in inputs[:: max(1, len(inputs) // _LOOKED_AT)]:
-        with suppress(OSError, ValueError, RuntimeError):  # said when its turn comes
+        with suppress(Exception):  # reported when its turn comes
             image = options.read(item.source)
             for channel in {c for _, c, _ in image.places(options.channel)}:
                 middle = image.middle_plane(channel).data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 import zipfile
@@ -50,19 +51,23 @@ class Unfinished:
         Parameters
         ----------
         about : dict
-            Everything that decides which candidates are found, as JSON can hold it.
+            Everything that decides which candidates are found, as JSON can hold it;
+            `file`: the state of the file, None where that is not known.
         n_planes : int
             How many planes the image has.
         """
         self._about, self._n_planes = about, n_planes
         self._written = time.monotonic()
-        if self.resume and self.path is not None:
+        # Of OME-Zarr nothing tells whether it is as it was.
+        if self.resume and self.path is not None and about["file"] is not None:
             self.candidates[:] = _read(self.path, about)[:n_planes]
 
     def on_plane(self) -> None:
         """Keep what is done, once a minute."""
         if time.monotonic() - self._written > EVERY:
-            self.write()
+            self._written = time.monotonic()
+            with suppress(OSError):  # a full disk is reported with the result
+                self.write()
 
     def write(self) -> None:
         """Keep what is done; nothing if that is nothing, or can be found at once."""
@@ -75,7 +80,6 @@ class Unfinished:
                     counts=np.array([len(found) for found in self.candidates]),
                     candidates=np.concatenate(self.candidates),
                 )
-        self._written = time.monotonic()
 
     @property
     def is_complete(self) -> bool:
@@ -84,7 +88,7 @@ class Unfinished:
 
 
 @contextmanager
-def kept(path: Path | None, *, resume: bool) -> Iterator[Unfinished]:
+def kept(folder: Path | None, name: str, *, resume: bool) -> Iterator[Unfinished]:
     """Keep the candidates of an image if the block is interrupted.
 
     After the block, which finds its spots and writes them, nothing is kept; nor if an
@@ -92,13 +96,15 @@ def kept(path: Path | None, *, resume: bool) -> Iterator[Unfinished]:
 
     Parameters
     ----------
-    path : Path or None
-        Of the result; the file is beside it, as `.NAME.unfinished`. None: standard
-        output.
+    folder : Path or None
+        Of the result; the file is in it, as `.HASH.unfinished`. None: nothing is kept.
+    name : str
+        Of the result, different from those of all others in the folder.
     resume : bool
         See `Unfinished`.
     """
-    own = None if path is None else path.with_name(f".{path.name}.unfinished")
+    digest = hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()
+    own = None if folder is None else folder / f".{digest[:20]}.unfinished"
     unfinished = Unfinished(own, resume)
     try:
         yield unfinished
@@ -111,11 +117,17 @@ def kept(path: Path | None, *, resume: bool) -> Iterator[Unfinished]:
         ):
             with suppress(OSError):
                 unfinished.write()
-        elif own is not None:
-            remove(own)
+        else:
+            _remove(own)
         raise
-    if own is not None:
-        remove(own)
+    _remove(own)
+
+
+def _remove(path: Path | None) -> None:
+    """Remove a file; one that cannot be removed is of no use, but does no harm."""
+    if path is not None:
+        with suppress(OSError):
+            remove(path)
 
 
 def _read(path: Path, about: dict[str, Any]) -> list[NDArray[np.float64]]:

@@ -81,6 +81,7 @@ def _axes_beside(source: Path) -> str | None:
 def _image_of(spots: Any, axes: str | None, size: Any) -> tuple[Path, Any] | None:
     """Read the one image that a table names, if it exists and the spots fit in it."""
     from blinkcore import io
+    from blinkcore.io.scenes import file_and_scene
     from blinkcore.spots import PLACES
 
     names = set(spots["image"]) - {""} if "image" in spots.columns else set()
@@ -95,4 +96,4 @@ def _image_of(spots: Any, axes: str | None, size: Any) -> tuple[Path, Any] | Non
         name not in spots.columns or (spots[name] <= image.size(axis) - 0.5).all()
         for axis, name in PLACES.items()
     )
-    return (path, image) if fits else None
+    return (file_and_scene(path)[0], image) if fits else None

@@ -39,12 +39,14 @@ def _unraisable(dropped: sys.UnraisableHookArgs) -> None:
 
 
 def _interrupt() -> None:
-    """Raise KeyboardInterrupt in the main thread, also while it waits or sleeps."""
-    # SIGTERM also where SIGINT came: a shell may have the latter ignored.
+    """Raise KeyboardInterrupt in the main thread; on POSIX also while it waits."""
+    # SIGINT, unless a shell has it ignored; SIGTERM would start the time of `_watch`.
+    is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    number = signal.SIGINT if is_ours else signal.SIGTERM
     if sys.platform == "win32":
-        _thread.interrupt_main(signal.SIGTERM)
+        _thread.interrupt_main(number)
     else:
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
 def _watch(reader: socket.socket, writer: socket.socket) -> None:

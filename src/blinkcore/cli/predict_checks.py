@@ -287,7 +287,6 @@ def shared_out(items: list[Input], labels: tuple[tuple[str, Path], ...]) -> list
     Label images belong to an image, and later files of an OME-TIFF set to its first one.
     """
     from blinkcore.batch.inputs import identity, label_images
-    from blinkcore.io import tiff
 
     found = label_images(items, labels)
     covered = {identity(p) for own in found.values() for p in own.values()}
@@ -295,5 +294,5 @@ def shared_out(items: list[Input], labels: tuple[tuple[str, Path], ...]) -> list
     for item in items:
         if identity(item.source) not in covered:
             kept.append(item)
-            covered.update(identity(path) for path in tiff.files_of_set(item.file))
+            covered.update(identity(path) for path in item.set())
     return kept

@@ -17,6 +17,7 @@ from blinkcore.io import (
     spatialdata_points,
     tables,
     tiff,
+    tiff_series,
     trackmate,
 )
 from blinkcore.io.scenes import file_and_scene
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from blinkcore.image import Image, PixelSize
 
 _IMAGE_FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[..., Image]], ...] = (
-    (tiff.recognizes, tiff.read),
+    (tiff_series.recognizes, tiff.read),
     (picture.recognizes, picture.read),
 )
 IMAGE_SUFFIXES = (*tiff.SUFFIXES, *picture.SUFFIXES, *microscopes.SUFFIXES)
@@ -108,7 +109,7 @@ def n_scenes(path: Path) -> int:
     """
     if microscopes.recognizes(path):
         return microscopes.n_scenes(path)
-    return tiff.n_scenes(path) if tiff.recognizes(_head(path)) else 1
+    return tiff.n_scenes(path) if tiff_series.recognizes(_head(path)) else 1
 
 
 def _head(path: Path) -> bytes:

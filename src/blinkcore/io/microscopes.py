@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -83,13 +82,49 @@ def read(
         interval = file.time_interval
     except Exception as error:  # readers raise anything
         raise _damaged(path, error) from error
-    planes = _Planes(path, file, _letters(path, file, axes))
+    source = _by_zeiss(path, file, scene or 0) if _differ(path, file) else file
+    planes = _Planes(path, file, source, _letters(path, file, axes))
     letters = planes.letters
     size = pixel_size
     if size is None and found.Y and found.X:
         size = PixelSize(positive(found.Z or 0.0), found.Y, found.X)
     seconds = None if interval is None else positive(interval.total_seconds())
     return Image(planes, letters, size, seconds)
+
+
+def _differ(path: Path, file: Any) -> bool:
+    """Tell whether the scenes of a CZI have different sizes; keep the chosen scene."""
+    if path.suffix.lower() != ".czi" or len(file.scenes) < 2:
+        return False
+    chosen, shapes = file.current_scene_index, set()
+    for number in range(len(file.scenes)):
+        file.set_scene(number)
+        shapes.add(file.shape)
+    file.set_scene(chosen)
+    return len(shapes) > 1
+
+
+def _by_zeiss(path: Path, file: Any, scene: int) -> Any:
+    """Open a CZI with the library of Zeiss, from which only pixels are taken.
+
+    The one that bioio uses by default, aicspylibczi 4.0, crashes when it reads from
+    scenes of different sizes; that of Zeiss gives them all the longest of their axes.
+    """
+    import bioio
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            other = bioio.BioImage(path, use_aicspylibczi=False)
+            other.set_scene(scene)
+            sizes = [
+                dict(zip(f.dims.order, f.shape, strict=True)) for f in (file, other)
+            ]
+        except Exception as error:  # also where bioio has given up this library
+            raise _damaged(path, error) from error
+    if any(sizes[0][axis] != sizes[1][axis] for axis in "YX"):
+        raise ValueError(f"{path} has scenes of different sizes, which cannot be read")
+    return other
 
 
 def _letters(path: Path, file: Any, axes: str | None) -> dict[str, str]:
@@ -126,13 +161,6 @@ def _opened(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if path.suffix.lower() == ".czi":
-                # Zeiss's own library; the other one, aicspylibczi 4.0, crashes where
-                # scenes have different sizes. It needs the names of the scenes.
-                with suppress(Exception):
-                    file = bioio.BioImage(path, use_aicspylibczi=False)
-                    if file.scenes:
-                        return file
             return bioio.BioImage(path)
     except (FileNotFoundError, PermissionError):
         raise
@@ -152,12 +180,9 @@ def _damaged(path: Path, error: Exception) -> ValueError:
 class _Planes:
     """Planes that are read on demand."""
 
-    def __init__(self, path: Path, file: Any, own: dict[str, str]) -> None:
-        self._path, self._file, self._own = (
-            path,
-            file,
-            own,
-        )  # letter to that of the file
+    def __init__(self, path: Path, file: Any, source: Any, own: dict[str, str]) -> None:
+        """`source` gives the pixels, `file` their sizes; `own`: letters of the file."""
+        self._path, self._source, self._own = path, source, own
         shape = dict(zip(file.dims.order, file.shape, strict=True))
         self.letters = axes_in_order("".join(own))
         self.shape = tuple(shape[own[a]] for a in self.letters)
@@ -168,7 +193,7 @@ class _Planes:
         n_bytes = self.shape[-2] * self.shape[-1] * self.dtype.itemsize
         limits.check_memory(n_bytes, str(self._path))
         try:
-            return np.asarray(self._file.get_image_dask_data("YX", **at).compute())
+            return np.asarray(self._source.get_image_dask_data("YX", **at).compute())
         except (OSError, MemoryError):
             raise
         except Exception as error:

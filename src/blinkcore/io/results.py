@@ -12,6 +12,7 @@ from blinkcore import io
 from blinkcore.files import check_readable
 from blinkcore.image import PixelSize
 from blinkcore.io import tables
+from blinkcore.io.scenes import with_scene_named
 from blinkcore.io.suffixes import stem_of_image
 
 if TYPE_CHECKING:
@@ -72,7 +73,11 @@ def read_results(source: Path) -> Iterator[ImageSpots]:
         images = spots["image"] if "image" in spots else pd.Series("", spots.index)
         groups = list(spots.groupby(images, sort=False)) or [("", spots)]
         for image, own in groups:
-            name = path.stem if len(groups) == 1 else stem_of_image(Path(str(image)))
+            name = (
+                path.stem
+                if len(groups) == 1
+                else stem_of_image(Path(with_scene_named(str(image))))
+            )
             while name in taken:
                 name += "_"
             taken.add(name)

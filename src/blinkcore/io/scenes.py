@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+import re
+from pathlib import Path
 
 
 def file_and_scene(path: Path) -> tuple[Path, int | None]:
@@ -24,3 +22,12 @@ def file_and_scene(path: Path) -> tuple[Path, int | None]:
         if file.is_file():
             return file, int(number)
     return path, None
+
+
+def with_scene_named(name: str) -> str:
+    """Turn `a.tif#1` into `a.scene1.tif`, the name of its result; keep other names."""
+    found = re.fullmatch(r"(.+)#(\d+)", name, re.DOTALL)
+    if found is None:
+        return name
+    file = Path(found[1])
+    return str(file.with_name(f"{file.stem}.scene{int(found[2])}{file.suffix}"))

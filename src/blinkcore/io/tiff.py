@@ -34,6 +34,7 @@ from blinkcore.io.tiff_calibration import (
     pixel_size_of,
 )
 from blinkcore.io.tiff_cut_off import CUT, check_complete, filled
+from blinkcore.io.tiff_series import files_of, own_series, series_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,12 +47,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
-_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-
-
-def recognizes(head: bytes) -> bool:
-    """Tell by a file's first bytes whether it is a TIFF."""
-    return head.startswith(_MAGIC)
 
 
 def read(
@@ -69,7 +64,7 @@ def read(
     image = None
     try:
         with _readable(path):
-            series = _own_series(path, file, scene)
+            series = own_series(path, file, scene)
             if series.dtype.kind not in "biuf":
                 raise MetadataError(f"its pixels are {series.dtype}, not real numbers")
             size = pixel_size or pixel_size_of(file, series)
@@ -94,24 +89,7 @@ def n_scenes(path: Path) -> int:
     with _readable(path), tifffile.TiffFile(path) as file:
         if not file.is_ome or (file.ome_metadata or "").count("<Image") < 2:
             return 1
-        return len(_all_own_series(file))
-
-
-def files_of_set(path: Path) -> list[str]:
-    """List the files over which an OME-TIFF spreads its image; none for other files."""
-    if not path.is_file():  # a pipe would keep us waiting
-        return []
-    try:
-        with path.open("rb") as file:
-            if not recognizes(file.read(4)):
-                return []
-        with tifffile.TiffFile(path) as tif:
-            # A cheap check first: most files are not OME-TIFF of several files.
-            if not tif.is_ome or "FileName" not in (tif.ome_metadata or ""):
-                return []
-            return sorted({f for s in _all_own_series(tif) for f in _files(s)})
-    except Exception:  # noqa: BLE001 (reading it will say what is wrong)
-        return []
+        return len(series_in(file, file.filehandle.path))
 
 
 class Layout(NamedTuple):
@@ -160,40 +138,6 @@ class _Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.messages.append(record.getMessage())
-
-
-def _files(series: tifffile.TiffPageSeries) -> set[str]:
-    """Paths of the files that hold a series; tifffile may list a first page only."""
-    return {p.parent.filehandle.path for p in series.pages if p is not None}
-
-
-def _all_own_series(file: tifffile.TiffFile) -> list[tifffile.TiffPageSeries]:
-    """Find the images of which this file holds a part."""
-    return [s for s in file.series if file.filehandle.path in _files(s)]
-
-
-def _own_series(
-    path: Path, file: tifffile.TiffFile, scene: int | None
-) -> tifffile.TiffPageSeries:
-    """Find an image of which this file holds a part; the first without a number."""
-    own = _all_own_series(file)
-    if not own:
-        raise ValueError("it has no image in it")
-    if scene is not None and scene >= len(own):
-        raise MetadataError(f"it has no image {scene}, only {len(own)} from 0 on")
-    series = own[scene or 0]
-    missing = sum(page is None for page in series.pages)
-    if missing:
-        raise MetadataError(
-            f"{missing} of its {len(series.pages)} planes lie in files that are not "
-            f"beside {path.name}"
-        )
-    if scene is None and len(own) > 1:
-        logger.warning(
-            "%s holds %d images; only the first is used, the others are %s#1 and so on",
-            path, len(own), path.name,
-        )  # fmt: skip
-    return series
 
 
 def _layout(
@@ -277,7 +221,7 @@ def _lazy(
     shape, axes, pixel_size, *_ = layout
     if "S" in axes or series.keyframe.photometric == _WHITE_IS_ZERO:
         return _whole(path, series, layout)
-    if series.dataoffset is not None and _files(series) == {file.filehandle.path}:
+    if series.dataoffset is not None and files_of(series) == {file.filehandle.path}:
         dtype = np.dtype(file.byteorder + series.dtype.char)
         with _readable(path):
             need = series.dataoffset + series.nbytes

@@ -221,7 +221,9 @@ def _write(
         import onnx
         import onnxscript  # noqa: F401 (PyTorch's exporter needs it)
     except ImportError as error:
-        raise ImportError(f"--onnx needs onnx and onnxscript: {_INSTALL}") from error
+        raise ImportError(
+            f"writing ONNX needs onnx and onnxscript: {_INSTALL}"
+        ) from error
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():

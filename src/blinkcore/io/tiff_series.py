@@ -1,0 +1,96 @@
+"""The images of a TIFF: which are in a file, and over which files one is spread."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import tifffile
+
+from blinkcore.io.tiff_calibration import MetadataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+
+def recognizes(head: bytes) -> bool:
+    """Tell by a file's first bytes whether it is a TIFF."""
+    return head.startswith(_MAGIC)
+
+
+def files_of_set(path: Path, scene: int | None = None) -> list[str]:
+    """List the files over which an OME-TIFF spreads an image; none for other files.
+
+    Parameters
+    ----------
+    path : Path
+        One of them.
+    scene : int, optional
+        The image, of several of which this file holds a part.
+
+    Returns
+    -------
+    list of str
+        `FILE`, or `FILE#N` where a file holds parts of several images.
+    """
+    if not path.is_file():  # a pipe would keep us waiting
+        return []
+    try:
+        with path.open("rb") as file:
+            if not recognizes(file.read(4)):
+                return []
+        with tifffile.TiffFile(path) as tif:
+            # A cheap check first: most files are not OME-TIFF of several files.
+            if not tif.is_ome or "FileName" not in (tif.ome_metadata or ""):
+                return []
+            series = own_series(path, tif, scene)
+            names = []
+            for name in sorted(files_of(series)):
+                own = series_in(tif, name)
+                number = [s is series for s in own].index(True)
+                names.append(f"{name}#{number}" if len(own) > 1 else name)
+            return names
+    except Exception:  # noqa: BLE001 (reading it will say what is wrong)
+        return []
+
+
+def files_of(series: tifffile.TiffPageSeries) -> set[str]:
+    """Paths of the files that hold a series; tifffile may list a first page only."""
+    return {p.parent.filehandle.path for p in series.pages if p is not None}
+
+
+def series_in(file: tifffile.TiffFile, path: str) -> list[tifffile.TiffPageSeries]:
+    """Find the images of which a file of the set holds a part.
+
+    Colour pictures beside grey images are previews and labels of slides.
+    """
+    own = [s for s in file.series if path in files_of(s)]
+    return [s for s in own if "S" not in s.axes] or own
+
+
+def own_series(
+    path: Path, file: tifffile.TiffFile, scene: int | None
+) -> tifffile.TiffPageSeries:
+    """Find an image of which this file holds a part; the first without a number."""
+    own = series_in(file, file.filehandle.path)
+    if not own:
+        raise ValueError("it has no image in it")
+    if scene is not None and scene >= len(own):
+        raise MetadataError(f"it has no image {scene}, only {len(own)} from 0 on")
+    series = own[scene or 0]
+    missing = sum(page is None for page in series.pages)
+    if missing:
+        raise MetadataError(
+            f"{missing} of its {len(series.pages)} planes lie in files that are not "
+            f"beside {path.name}"
+        )
+    if scene is None and len(own) > 1:
+        logger.warning(
+            "%s holds %d images; only the first is used, the others are %s#1 and so on",
+            path, len(own), path.name,
+        )  # fmt: skip
+    return series
