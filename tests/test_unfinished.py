@@ -108,6 +108,17 @@ def test_nothing_is_kept_of_an_image_that_cannot_be_used(general, movie, tmp_pat
     assert hidden(tmp_path / "out") == []
 
 
+def test_what_is_kept_outlives_an_image_that_is_out_of_reach(general, movie, tmp_path):
+    options = Options(general, tmp_path / "out", skip_existing=True)
+    interrupted(movie, options)
+    inputs, _ = find_inputs([str(movie)])
+    movie.rename(tmp_path / "elsewhere")
+    (event,) = predict_files(inputs, options)
+    assert event.kind == "error"
+    (tmp_path / "elsewhere").rename(movie)
+    assert planes_searched(movie, options)[0][0] == STOP + 1
+
+
 def test_what_the_time_limit_ended_goes_on(general, movie, tmp_path):
     options = Options(general, tmp_path / "out", skip_existing=True)
     planes_searched(movie, options, stop=STOP, error=TimeoutError("too long"))

@@ -36,13 +36,15 @@ class Unfinished:
         Go on from what an earlier run has kept there.
     candidates : list of ndarray
         Of the planes that are done, in the order of the planes.
+    n_planes : int
+        Of the image; 0 until it is read.
     """
 
     path: Path | None
     resume: bool = False
     candidates: list[NDArray[np.float64]] = field(default_factory=list)
+    n_planes: int = 0
     _about: dict[str, Any] = field(default_factory=dict)
-    _n_planes: int = 0
     _written: float = 0.0
 
     def begin(self, about: dict[str, Any], n_planes: int) -> None:
@@ -56,7 +58,7 @@ class Unfinished:
         n_planes : int
             How many planes the image has.
         """
-        self._about, self._n_planes = about, n_planes
+        self._about, self.n_planes = about, n_planes
         self._written = time.monotonic()
         # Of OME-Zarr nothing tells whether it is as it was.
         if self.resume and self.path is not None and about["file"] is not None:
@@ -71,7 +73,7 @@ class Unfinished:
 
     def write(self) -> None:
         """Keep what is done; nothing if that is nothing, or can be found at once."""
-        if self.path is not None and self.candidates and self._n_planes > 1:
+        if self.path is not None and self.candidates and self.n_planes > 1:
             about = json.dumps(self._about, sort_keys=True).encode()
             with whole_file(self.path) as temporary, temporary.open("wb") as file:
                 np.savez(
@@ -84,7 +86,7 @@ class Unfinished:
     @property
     def is_complete(self) -> bool:
         """Whether all planes are done."""
-        return 0 < self._n_planes == len(self.candidates)
+        return 0 < self.n_planes == len(self.candidates)
 
 
 @contextmanager
@@ -117,7 +119,7 @@ def kept(folder: Path | None, name: str, *, resume: bool) -> Iterator[Unfinished
         ):
             with suppress(OSError):
                 unfinished.write()
-        else:
+        elif unfinished.n_planes:  # not if the image could not even be opened
             _remove(own)
         raise
     _remove(own)
