@@ -181,7 +181,7 @@ def test_a_stack_without_axes_goes_with_axes(tmp_path, scene):
 @pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_what_is_done_and_can_be_resumed(tmp_path, scene, number):
-    movie, n = np.stack([scene.image] * 12), 12  # so many that it ends before the last
+    movie, n = np.stack([scene.image] * 6), 12  # so many that it ends before the last
     for i in range(n):
         tifffile.imwrite(
             tmp_path / f"m{i:02}.tif", movie, imagej=True, metadata={"axes": "TYX"}

@@ -66,8 +66,7 @@ def export_bioimageio(
     Returns
     -------
     Path
-        The package. `bioimageio.core` has loaded and run it, and reproduced the test
-        output from the test image.
+        The package; `bioimageio.core` reproduced the test output from the test image.
 
     Raises
     ------
@@ -84,6 +83,7 @@ def export_bioimageio(
             "pip install 'blinkcore[bioimageio]'"
         ) from error
 
+    _check_license(license_)
     model = load_model(name, device="cpu")
     network = _network(name, model.metadata)
     pixels = _test_image(image, model.metadata.stride)
@@ -178,6 +178,17 @@ def _write_parts(
     return parts
 
 
+def _check_license(license_: str) -> None:
+    from bioimageio.spec.model import v0_5 as zoo
+
+    try:
+        zoo.LicenseId(license_)
+    except ValueError as error:  # its message lists hundreds
+        raise ValueError(
+            f"license must be an SPDX identifier, like MIT or CC-BY-4.0, got {license_!r}"
+        ) from error
+
+
 def _describe(
     model: Model,
     parts: dict[str, Path],
@@ -187,19 +198,13 @@ def _describe(
 ) -> Any:
     from bioimageio.spec.model import v0_5 as zoo
 
-    try:
-        license_id = zoo.LicenseId(license_)
-    except ValueError as error:  # its message lists hundreds
-        raise ValueError(
-            f"license must be an SPDX identifier, like MIT or CC-BY-4.0, got {license_!r}"
-        ) from error
     inputs, outputs = _tensors(model.metadata, parts)
     return zoo.ModelDescr(
         name=f"blinkcore {model.name}",
         description="Finds fluorescent spots: probability and sub-pixel position.",
         authors=[zoo.Author(name=name) for name in authors],
         cite=[zoo.CiteEntry(text=_PAPER[0], doi=zoo.Doi(_PAPER[1]))],
-        license=license_id,
+        license=zoo.LicenseId(license_),
         documentation=zoo.FileDescr(source=parts["README"]),
         covers=[zoo.FileDescr(source=parts["cover"])],
         tags=["spot-detection", "fluorescence", "single-molecule", "2d", "pytorch"],
