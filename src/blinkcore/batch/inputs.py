@@ -6,6 +6,7 @@ import glob
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from blinkcore.datasets.pairing import pair_by_name
 from blinkcore.detection import overlay
 from blinkcore.files import check_readable, files_in, one_line, sentence, writable
 from blinkcore.io import ome_zarr, spatialdata_points, tiff_series
-from blinkcore.io.scenes import file_and_scene, with_scene_named
+from blinkcore.io.scenes import file_and_scene, with_scene_named, without_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,8 +55,9 @@ class Input:
         """The path without the number of an image."""
         return file_and_scene(self.path)[0]
 
-    def set(self) -> list[str]:
-        """List the files, or images in files, that hold parts of the same OME-TIFF."""
+    @cached_property
+    def parts(self) -> list[str]:
+        """The files, or images in files, that hold parts of the same OME-TIFF."""
         return tiff_series.files_of_set(*file_and_scene(self.path))
 
     def state(self) -> dict[str, int] | None:
@@ -65,7 +67,7 @@ class Input:
         """
         if self.url or not self.file.is_file():
             return None
-        files = {self.file, *(file_and_scene(Path(name))[0] for name in self.set())}
+        files = {self.file, *(file_and_scene(Path(name))[0] for name in self.parts)}
         about = [file.stat() for file in files if file.is_file()]
         return {
             "bytes": sum(one.st_size for one in about),
@@ -76,7 +78,7 @@ class Input:
 def is_of(record: dict[str, Any], item: Input) -> bool:
     """Tell whether a result's record of an image is of this file as it is now.
 
-    Records before version 0.2 do not hold the state of the file.
+    Older records do not hold the state of the file.
     """
     state = record.get("file")
     return record.get("path") == identity(item.source) and (
@@ -262,7 +264,7 @@ def _scenes(path: Path, name: str, relative: Path) -> Iterator[Input]:
     if not scenes:
         yield Input(path, name, relative)
     for number in scenes:
-        within = f"{name if scene is None else name.rpartition('#')[0]}#{number}"
+        within = f"{name if scene is None else without_scene(name)}#{number}"
         of_scene = relative.with_name(with_scene_named(f"{file.name}#{number}"))
         yield Input(file.with_name(f"{file.name}#{number}"), within, of_scene)
 

@@ -140,7 +140,7 @@ class _Run:
             if identity(item.source) in covered:
                 yield Event("skipped", item.name, message="part of an earlier image")
                 continue
-            covered.update(identity(path) for path in item.set())
+            covered.update(identity(path) for path in item.parts)
             event = self._one(item)
             if self.cluster is not None:
                 self.cluster.forget(item)
@@ -250,27 +250,31 @@ def _contrast(inputs: list[Input], options: Options) -> dict[int, tuple[float, f
     """
     if options.overlay is None or options.contrast != "run":
         return {}
-    planes: dict[int, list[NDArray[Any]]] = {}
-    names: dict[int, list[str]] = {}
+    seen: dict[int, list[tuple[str, NDArray[Any]]]] = {}
     for item in inputs[:: max(1, len(inputs) // _LOOKED_AT)]:
         with suppress(Exception):  # reported when its turn comes
             image = options.read(item.source)
             for channel in {c for _, c, _ in image.places(options.channel)}:
                 middle = image.middle_plane(channel).data
-                planes.setdefault(channel, []).append(middle)
-                names.setdefault(channel, []).append(item.name)
-    found = {channel: percentiles(seen) for channel, seen in planes.items()}
-    known = {channel: limits for channel, limits in found.items() if limits is not None}
-    for channel, limits in known.items():
-        for name, plane in zip(names[channel], planes[channel], strict=True):
-            if _is_dark(plane, limits):
-                logger.warning(
-                    "%s: its picture is nearly black in the contrast of the whole run; "
-                    "--contrast plane gives each picture its own",
-                    name,
-                )
-                return known
-    return known
+                seen.setdefault(channel, []).append((item.name, middle))
+    chosen = {}
+    for channel, named in seen.items():
+        limits = percentiles([plane for _, plane in named])
+        if limits is not None:
+            chosen[channel] = limits
+    dark = [
+        name
+        for channel, limits in chosen.items()
+        for name, plane in seen[channel]
+        if _is_dark(plane, limits)
+    ]
+    if dark:
+        logger.warning(
+            "%s: its picture is nearly black in the contrast of the whole run; "
+            "--contrast plane gives each picture its own",
+            dark[0],
+        )
+    return chosen
 
 
 def _is_dark(plane: NDArray[Any], contrast: tuple[float, float]) -> bool:

@@ -135,9 +135,8 @@ def _remove(path: Path | None) -> None:
 def _read(path: Path, about: dict[str, Any]) -> list[NDArray[np.float64]]:
     """Read the candidates of the first planes; none if they are of something else."""
     counts, candidates = np.zeros(0, np.int64), np.zeros((0, 0))
-    with suppress(
-        Exception
-    ):  # none is there, or damaged: the planes are searched again
+    # If there is none, or it is damaged, the planes are searched again.
+    with suppress(Exception):
         with zipfile.ZipFile(path) as archive:
             limits.check_unpacked(archive, limits.DATASET, str(path))
         with np.load(path, allow_pickle=False) as content:

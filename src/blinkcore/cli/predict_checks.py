@@ -294,5 +294,5 @@ def shared_out(items: list[Input], labels: tuple[tuple[str, Path], ...]) -> list
     for item in items:
         if identity(item.source) not in covered:
             kept.append(item)
-            covered.update(identity(path) for path in item.set())
+            covered.update(identity(path) for path in item.parts)
     return kept

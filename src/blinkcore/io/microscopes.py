@@ -82,7 +82,9 @@ def read(
         interval = file.time_interval
     except Exception as error:  # readers raise anything
         raise _damaged(path, error) from error
-    source = _by_zeiss(path, file, scene or 0) if _differ(path, file) else file
+    source = file
+    if len(names) > 1 and _differ(path):
+        source = _by_zeiss(path, file, scene or 0)
     planes = _Planes(path, file, source, _letters(path, file, axes))
     letters = planes.letters
     size = pixel_size
@@ -92,16 +94,17 @@ def read(
     return Image(planes, letters, size, seconds)
 
 
-def _differ(path: Path, file: Any) -> bool:
-    """Tell whether the scenes of a CZI have different sizes; keep the chosen scene."""
-    if path.suffix.lower() != ".czi" or len(file.scenes) < 2:
+def _differ(path: Path) -> bool:
+    """Tell whether a CZI has scenes of different sizes."""
+    if path.suffix.lower() != ".czi" or find_spec("aicspylibczi") is None:
         return False
-    chosen, shapes = file.current_scene_index, set()
-    for number in range(len(file.scenes)):
-        file.set_scene(number)
-        shapes.add(file.shape)
-    file.set_scene(chosen)
-    return len(shapes) > 1
+    from aicspylibczi import CziFile
+
+    try:
+        with path.open("rb") as file:
+            return not CziFile(file).shape_is_consistent
+    except Exception as error:  # readers raise anything
+        raise _damaged(path, error) from error
 
 
 def _by_zeiss(path: Path, file: Any, scene: int) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+_NUMBERED = re.compile(r"(.+)#(\d+)", re.DOTALL)
+
 
 def file_and_scene(path: Path) -> tuple[Path, int | None]:
     """Split `FILE#N`, the image N (from 0) of a file that is there.
@@ -24,9 +26,15 @@ def file_and_scene(path: Path) -> tuple[Path, int | None]:
     return path, None
 
 
+def without_scene(name: str) -> str:
+    """Turn `a.tif#1` into `a.tif`; keep other names."""
+    found = _NUMBERED.fullmatch(name)
+    return name if found is None else found[1]
+
+
 def with_scene_named(name: str) -> str:
     """Turn `a.tif#1` into `a.scene1.tif`, the name of its result; keep other names."""
-    found = re.fullmatch(r"(.+)#(\d+)", name, re.DOTALL)
+    found = _NUMBERED.fullmatch(name)
     if found is None:
         return name
     file = Path(found[1])

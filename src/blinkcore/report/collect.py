@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io as stdio
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from blinkcore import io
 from blinkcore.detection.projection import max_projection
 from blinkcore.files import check_readable
 from blinkcore.io.results import ImageSpots, read_results
-from blinkcore.io.scenes import with_scene_named
+from blinkcore.io.scenes import with_scene_named, without_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,7 +105,7 @@ def read_panels(source: Path, conditions: dict[str, str] | None) -> list[Panel]:
 def _condition(spots: ImageSpots, conditions: dict[str, str] | None) -> str:
     known = conditions or {}
     names = [spots.image, spots.name]
-    for text in (with_scene_named(spots.image), re.sub(r"#\d+$", "", spots.image)):
+    for text in (with_scene_named(spots.image), without_scene(spots.image)):
         names += [text, Path(text).name, Path(text).stem]
     return next((known[name] for name in names if name in known), "")
 
