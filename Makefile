@@ -86,9 +86,9 @@ clean:
 .venv/installed: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --upgrade "pip>=25.1"
-	$(BIN)/pip install -q -C cmake.define.BLINKCORE_WERROR=$(WERROR) -e .
+	$(BIN)/pip install -q --no-compile -C cmake.define.BLINKCORE_WERROR=$(WERROR) -e .
 	touch $@
 
 .venv/dev: .venv/installed
-	$(BIN)/pip install -q --group dev
+	$(BIN)/pip install -q --no-compile --group dev
 	touch $@
