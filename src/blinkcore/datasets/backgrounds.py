@@ -148,7 +148,8 @@ def training_samples(
     for number in range(count):
         plane = planes[number % len(planes)]
         rng = np.random.default_rng([seed, number])
-        scene = implant(plane.pixels, (side, side), rng)
+        other = planes[int(rng.integers(len(planes)))].pixels
+        scene = implant(plane.pixels, (side, side), rng, other=other)
         samples.append((scene.image, scene.points, plane.name))
     return samples
 
