@@ -55,7 +55,7 @@ folder = newFolder();
 if (folder == "") exit("blinkcore: no temporary folder can be made.");
 saveCopy(folder + "image.tif");
 arguments = "predict\n" + folder + "image.tif\n--output\n" + folder + "spots\n--format\ncsv,roi\n"
-	+ "--status\n" + folder + "status.json\n--model\n" + model + "\n";
+	+ "--progress\njson\n--status\n" + folder + "status.json\n--model\n" + model + "\n";
 if (threshold != "auto" && threshold != "") arguments += "--threshold\n" + threshold + "\n";
 if (channel > 0) arguments += "--channel\n" + d2s(channel - 1, 0) + "\n";
 if (radius > 0) arguments += "--radius\n" + radius + "\n";
@@ -154,16 +154,17 @@ function removeFolder(folder) {
 	if (File.exists(folder)) ok = File.delete(folder);
 }
 
-// Runs the program and gives "" or the sentence that it failed with. exec() tells neither
-// its error output nor its exit code, so the status file decides. The arguments go through
-// a file: names with spaces and quotes then pass on every system.
+// Runs the program and gives "" or the sentence that it failed with. exec() would wait to the
+// end, and tells neither its error output nor its exit code; so it goes on alone, its planes
+// are shown in the progress bar, and the status file decides. The arguments go through a
+// file: names with spaces and quotes then pass on every system.
 function runBlinkcore(command, folder, arguments) {
-	File.saveString(arguments, folder + "arguments.txt");
+	File.saveString("detach\n" + folder + "\n" + arguments, folder + "arguments.txt");
 	answer = exec(command, "@" + folder + "arguments.txt");
-	if (!File.exists(folder + "status.json")) {
-		if (answer == "") answer = "the program '" + command + "' gave no answer.";
-		return answer;
-	}
+	if (answer != "") return answer;
+	said = waitForEnd(folder);
+	if (!File.exists(folder + "status.json"))
+		return "the program '" + command + "' ended without a result: " + said;
 	status = File.openAsString(folder + "status.json");
 	if (indexOf(status, "\n \"ok\": true") >= 0) return "";
 	lines = split(status, "\n");
@@ -174,6 +175,34 @@ function runBlinkcore(command, folder, arguments) {
 		}
 	}
 	return "it failed, and did not say why.";
+}
+
+// Shows planes in the progress bar until the program has ended, and gives its last line but
+// one. Where this macro is stopped by Escape, the program notices that nobody waits any more.
+function waitForEnd(folder) {
+	last = "";
+	while (!startsWith(last, "exit ")) {
+		File.saveString("", folder + "waiting");
+		wait(100);
+		if (!File.exists(folder + "progress.txt")) continue;
+		if (File.length(folder + "progress.txt") == 0) continue;
+		lines = split(File.openAsString(folder + "progress.txt"), "\n");
+		last = lines[lines.length - 1];
+		if (indexOf(last, "\"event\": \"plane\"") >= 0 && endsWith(last, "}")) {
+			done = parseFloat(numberAfter(last, "\"done\": "));
+			total = parseFloat(numberAfter(last, "\"total\": "));
+			showProgress(done, total);
+			showStatus("blinkcore: " + done + " of " + total + " planes");
+		}
+	}
+	showProgress(1, 1);
+	if (lines.length < 2) return last;
+	return lines[lines.length - 2];
+}
+
+function numberAfter(line, name) {
+	rest = substring(line, indexOf(line, name) + lengthOf(name));
+	return replace(rest, "[^0-9].*", "");
 }
 
 // Fills the table "Spots" and gives the number of rows. Places count from 1, as in ImageJ.

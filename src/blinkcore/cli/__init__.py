@@ -17,6 +17,7 @@ from blinkcore.cli import (
     colocalize,
     convert,
     dataset,
+    detach,
     evaluate,
     export,
     hosts,
@@ -35,7 +36,7 @@ from blinkcore.cli.interrupt import end_politely
 from blinkcore.files import one_line
 
 __all__ = [
-    "app", "colocalize", "convert", "dataset", "evaluate", "export", "hosts", "link", "main", "merge", "models", "predict", "report", "run", "simulate", "train",
+    "app", "colocalize", "convert", "dataset", "detach", "evaluate", "export", "hosts", "link", "main", "merge", "models", "predict", "report", "run", "simulate", "train",
 ]  # fmt: skip
 
 

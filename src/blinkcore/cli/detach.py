@@ -1,0 +1,79 @@
+"""`blinkcore detach`: for hosts that cannot wait, such as macros of ImageJ.
+
+ImageJ's `exec` gives nothing back before the program has ended, so a macro could neither
+show progress nor be stopped. This command returns at once, and the other one goes on alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from blinkcore.cli.app import app
+from blinkcore.cli.console import one_sentence
+
+PROGRESS, WAITING = "progress.txt", "waiting"
+_PATIENCE = (
+    30.0  # s without a sign of life of the host, after which the command is stopped
+)
+_INTERVAL = 0.2  # s
+_WATCH = "from blinkcore.cli.detach import watch; watch()"
+
+
+@app.command(
+    hidden=True,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def detach(
+    folder: Annotated[Path, typer.Argument(help="Of the host, for this run alone.")],
+    words: Annotated[list[str], typer.Argument(help="Another command, with options.")],
+) -> None:
+    """Start another command and return at once.
+
+    What it prints goes to FOLDER/progress.txt, whose last line is "exit CODE". A host that
+    changes FOLDER/waiting, and has not done so for 30 s, no longer waits: then the command is
+    stopped.
+    """
+    with one_sentence(debug=False):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {folder}")
+        subprocess.Popen(
+            [sys.executable, "-c", _WATCH, folder, *words],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            **_on_its_own(),
+        )  # fmt: skip
+
+
+def _on_its_own() -> dict[str, Any]:
+    """Give the options of a process that outlives this one and its terminal."""
+    if sys.platform == "win32":
+        alone = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+        return {"creationflags": alone}
+    return {"start_new_session": True}
+
+
+def watch() -> None:
+    """Run the command of this process's arguments, or stop it if nobody waits for it."""
+    folder, words = Path(sys.argv[1]), sys.argv[2:]
+    with (folder / PROGRESS).open("w", encoding="utf-8") as out:
+        command = subprocess.Popen(
+            [sys.executable, "-m", "blinkcore", *words],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+        )  # fmt: skip
+        while command.poll() is None:
+            time.sleep(_INTERVAL)
+            if _is_abandoned(folder / WAITING):
+                command.terminate()
+        out.write(f"exit {command.returncode}\n")
+
+
+def _is_abandoned(waiting: Path) -> bool:
+    try:
+        return time.time() - waiting.stat().st_mtime > _PATIENCE
+    except OSError:  # this host does not say that it waits
+        return False
