@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 import tifffile
 
 from blinkcore import io, predict
-from real_imagej import bright_spot, write_tiff
+from programs import BLINKCORE
+from real_imagej import FIJI, START_JVM, bright_spot, write_tiff
 
 pytestmark = pytest.mark.slow
 
@@ -289,3 +292,38 @@ def test_a_drawn_point_lies_on_its_pixel(run_macro, tmp_path):
     for axis in (0, 1):
         middle = (white[axis].min() + white[axis].max()) / 2
         assert abs((colored[axis].min() + colored[axis].max()) / 2 - middle) <= 1.5
+
+
+def test_planes_are_counted_in_the_status_line(imagej, display, tmp_path):
+    """The macro runs in a thread, while this looks at ImageJ's window."""
+    noise = np.random.default_rng(0).poisson(50, (120, 256, 256)).astype(np.uint16)
+    movie = write_tiff(tmp_path / "movie.tif", noise, axes="TYX")
+    code = START_JVM + textwrap.dedent(
+        f"""
+        import threading, time
+        start_jvm([f"-Duser.home={tmp_path}", "-Dplugins.dir={FIJI}"])
+        window = jimport("ij.ImageJ")()
+        IJ = jimport("ij.IJ")
+        jimport("ij.Prefs").set("blinkcore.command", {str(BLINKCORE)!r})
+        IJ.openImage({str(movie)!r}).show()
+        words = "model=general threshold=auto channel=0 measure=0"
+        run = threading.Thread(target=lambda: IJ.run("Detect Spots", words))
+        run.start()
+        said = []
+        while run.is_alive():
+            line = str(window.getStatusBar().getComponent(0).getText())
+            if line not in said[-1:]:
+                said.append(line)
+            time.sleep(0.02)
+        print("|".join(said))
+        sys.stdout.flush()
+        os._exit(0)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True,
+        env={**os.environ, "DISPLAY": display}, timeout=120,
+    )  # fmt: skip
+    said = done.stdout.strip().split("|")
+    counts = [line for line in said if line.endswith(" of 120 planes")]
+    assert counts, (said, done.stderr[-1000:])

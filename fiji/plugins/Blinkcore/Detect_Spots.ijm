@@ -154,10 +154,12 @@ function removeFolder(folder) {
 	if (File.exists(folder)) ok = File.delete(folder);
 }
 
-// Runs the program and gives "" or the sentence that it failed with. exec() would wait to the
-// end, and tells neither its error output nor its exit code; so it goes on alone, its planes
-// are shown in the progress bar, and the status file decides. The arguments go through a
-// file: names with spaces and quotes then pass on every system.
+// Runs the program and gives "" or the sentence that it failed with. exec() would wait to its
+// end, and tells neither its error output nor its exit code; so it goes on alone, its planes and
+// images are shown in the progress bar, and the status file decides. The arguments go through
+// a file: names with spaces and quotes then pass on every system.
+// (Detect Spots and Detect Spots in Folder both hold these functions: runMacro would close the
+// images of a macro in batch mode.)
 function runBlinkcore(command, folder, arguments) {
 	File.saveString("detach\n" + folder + "\n" + arguments, folder + "arguments.txt");
 	answer = exec(command, "@" + folder + "arguments.txt");
@@ -177,32 +179,42 @@ function runBlinkcore(command, folder, arguments) {
 	return "it failed, and did not say why.";
 }
 
-// Shows planes in the progress bar until the program has ended, and gives its last line but
-// one. Where this macro is stopped by Escape, the program notices that nobody waits any more.
+// Gives the last line that the program printed. Where the macro is stopped by Escape, the
+// program notices that the file "waiting" is not written any more, and stops, too.
 function waitForEnd(folder) {
 	last = "";
+	start = getTime();
 	while (!startsWith(last, "exit ")) {
 		File.saveString("", folder + "waiting");
 		wait(100);
-		if (!File.exists(folder + "progress.txt")) continue;
+		if (!File.exists(folder + "progress.txt")) {
+			if (getTime() - start > 60000) return "it did not start within a minute.";
+			continue;
+		}
 		if (File.length(folder + "progress.txt") == 0) continue;
 		lines = split(File.openAsString(folder + "progress.txt"), "\n");
 		last = lines[lines.length - 1];
-		if (indexOf(last, "\"event\": \"plane\"") >= 0 && endsWith(last, "}")) {
-			done = parseFloat(numberAfter(last, "\"done\": "));
-			total = parseFloat(numberAfter(last, "\"total\": "));
-			showProgress(done, total);
-			showStatus("blinkcore: " + done + " of " + total + " planes");
-		}
+		if (!endsWith(last, "}")) continue;
+		if (indexOf(last, "\"event\": \"plane\"") >= 0) showCount(last, "planes");
+		if (indexOf(last, "\"event\": \"progress\"") >= 0) showCount(last, "images");
 	}
 	showProgress(1, 1);
+	wait(100);  // until the files are closed
 	if (lines.length < 2) return last;
 	return lines[lines.length - 2];
 }
 
+function showCount(line, what) {
+	done = numberAfter(line, "\"done\": ");
+	total = numberAfter(line, "\"total\": ");
+	if (total < 2) return;
+	showProgress(done, total);
+	showStatus("blinkcore: " + done + " of " + total + " " + what);
+}
+
 function numberAfter(line, name) {
 	rest = substring(line, indexOf(line, name) + lengthOf(name));
-	return replace(rest, "[^0-9].*", "");
+	return parseFloat(replace(rest, "[^0-9].*", ""));
 }
 
 // Fills the table "Spots" and gives the number of rows. Places count from 1, as in ImageJ.

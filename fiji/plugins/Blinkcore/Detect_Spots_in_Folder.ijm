@@ -25,30 +25,86 @@ if (images == "" || output == "") exit("blinkcore: give the folder of the images
 folder = getDirectory("temp") + "blinkcore-" + d2s(getTime(), 0) + "-" + d2s(1e9 * random, 0) + File.separator;
 File.makeDirectory(folder);
 arguments = "predict\n" + images + "\n--output\n" + output + "\n--format\n" + format + "\n--status\n"
-	+ folder + "status.json\n--model\n" + model + "\n--skip-existing\n";
+	+ folder + "status.json\n--progress\njson\n--model\n" + model + "\n--skip-existing\n";
 if (threshold != "auto" && threshold != "") arguments += "--threshold\n" + threshold + "\n";
 if (Dialog.getCheckbox()) arguments += "--overlay\n" + output + "\n";
-File.saveString(arguments, folder + "arguments.txt");
 showStatus("blinkcore: looking for spots ...");
-answer = exec(command, "@" + folder + "arguments.txt");
-if (!File.exists(folder + "status.json")) {
-	ok = File.delete(folder + "arguments.txt");
-	ok = File.delete(folder);
-	if (answer == "" || startsWith(answer, "Cannot run program"))
-		answer = "the program '" + command + "' was not found. Install it as its README says "
-			+ "and set its path in Plugins > Blinkcore > Blinkcore Settings.";
-	exit("blinkcore: " + answer);
-}
-status = File.openAsString(folder + "status.json");
-ok = File.delete(folder + "status.json");
-ok = File.delete(folder + "arguments.txt");
+problem = runBlinkcore(command, folder, arguments);
+status = "";
+if (File.exists(folder + "status.json")) status = File.openAsString(folder + "status.json");
+names = getFileList(folder);
+for (i = 0; i < names.length; i++) ok = File.delete(folder + names[i]);
 ok = File.delete(folder);
+if (startsWith(problem, "Cannot run program"))
+	problem = "the program '" + command + "' was not found. Install it as its README says "
+		+ "and set its path in Plugins > Blinkcore > Blinkcore Settings.";
+if (problem != "") exit("blinkcore: " + problem);
 lines = split(status, "\n");
-failed = "";
 spots = "0";
 for (i = 0; i < lines.length; i++) {
-	if (startsWith(lines[i], " \"error\": \"")) failed = substring(lines[i], 11, lastIndexOf(lines[i], "\""));
 	if (startsWith(lines[i], " \"spots\": ")) spots = replace(substring(lines[i], 10), ",", "");
 }
-if (failed != "") exit("blinkcore: " + replace(failed, "\\\\\"", "\""));
 print("blinkcore: " + spots + " new spots, written to " + output);
+
+// Runs the program and gives "" or the sentence that it failed with. exec() would wait to its
+// end, and tells neither its error output nor its exit code; so it goes on alone, its planes and
+// images are shown in the progress bar, and the status file decides. The arguments go through
+// a file: names with spaces and quotes then pass on every system.
+// (Detect Spots and Detect Spots in Folder both hold these functions: runMacro would close the
+// images of a macro in batch mode.)
+function runBlinkcore(command, folder, arguments) {
+	File.saveString("detach\n" + folder + "\n" + arguments, folder + "arguments.txt");
+	answer = exec(command, "@" + folder + "arguments.txt");
+	if (answer != "") return answer;
+	said = waitForEnd(folder);
+	if (!File.exists(folder + "status.json"))
+		return "the program '" + command + "' ended without a result: " + said;
+	status = File.openAsString(folder + "status.json");
+	if (indexOf(status, "\n \"ok\": true") >= 0) return "";
+	lines = split(status, "\n");
+	for (i = 0; i < lines.length; i++) {
+		if (startsWith(lines[i], " \"error\": \"")) {
+			sentence = substring(lines[i], 11, lastIndexOf(lines[i], "\""));
+			return replace(replace(sentence, "\\\\\"", "\""), folder, "");
+		}
+	}
+	return "it failed, and did not say why.";
+}
+
+// Gives the last line that the program printed. Where the macro is stopped by Escape, the
+// program notices that the file "waiting" is not written any more, and stops, too.
+function waitForEnd(folder) {
+	last = "";
+	start = getTime();
+	while (!startsWith(last, "exit ")) {
+		File.saveString("", folder + "waiting");
+		wait(100);
+		if (!File.exists(folder + "progress.txt")) {
+			if (getTime() - start > 60000) return "it did not start within a minute.";
+			continue;
+		}
+		if (File.length(folder + "progress.txt") == 0) continue;
+		lines = split(File.openAsString(folder + "progress.txt"), "\n");
+		last = lines[lines.length - 1];
+		if (!endsWith(last, "}")) continue;
+		if (indexOf(last, "\"event\": \"plane\"") >= 0) showCount(last, "planes");
+		if (indexOf(last, "\"event\": \"progress\"") >= 0) showCount(last, "images");
+	}
+	showProgress(1, 1);
+	wait(100);  // until the files are closed
+	if (lines.length < 2) return last;
+	return lines[lines.length - 2];
+}
+
+function showCount(line, what) {
+	done = numberAfter(line, "\"done\": ");
+	total = numberAfter(line, "\"total\": ");
+	if (total < 2) return;
+	showProgress(done, total);
+	showStatus("blinkcore: " + done + " of " + total + " " + what);
+}
+
+function numberAfter(line, name) {
+	rest = substring(line, indexOf(line, name) + lengthOf(name));
+	return parseFloat(replace(rest, "[^0-9].*", ""));
+}
