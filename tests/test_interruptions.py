@@ -147,6 +147,45 @@ def test_a_library_that_does_not_come_back_cannot_keep_the_program(tmp_path):
 
 @posix
 @pytest.mark.slow
+def test_a_closed_terminal_ends_the_run_and_keeps_what_is_done(tmp_path, scene):
+    import fcntl  # these are not on Windows
+    import pty
+    import termios
+
+    movie = write(tmp_path / "in" / "a.tif", np.stack([scene.image] * 400))
+    write(tmp_path / "in" / "0.tif", scene.image)
+    out, status = tmp_path / "out", tmp_path / "status.json"
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        [BLINKCORE, "predict", movie.parent, "-o", out, "--axes", "TYX", "--z", "planes",
+         "--status", status],
+        stdin=its, stdout=its, stderr=its, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(its)
+    said = b""
+    while b"a.tif" not in said:  # the bar of its planes
+        said += os.read(ours, 1000)
+    os.close(ours)
+    assert process.wait(timeout=60) == 130
+    assert "interrupted after 1 of 2 images" in status.read_text()
+    assert len(tables.read(out / "0.csv"))
+    assert [p.suffix for p in out.glob(".*")] == [".unfinished"]
+
+
+@posix
+def test_nohup_stays_in_force(tmp_path):
+    code = "import signal; from blinkcore.cli.interrupt import end_politely; end_politely()"
+    code += "; assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )  # fmt: skip
+    assert done.returncode == 0
+
+
+@posix
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_any_moment_ends_as_if_it_were_not(tmp_path, scene):
     """Killed three times at random moments, then resumed: the same tables, nothing else."""
     pictures = tmp_path / "in"
