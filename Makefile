@@ -1,6 +1,6 @@
 # make demo   install, find spots in an example image, say where the result is
 # make test   install and run all tests
-# make check  lint and types
+# make check  lint, types, known vulnerabilities of the dependencies
 # make fuzz    damaged files through every reader, a minute each; SECONDS=600 for longer
 # make fuzz-core   odd arrays through the C++ functions by libFuzzer (clang++), a million; RUNS=10000000 for more
 # make docs   build the documentation site into build/docs; a warning is an error
@@ -30,6 +30,8 @@ check: .venv/dev
 	$(BIN)/mypy
 	! command -v cppcheck >/dev/null || cppcheck -q --error-exitcode=1 --std=c++17 \
 	  --enable=warning,performance,portability --suppress=missingIncludeSystem -I csrc csrc/*.cpp
+	$(BIN)/pip install -q --no-compile --group audit
+	$(BIN)/python packaging/audit.py
 
 SECONDS ?= 60
 fuzz: .venv/dev

@@ -152,15 +152,16 @@ def test_a_closed_terminal_ends_the_run_and_keeps_what_is_done(tmp_path, scene):
     import pty
     import termios
 
-    movie = write(tmp_path / "in" / "a.tif", np.stack([scene.image] * 400))
     write(tmp_path / "in" / "0.tif", scene.image)
+    movie = tmp_path / "in" / "a.tif"
+    planes = np.stack([scene.image] * 400)
+    tifffile.imwrite(movie, planes, imagej=True, metadata={"axes": "TYX"})
     out, status = tmp_path / "out", tmp_path / "status.json"
     ours, its = pty.openpty()
     process = subprocess.Popen(
-        [BLINKCORE, "predict", movie.parent, "-o", out, "--axes", "TYX", "--z", "planes",
-         "--status", status],
+        [BLINKCORE, "predict", movie.parent, "-o", out, "--status", status],
         stdin=its, stdout=its, stderr=its, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
     )  # fmt: skip
     os.close(its)
     said = b""
