@@ -13,7 +13,7 @@ import torch
 from blinkcore.network.archive import checked
 from blinkcore.network.model import bundled_models, load_model, read_metadata
 from blinkcore.network.networks import Blink
-from blinkcore.network.script_code import check_code
+from blinkcore.network.script_code import check_code, check_purpose
 from blinkcore.plain_pickle import parse
 
 GENERAL = bundled_models()["general"]
@@ -104,6 +104,12 @@ def body(*lines):
 def test_code_that_no_network_needs_is_named(code, words):
     with pytest.raises(ValueError, match=words):
         check_code({"code/__torch__.py": code})
+
+
+def test_a_file_without_a_convolution_is_no_network():
+    check_purpose({"code/a.py": body("return torch.conv2d(x, x)"), "code/b.py": "\n"})
+    with pytest.raises(ValueError, match="no convolution"):
+        check_purpose({"code/a.py": body("return torch.relu(x)"), "code/b.py": "\n"})
 
 
 def test_calls_that_double_thirty_times_are_refused():
@@ -213,11 +219,11 @@ class Bad(torch.nn.Module):
 
     def __init__(self, kind):
         super().__init__()
-        self.network = torch.nn.Identity()
+        self.network = torch.nn.Conv2d(1, 1, 1)
         self.kind: int = kind
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        half = torch.nn.functional.avg_pool2d(x, 2)
+        half = torch.nn.functional.avg_pool2d(self.network(x), 2)
         grid = torch.sigmoid(torch.cat([half, half, half], dim=1))
         if self.kind == 0:
             return grid[:, :2]

@@ -15,7 +15,7 @@ import zlib
 from typing import Any
 
 from blinkcore import limits, plain_pickle
-from blinkcore.network.script_code import check_code
+from blinkcore.network.script_code import check_code, check_purpose
 
 # Bytes of one number of each kind of storage.
 _ITEM_SIZES = {
@@ -79,7 +79,9 @@ def checked(content: bytes, metadata: str) -> tuple[bytes, bytes]:
     limits.check(
         sum(map(len, code.values())), limits.MODEL_CODE, "its code has {} bytes"
     )
-    check_code({name: _text(text, name) for name, text in code.items()})
+    texts = {name: _text(text, name) for name, text in code.items()}
+    check_code(texts)
+    check_purpose(texts)
     about = members.pop(f"extra/{metadata}", b"")
     limits.check(len(about), limits.MODEL_METADATA, f"its {metadata} has {{}} bytes")
     return _archive(members), about

@@ -22,8 +22,11 @@ _COMPARISON = (
     "eq ne lt le gt ge __is__ __isnot__ __not__ __contains__ __and__ __or__ logical_and "
     "logical_or logical_not"
 )
-_LAYERS = (
-    "conv1d conv2d conv3d conv_transpose2d _convolution _convolution_mode linear addmm batch_norm instance_norm group_norm "
+_CONVOLUTIONS = (
+    "conv1d", "conv2d", "conv3d", "conv_transpose2d", "_convolution", "_convolution_mode",
+)  # fmt: skip
+_LAYERS = " ".join(_CONVOLUTIONS) + (
+    " linear addmm batch_norm instance_norm group_norm "
     "layer_norm dropout dropout_ feature_dropout feature_dropout_ max_pool2d avg_pool2d "
     "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d pad "
     "constant_pad_nd reflection_pad2d replication_pad2d"
@@ -127,6 +130,26 @@ def check_code(code: dict[str, str]) -> None:
     check_work(
         {w.removesuffix(".py").replace("/", "."): tree for w, tree in trees.items()}
     )
+
+
+def check_purpose(code: dict[str, str]) -> None:
+    """Check that the code of a model is that of a network for images.
+
+    Parameters
+    ----------
+    code : dict of str
+        Name of a file in the archive to its text, checked.
+
+    Raises
+    ------
+    ValueError
+        If it has no convolution. Such a file is refused before PyTorch, which takes seconds
+        and half a gigabyte, is loaded to try it.
+    """
+    if not any(
+        f"torch.{name}(" in text for name in _CONVOLUTIONS for text in code.values()
+    ):
+        raise ValueError("its code has no convolution, so it is no network for images")
 
 
 def _check_function(
