@@ -35,7 +35,8 @@ def call_blinkcore(*arguments, cwd=None):
     signals and exit statuses of the program itself need `run_blinkcore`.
     """
     words, before = ["blinkcore", *map(str, arguments)], Path.cwd()
-    handler, status = signal.getsignal(signal.SIGTERM), 0
+    numbers = [getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    handlers, status = [signal.getsignal(number) for number in numbers], 0
     os.chdir(cwd or before)
     try:
         with (
@@ -48,7 +49,8 @@ def call_blinkcore(*arguments, cwd=None):
         status = end.code or 0
     finally:
         os.chdir(before)
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
         signal.set_wakeup_fd(-1)
     return SimpleNamespace(returncode=status, stdout=_text(out), stderr=_text(err))
 

@@ -54,6 +54,7 @@ print("blinkcore: " + spots + " new spots, written to " + output);
 // images of a macro in batch mode.)
 function runBlinkcore(command, folder, arguments) {
 	File.saveString("detach\n" + folder + "\n" + arguments, folder + "arguments.txt");
+	File.saveString("", folder + "waiting");
 	answer = exec(command, "@" + folder + "arguments.txt");
 	if (answer != "") return answer;
 	said = waitForEnd(folder);
@@ -65,7 +66,7 @@ function runBlinkcore(command, folder, arguments) {
 	for (i = 0; i < lines.length; i++) {
 		if (startsWith(lines[i], " \"error\": \"")) {
 			sentence = substring(lines[i], 11, lastIndexOf(lines[i], "\""));
-			return replace(replace(sentence, "\\\\\"", "\""), folder, "");
+			return replace(sentence, "\\\\\"", "\"");
 		}
 	}
 	return "it failed, and did not say why.";
@@ -78,8 +79,9 @@ function waitForEnd(folder) {
 	start = getTime();
 	while (!startsWith(last, "exit ")) {
 		File.saveString("", folder + "waiting");
-		wait(100);
+		wait(200);
 		if (!File.exists(folder + "progress.txt")) {
+			if (File.exists(folder + "status.json")) return "its version is another one than that of this macro.";
 			if (getTime() - start > 60000) return "it did not start within a minute.";
 			continue;
 		}

@@ -52,7 +52,7 @@ def detach(
 def _on_its_own() -> dict[str, Any]:
     """Give the options of a process that outlives this one and its terminal."""
     if sys.platform == "win32":
-        alone = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+        alone = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
         return {"creationflags": alone}
     return {"start_new_session": True}
 
@@ -65,15 +65,21 @@ def watch() -> None:
             [sys.executable, "-m", "blinkcore", *words],
             stdin=subprocess.DEVNULL, stdout=out, stderr=out,
         )  # fmt: skip
+        seen, since = _changed(folder / WAITING), time.monotonic()
         while command.poll() is None:
             time.sleep(_INTERVAL)
-            if _is_abandoned(folder / WAITING):
+            now = _changed(folder / WAITING)
+            if now != seen:
+                seen, since = now, time.monotonic()
+            elif seen is not None and time.monotonic() - since > _PATIENCE:
                 command.terminate()
-        out.write(f"exit {command.returncode}\n")
+                command.wait()  # once: it writes what is done before it ends
+        out.write(f"\nexit {command.returncode}\n")
 
 
-def _is_abandoned(waiting: Path) -> bool:
+def _changed(waiting: Path) -> float | None:
+    """Give the time of the last change; None: this host does not say that it waits."""
     try:
-        return time.time() - waiting.stat().st_mtime > _PATIENCE
-    except OSError:  # this host does not say that it waits
-        return False
+        return waiting.stat().st_mtime
+    except OSError:
+        return None

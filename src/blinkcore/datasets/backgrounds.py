@@ -148,8 +148,7 @@ def training_samples(
     for number in range(count):
         plane = planes[number % len(planes)]
         rng = np.random.default_rng([seed, number])
-        other = planes[int(rng.integers(len(planes)))].pixels
-        scene = implant(plane.pixels, (side, side), rng, other=other)
+        scene = implant(plane.pixels, (side, side), rng)
         samples.append((scene.image, scene.points, plane.name))
     return samples
 

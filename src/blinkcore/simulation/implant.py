@@ -1,9 +1,9 @@
 """Simulated spots in real planes: a microscope's own noise and structure, exact truth.
 
-Spots of one width are drawn into a random piece of a plane without spots (see
-`blinkcore.simulation.pieces`). Their heights are set by their contrast to noise in that
-very piece (see `blinkcore.simulation.contrast`), and their photons bring the noise that the
-plane's own gain gives. Some pictures are processed afterwards.
+A plane without spots is cropped, turned, resampled and processed at random; then spots of
+one width are drawn into it. Their heights are set by their contrast to noise in that very
+plane (see `blinkcore.simulation.contrast`), and their photons bring the noise that the
+plane's own gain gives.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import PIL.Image
+from scipy import ndimage
 
 from blinkcore.simulation import contrast
 from blinkcore.simulation.camera import to_integer
 from blinkcore.simulation.light import add_gaussians, add_spots
-from blinkcore.simulation.pieces import draw_piece
 from blinkcore.simulation.processing import process
 from blinkcore.simulation.ranges import GENERAL, SceneRanges, happens, log_uniform
 from blinkcore.simulation.scenes import (
@@ -36,7 +37,6 @@ def implant(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
-    other: NDArray[Any] | None = None,
     ranges: SceneRanges = GENERAL,
 ) -> Scene:
     """Draw a random piece of a real plane with simulated spots in it.
@@ -49,55 +49,22 @@ def implant(
         Height and width of the piece in px.
     rng : Generator
         Source of all randomness.
-    other : ndarray, shape (height, width), optional
-        A second real image without spots, which shines through the first one in some
-        pieces, as another channel or layer does.
     ranges : SceneRanges
-        What to draw from: `sigma`, `density`, `contrast`, `zoom`, `tone`, `tilt`,
-        `shine_through`, `noise_levels` and the shapes, intensities and specks of scenes.
+        What to draw from: `sigma`, `density`, `contrast`, `zoom` and the shapes,
+        intensities and specks of scenes.
 
     Returns
     -------
     Scene
         Its `snr`, `photons` and `background` are unknown, NaN.
     """
-    ground, dtype = draw_piece(plane, other, shape, rng, ranges)
+    ground = _piece(plane, shape, rng, ranges)
     sigma = log_uniform(rng, ranges.sigma)
     points = draw_positions(shape, sigma, None, rng, ranges)
-    is_integer = dtype.kind in "ui"
-    peak, seen = _draw_heights(
-        ground, points, sigma, rng, ranges, is_integer=is_integer
-    )
-    light = np.zeros(shape, np.float32)
-    add_spots(light, points, peak, sigma, rng, ranges)
-    specks = draw_specks(shape, sigma, peak[seen], rng, ranges)
-    add_gaussians(light, specks.points, specks.peak, specks.sigma)
-    pixels = ground + light
-    pixels += _shot_noise(ground, light, rng)
-    if happens(rng, ranges.p_flat_tops) and seen.any():
-        _flatten_tops(pixels, ground, float(np.median(peak[seen])), rng, ranges)
-    if happens(rng, ranges.p_processed):
-        pixels = process(pixels, rng)
-    image = _digitized(pixels, dtype, rng)
-    if len(points):
-        seen &= contrast.stands_out(image, points, sigma, ranges.min_contrast / 2)
-    unknown = np.full(int(seen.sum()), np.nan)
-    return Scene(image, points[seen], sigma, unknown, unknown, unknown)
-
-
-def _draw_heights(
-    ground: Array,
-    points: NDArray[np.float64],
-    sigma: float,
-    rng: np.random.Generator,
-    ranges: SceneRanges,
-    *,
-    is_integer: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Draw heights of spots by their contrast to noise, and tell which are labelled."""
     response = contrast.difference_of_gaussians(ground, sigma)
     noise = contrast.local_noise(response, sigma)
     # In a flat area of integers the noise counts as one grey level, not as 0.
+    is_integer = plane.dtype.kind in "ui"
     floor = contrast.WHITE_RESPONSE / sigma if is_integer else 0.01 * float(noise.max())
     noise = np.maximum(noise, max(floor, 1e-6))
     at_spots = contrast.at_points(noise, points)
@@ -109,7 +76,22 @@ def _draw_heights(
     seen = contrast.SPOT_RESPONSE * peak >= ranges.min_contrast * at_spots
     if len(peak):
         seen &= peak >= ranges.min_relative_height * np.median(peak)
-    return peak, seen
+
+    light = np.zeros(shape, np.float32)
+    add_spots(light, points, peak, sigma, rng, ranges)
+    specks = draw_specks(shape, sigma, peak[seen], rng, ranges)
+    add_gaussians(light, specks.points, specks.peak, specks.sigma)
+    pixels = ground + light
+    pixels += _shot_noise(ground, light, rng)
+    if happens(rng, ranges.p_flat_tops) and seen.any():
+        _flatten_tops(pixels, ground, float(np.median(peak[seen])), rng, ranges)
+    if happens(rng, ranges.p_processed):
+        pixels = process(pixels, rng)
+    image = _digitized(pixels, plane.dtype, rng)
+    if len(points):
+        seen &= contrast.stands_out(image, points, sigma, ranges.min_contrast / 2)
+    unknown = np.full(int(seen.sum()), np.nan)
+    return Scene(image, points[seen], sigma, unknown, unknown, unknown)
 
 
 def _flatten_tops(
@@ -122,6 +104,36 @@ def _flatten_tops(
     """Cut bright spots at a share of their typical height, in place, as saturation does."""
     top = float(np.median(ground)) + typical * log_uniform(rng, ranges.flat_top)
     np.minimum(pixels, np.maximum(top, ground), out=pixels)
+
+
+def _piece(
+    plane: NDArray[Any],
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    ranges: SceneRanges,
+) -> Array:
+    """Cut, turn and resample a piece of a plane, and vary its noise."""
+    zoom = log_uniform(rng, ranges.zoom)
+    size = np.minimum(np.ceil(np.array(shape) / zoom).astype(int), plane.shape)
+    top, left = (int(rng.integers(n + 1)) for n in np.array(plane.shape) - size)
+    crop = plane[top : top + size[0], left : left + size[1]].astype(np.float32)
+    crop = np.nan_to_num(crop, nan=0.0, posinf=0.0, neginf=0.0)
+    if rng.random() < 0.5:
+        crop = crop.T
+    crop = crop[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
+    if crop.shape != shape:
+        kind = PIL.Image.Resampling(rng.choice([2, 3]))  # bilinear, bicubic
+        picture = PIL.Image.fromarray(np.ascontiguousarray(crop))
+        crop = np.asarray(picture.resize((shape[1], shape[0]), kind))
+    crop = np.array(crop, np.float32)
+    change = rng.random()
+    if change < 0.25:
+        steps = np.abs(np.diff(crop, axis=1))
+        scale = float(np.median(steps)) or float(steps.mean())
+        crop += rng.uniform(0.2, 2.0) * scale * rng.standard_normal(shape, np.float32)
+    elif change < 0.4:
+        crop = ndimage.gaussian_filter(crop, rng.uniform(0.3, 1.2))
+    return crop
 
 
 def _shot_noise(ground: Array, light: Array, rng: np.random.Generator) -> Array:

@@ -46,22 +46,11 @@ class SceneRanges:
     flat_top : pair
         Height, in units of the median spot's height, at which over-exposed spots are
         cut, log-uniform.
-    noise_levels : pair
-        Standard deviation of the noise, in grey levels, of a real plane of which few levels
-        are kept, log-uniform.
     contrast : pair
         Contrast to noise (see `blinkcore.simulation.contrast`) of a typical spot that
         is implanted into a real plane, log-uniform.
     zoom : pair
         Factor by which a real plane is resampled before spots are implanted.
-    tone : pair
-        Exponent of the tone curve of a real plane, log-uniform.
-    tilt : pair
-        Exponent by which the spectrum of a real plane is changed: below 0 its texture
-        becomes smoother, above 0 finer.
-    shine_through : pair
-        Standard deviation of a second plane that shines through, in units of that of the
-        first, log-uniform.
     min_contrast : float
         A spot below this contrast to noise is drawn and not labelled: a person would not
         see it.
@@ -86,11 +75,7 @@ class SceneRanges:
     speck_height: tuple[float, float] = (0.1, 0.45)
     flat_top: tuple[float, float] = (0.05, 0.8)
     contrast: tuple[float, float] = (4.0, 25.0)
-    zoom: tuple[float, float] = (0.6, 2.0)
-    tone: tuple[float, float] = (0.5, 2.0)
-    tilt: tuple[float, float] = (-0.4, 0.5)
-    noise_levels: tuple[float, float] = (0.3, 3.0)
-    shine_through: tuple[float, float] = (0.1, 1.0)
+    zoom: tuple[float, float] = (0.6, 1.6)
     min_contrast: float = 4.0
     min_relative_height: float = 0.2
     p_empty: float = 0.05
@@ -122,10 +107,6 @@ class SceneRanges:
     p_smoothed: float = 0.1
     p_projected: float = 0.15
     p_processed: float = 0.4
-    p_shine_through: float = 0.3
-    p_toned: float = 0.35
-    p_tilted: float = 0.35
-    p_few_levels: float = 0.25
 
 
 GENERAL = SceneRanges()

@@ -97,11 +97,8 @@ class Source:
         self, seed: Sequence[int], side: int, planes: Sequence[Background]
     ) -> LabelledPlane:
         rng = np.random.default_rng(seed)
-        plane, other = (
-            planes[int(n)].pixels for n in rng.integers(len(planes), size=2)
-        )
-        ranges = self.config.ranges
-        return implant(plane, (side, side), rng, other=other, ranges=ranges)
+        plane = planes[int(rng.integers(len(planes)))].pixels
+        return implant(plane, (side, side), rng, ranges=self.config.ranges)
 
 
 def _augmented_crop(
