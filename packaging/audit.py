@@ -39,6 +39,8 @@ def report(packages):
                 f"{versions or 'no version yet'}"
             )
     total = f"Dependencies: {len(audited)} audited, {len(lines)} known vulnerabilities"
+    if len(audited) < len(packages):
+        total += f"; {len(packages) - len(audited)} not in the list"
     return [*lines, total], mended
 
 
@@ -49,8 +51,10 @@ def main():
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except ValueError:
-        print(f"Dependencies: not audited, {done.stderr.strip().splitlines()[-1:]}")
-        return 0
+        print(
+            f"Dependencies: not audited: {done.stderr.strip().rpartition(chr(10))[2]}"
+        )
+        return int("No module named" in done.stderr)
     lines, mended = report(packages)
     print("\n".join(lines))
     return int(mended > 0)
