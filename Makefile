@@ -30,7 +30,7 @@ check: .venv/dev
 	$(BIN)/mypy
 	! command -v cppcheck >/dev/null || cppcheck -q --error-exitcode=1 --std=c++17 \
 	  --enable=warning,performance,portability --suppress=missingIncludeSystem -I csrc csrc/*.cpp
-	$(BIN)/pip install -q --no-compile --group audit
+	$(BIN)/pip install -q --group audit
 	$(BIN)/python packaging/audit.py
 
 SECONDS ?= 60
@@ -90,9 +90,9 @@ clean:
 .venv/installed: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --upgrade "pip>=25.1"
-	$(BIN)/pip install -q --no-compile -C cmake.define.BLINKCORE_WERROR=$(WERROR) -e .
+	$(BIN)/pip install -q -C cmake.define.BLINKCORE_WERROR=$(WERROR) -e .
 	touch $@
 
 .venv/dev: .venv/installed
-	$(BIN)/pip install -q --no-compile --group dev
+	$(BIN)/pip install -q --group dev
 	touch $@

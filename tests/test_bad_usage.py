@@ -23,7 +23,7 @@ def good(tmp_path, scene, n=1):
 def foreign_model(path):
     code = (
         "import sys, warnings; warnings.simplefilter('ignore'); import torch;"
-        "torch.jit.save(torch.jit.script(torch.nn.ReLU()), sys.argv[1])"
+        "torch.jit.save(torch.jit.script(torch.nn.Conv2d(1, 1, 3)), sys.argv[1])"
     )
     subprocess.run([sys.executable, "-c", code, path], check=True)
 
