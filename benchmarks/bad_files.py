@@ -9,9 +9,7 @@ model file cost when a bundled model is loaded.
 
 import argparse
 import os
-import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,7 +17,7 @@ import time
 import warnings
 from pathlib import Path
 
-from timing import machine, table
+from timing import machine, seconds, table
 
 COMMANDS = {
     "models": (
@@ -68,7 +66,7 @@ def files(folder):
             for file in sorted((folder / "bad" / kind).iterdir()):
                 code, passed, memory, lines, new = run(words, file)
                 rows.append([
-                    file.name, " ".join(words[:2]).replace(" FILE", "").replace(" IMAGE", ""),
+                    file.name, " ".join(w for w in words[:2] if w.islower()),
                     code, f"{passed:.1f}", f"{memory:.0f}", len(lines),
                     ", ".join(new) or "–", lines[0].replace("|", "/") if lines else "",
                 ])  # fmt: skip
@@ -88,19 +86,11 @@ def loading():
 
     warnings.filterwarnings("ignore", message=r".*torch\.jit")
 
-    def median(load):
-        times = []
-        for _ in range(21):
-            started = time.perf_counter()
-            load()
-            times.append(time.perf_counter() - started)
-        return 1000 * statistics.median(times)
-
     rows = []
     for name in ("general", "precise"):
         path = Path(blinkcore.__file__).parent / "models" / f"{name}.pt"
-        whole = median(lambda name=name: blinkcore.load_model(name, device="cpu"))
-        bare = median(
+        whole = 1000 * seconds(blinkcore.load_model, name, device="cpu")
+        bare = 1000 * seconds(
             lambda path=path: torchscript.freeze(torch.jit.load(path).eval(), "cpu")
         )
         rows.append([name, f"{whole:.0f}", f"{bare:.0f}", f"{whole - bare:.0f}"])
@@ -119,5 +109,4 @@ def main():
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     main()

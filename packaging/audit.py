@@ -11,15 +11,7 @@ import json
 import subprocess
 import sys
 
-COMMAND = [
-    "-m",
-    "pip_audit",
-    "--skip-editable",
-    "--progress-spinner",
-    "off",
-    "-f",
-    "json",
-]
+OPTIONS = "--skip-editable --progress-spinner off -f json"
 
 
 def report(packages):
@@ -46,8 +38,9 @@ def report(packages):
 
 def main():
     done = subprocess.run(
-        [sys.executable, *COMMAND], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", "pip_audit", *OPTIONS.split()],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except ValueError:

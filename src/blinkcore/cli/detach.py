@@ -18,9 +18,7 @@ from blinkcore.cli.app import app
 from blinkcore.cli.console import one_sentence
 
 PROGRESS, WAITING = "progress.txt", "waiting"
-_PATIENCE = (
-    30.0  # s without a sign of life of the host, after which the command is stopped
-)
+_PATIENCE = 30.0  # s without a sign of the host, after which the command is stopped
 _INTERVAL = 0.2  # s
 _WATCH = "from blinkcore.cli.detach import watch; watch()"
 

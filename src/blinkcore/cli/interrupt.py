@@ -23,7 +23,9 @@ def end_politely() -> None:
     """Make SIGTERM and SIGHUP end the program as Ctrl-C does, within `GRACE` seconds.
 
     SIGHUP comes when the terminal is closed or the connection to it is lost; under `nohup`
-    it is ignored, and stays so. Python runs a signal's handler between its own instructions. A library call that
+    it is ignored, and stays so.
+
+    Python runs a signal's handler between its own instructions. A library call that
     does not return would block it for ever, so a thread then ends the program. And
     where the handler happens to run inside a destructor or the callback of a weak
     reference, Python drops the exception: it is then raised once more.
