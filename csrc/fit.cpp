@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kSize = 5;
 constexpr std::size_t kY = 0, kX = 1, kSigma = 2, kIntensity = 3, kBackground = 4;
 constexpr int kMaxSteps = 40;
-constexpr double kSmallStep = 3e-4;  // px, and shares of the intensity; a hundredth of an error
+constexpr double kSmallStep = 1e-3;  // px, and shares of the intensity; see is_small
 constexpr double kMinSigma = 0.3;    // px
 constexpr double kLeast = 1e-3;      // photons; lower limit of what must be positive
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -48,8 +48,8 @@ void tabulate(double centre, double sigma, std::size_t first, std::vector<Share>
     }
 }
 
-/// Inverse of a positive definite matrix by Cholesky's decomposition.
-std::optional<Matrix> inverse(const Matrix& a) {
+/// Cholesky's decomposition of a positive definite matrix: the lower triangle L of L L^T.
+std::optional<Matrix> cholesky(const Matrix& a) {
     Matrix lower{};
     for (std::size_t i = 0; i < kSize; ++i)
         for (std::size_t j = 0; j <= i; ++j) {
@@ -62,19 +62,30 @@ std::optional<Matrix> inverse(const Matrix& a) {
                 lower[i][j] = sum / lower[j][j];
             }
         }
+    return lower;
+}
+
+/// The solution z of L L^T z = b.
+Parameters solve(const Matrix& lower, Parameters b) {
+    for (std::size_t i = 0; i < kSize; ++i) {
+        for (std::size_t k = 0; k < i; ++k) b[i] -= lower[i][k] * b[k];
+        b[i] /= lower[i][i];
+    }
+    for (std::size_t i = kSize; i-- > 0;) {
+        for (std::size_t k = i + 1; k < kSize; ++k) b[i] -= lower[k][i] * b[k];
+        b[i] /= lower[i][i];
+    }
+    return b;
+}
+
+std::optional<Matrix> inverse(const Matrix& a) {
+    const auto lower = cholesky(a);
+    if (!lower) return std::nullopt;
     Matrix result{};
     for (std::size_t column = 0; column < kSize; ++column) {
-        Parameters b{};
-        b[column] = 1.0;
-        for (std::size_t i = 0; i < kSize; ++i) {
-            for (std::size_t k = 0; k < i; ++k) b[i] -= lower[i][k] * b[k];
-            b[i] /= lower[i][i];
-        }
-        for (std::size_t i = kSize; i-- > 0;) {
-            for (std::size_t k = i + 1; k < kSize; ++k) b[i] -= lower[k][i] * b[k];
-            b[i] /= lower[i][i];
-        }
-        for (std::size_t i = 0; i < kSize; ++i) result[i][column] = b[i];
+        Parameters unit{};
+        unit[column] = 1.0;
+        result[column] = solve(*lower, unit);  // the inverse is symmetric
     }
     return result;
 }
@@ -87,60 +98,65 @@ struct Equations {
     Parameters b{};
 };
 
+/// What a column contributes to the model (V) and to its derivatives by position (P) and sigma (S),
+/// 1 for the background, and products of two of them.
+enum Product : std::size_t { kV, kP, kS, kOne, kVV, kVP, kVS, kPP, kPS, kSS, kProducts };
+using Products = std::array<double, kProducts>;
+
+Products products(const Share& s) {
+    return {s.value,
+            s.by_place,
+            s.by_sigma,
+            1.0,
+            s.value * s.value,
+            s.value * s.by_place,
+            s.value * s.by_sigma,
+            s.by_place * s.by_place,
+            s.by_place * s.by_sigma,
+            s.by_sigma * s.by_sigma};
+}
+
 /// Weighted sums over the columns of one row. The model's derivatives are products of a factor of
 /// the row and one of the column, so these are all that a row contributes.
 struct RowSums {
-    double vv = 0.0, vp = 0.0, vs = 0.0, pp = 0.0, ps = 0.0, ss = 0.0;  // of two derivatives
-    double v = 0.0, p = 0.0, s = 0.0, one = 0.0;                        // of one, and none
-    double rv = 0.0, rp = 0.0, rs = 0.0, r = 0.0;                       // times the residual
+    Products of{};
+    std::array<double, kOne + 1> residual{};  // times the residual
 
-    void add(const Share& col, double weight, double residual) {
-        const double wv = weight * col.value, wp = weight * col.by_place;
-        const double ws = weight * col.by_sigma;
-        vv += wv * col.value;
-        vp += wv * col.by_place;
-        vs += wv * col.by_sigma;
-        pp += wp * col.by_place;
-        ps += wp * col.by_sigma;
-        ss += ws * col.by_sigma;
-        v += wv;
-        p += wp;
-        s += ws;
-        one += weight;
-        rv += wv * residual;
-        rp += wp * residual;
-        rs += ws * residual;
-        r += weight * residual;
+    void add(const Products& col, double weight, double difference) {
+        for (std::size_t i = 0; i < kProducts; ++i) of[i] += weight * col[i];
+        const double weighted = weight * difference;
+        for (std::size_t i = 0; i <= kOne; ++i) residual[i] += weighted * col[i];
     }
 
     /// Add the products of the derivatives by y, x, sigma, intensity and background.
     void add_to(Matrix& a, const Share& row, double intensity) const {
         const double iv = intensity * row.value, ip = intensity * row.by_place;
         const double is = intensity * row.by_sigma;
-        const double sigma_v = is * vv + iv * vs;  // of the derivative by sigma, with `value`
-        a[kY][kY] += ip * ip * vv;
-        a[kX][kY] += iv * ip * vp;
-        a[kX][kX] += iv * iv * pp;
+        const double sigma_v =
+            is * of[kVV] + iv * of[kVS];  // of the derivative by sigma, with `value`
+        a[kY][kY] += ip * ip * of[kVV];
+        a[kX][kY] += iv * ip * of[kVP];
+        a[kX][kX] += iv * iv * of[kPP];
         a[kSigma][kY] += ip * sigma_v;
-        a[kSigma][kX] += iv * (is * vp + iv * ps);
-        a[kSigma][kSigma] += is * sigma_v + iv * (is * vs + iv * ss);
-        a[kIntensity][kY] += ip * row.value * vv;
-        a[kIntensity][kX] += iv * row.value * vp;
+        a[kSigma][kX] += iv * (is * of[kVP] + iv * of[kPS]);
+        a[kSigma][kSigma] += is * sigma_v + iv * (is * of[kVS] + iv * of[kSS]);
+        a[kIntensity][kY] += ip * row.value * of[kVV];
+        a[kIntensity][kX] += iv * row.value * of[kVP];
         a[kIntensity][kSigma] += row.value * sigma_v;
-        a[kIntensity][kIntensity] += row.value * row.value * vv;
-        a[kBackground][kY] += ip * v;
-        a[kBackground][kX] += iv * p;
-        a[kBackground][kSigma] += is * v + iv * s;
-        a[kBackground][kIntensity] += row.value * v;
-        a[kBackground][kBackground] += one;
+        a[kIntensity][kIntensity] += row.value * row.value * of[kVV];
+        a[kBackground][kY] += ip * of[kV];
+        a[kBackground][kX] += iv * of[kP];
+        a[kBackground][kSigma] += is * of[kV] + iv * of[kS];
+        a[kBackground][kIntensity] += row.value * of[kV];
+        a[kBackground][kBackground] += of[kOne];
     }
 
     void add_to(Parameters& b, const Share& row, double intensity) const {
-        b[kY] += intensity * row.by_place * rv;
-        b[kX] += intensity * row.value * rp;
-        b[kSigma] += intensity * (row.by_sigma * rv + row.value * rs);
-        b[kIntensity] += row.value * rv;
-        b[kBackground] += r;
+        b[kY] += intensity * row.by_place * residual[kV];
+        b[kX] += intensity * row.value * residual[kP];
+        b[kSigma] += intensity * (row.by_sigma * residual[kV] + row.value * residual[kS]);
+        b[kIntensity] += row.value * residual[kV];
+        b[kBackground] += residual[kOne];
     }
 };
 
@@ -162,26 +178,19 @@ class Fitter {
         Equations now = equations(p);
         double damping = 1e-2;
         bool converged = false;
-        for (int step = 0; step < kMaxSteps && !converged; ++step) {
+        for (int step = 0; step < kMaxSteps; ++step) {
             Matrix damped = now.a;
             for (std::size_t i = 0; i < kSize; ++i) damped[i][i] *= 1.0 + damping;
-            const auto solved = inverse(damped);
-            if (!solved) return failed;
-            Parameters change{}, next = p;
-            for (std::size_t i = 0; i < kSize; ++i) {
-                for (std::size_t j = 0; j < kSize; ++j) change[i] += (*solved)[i][j] * now.b[j];
-                next[i] += change[i];
+            const auto lower = cholesky(damped);
+            if (!lower) return failed;
+            const Parameters change = solve(*lower, now.b);
+            const Parameters next = moved(p, change);
+            converged = damping <= 1.0 && is_small(change, p[kIntensity]);
+            if (converged) {
+                p = next;
+                break;
             }
-            next[kSigma] = std::clamp(next[kSigma], kMinSigma, 2.0 * max_sigma());
-            next[kIntensity] = std::max(next[kIntensity], kLeast);
-            if (options_.poisson) next[kBackground] = std::max(next[kBackground], kLeast);
             const Equations then = equations(next);
-            const double moved =
-                std::max({std::abs(change[kY]), std::abs(change[kX]), std::abs(change[kSigma]),
-                          std::abs(change[kIntensity]) / p[kIntensity]});
-            // At the end rounding alone decides whether a step is better.
-            const bool is_level = then.cost - now.cost < 1e-9 * std::abs(now.cost);
-            converged = moved < kSmallStep && (damping <= 1.0 || is_level);
             if (then.cost <= now.cost) {
                 p = next;
                 now = then;
@@ -197,6 +206,22 @@ class Fitter {
     }
 
    private:
+    /// Whether a step is the last one: what remains after it is below a hundredth of the standard
+    /// errors.
+    static bool is_small(const Parameters& change, double intensity) {
+        return std::max({std::abs(change[kY]), std::abs(change[kX]), std::abs(change[kSigma]),
+                         std::abs(change[kIntensity]) / intensity}) < kSmallStep;
+    }
+
+    Parameters moved(const Parameters& p, const Parameters& change) const {
+        Parameters next = p;
+        for (std::size_t i = 0; i < kSize; ++i) next[i] += change[i];
+        next[kSigma] = std::clamp(next[kSigma], kMinSigma, 2.0 * max_sigma());
+        next[kIntensity] = std::max(next[kIntensity], kLeast);
+        if (options_.poisson) next[kBackground] = std::max(next[kBackground], kLeast);
+        return next;
+    }
+
     double max_sigma() const { return static_cast<double>(options_.radius); }
 
     /// Copy the window around a spot; false if its centre is outside or a pixel not finite.
@@ -217,24 +242,34 @@ class Fitter {
         pixels_.resize(rows_.size() * cols_.size());
         for (std::size_t r = 0; r < rows_.size(); ++r)
             for (std::size_t c = 0; c < cols_.size(); ++c) {
-                const float value = image[(top_ + r) * n_cols + left_ + c];
-                if (!std::isfinite(value)) return false;
-                pixels_[r * cols_.size() + c] = static_cast<double>(value);
+                const double counts = image[(top_ + r) * n_cols + left_ + c];
+                const double photons = (counts - options_.offset) / options_.gain;
+                if (!std::isfinite(photons)) return false;
+                pixels_[r * cols_.size() + c] = photons;
             }
         return true;
     }
 
-    /// Background: median of the pixels; intensity: the sum of what is above it.
+    /// Intensity and background that fit best, by least squares, at this place with the usual
+    /// width.
     Parameters start(double y, double x) {
-        sorted_ = pixels_;
-        const std::size_t half = sorted_.size() / 2;
-        std::nth_element(sorted_.begin(), sorted_.begin() + static_cast<std::ptrdiff_t>(half),
-                         sorted_.end());
-        const double background = sorted_[half];
-        double intensity = 0.0;
-        for (const double value : pixels_) intensity += value - background;
+        tabulate(y, options_.sigma, top_, rows_);
+        tabulate(x, options_.sigma, left_, cols_);
+        double light = 0.0, squared = 0.0, seen = 0.0, product = 0.0;
+        const double* pixel = pixels_.data();
+        for (const Share& row : rows_)
+            for (const Share& col : cols_) {
+                const double share = row.value * col.value;
+                light += share;
+                squared += share * share;
+                seen += *pixel;
+                product += share * *pixel++;
+            }
+        const double n = static_cast<double>(pixels_.size());
+        const double slope = (n * product - light * seen) / (n * squared - light * light);
+        const double intensity = std::max(slope, 1.0);  // NaN, too
         const double least = options_.poisson ? kLeast : -std::numeric_limits<double>::infinity();
-        return {y, x, options_.sigma, std::max(intensity, 1.0), std::max(background, least)};
+        return {y, x, options_.sigma, intensity, std::max((seen - intensity * light) / n, least)};
     }
 
     /// Compute what of the deviance does not depend on the model.
@@ -253,6 +288,8 @@ class Fitter {
     Equations equations(const Parameters& p) {
         tabulate(p[kY], p[kSigma], top_, rows_);
         tabulate(p[kX], p[kSigma], left_, cols_);
+        products_.resize(cols_.size());
+        std::transform(cols_.begin(), cols_.end(), products_.begin(), products);
         Equations result;
         const std::size_t n_cols = cols_.size();
         for (std::size_t r = 0; r < rows_.size(); ++r) {
@@ -267,7 +304,7 @@ class Fitter {
                 const double precision = 1.0 / variances[c];
                 result.chi_square += residual * residual * precision;
                 if (!options_.poisson) result.cost += residual * residual;
-                sums.add(cols_[c], options_.poisson ? precision : 1.0, residual);
+                sums.add(products_[c], options_.poisson ? precision : 1.0, residual);
             }
             sums.add_to(result.a, rows_[r], p[kIntensity]);
             sums.add_to(result.b, rows_[r], p[kIntensity]);
@@ -294,7 +331,7 @@ class Fitter {
             RowSums sums;
             for (const Share& col : cols_) {
                 const double model = p[kBackground] + p[kIntensity] * row.value * col.value;
-                sums.add(col, std::max(model + options_.read_variance, kLeast), 0.0);
+                sums.add(products(col), std::max(model + options_.read_variance, kLeast), 0.0);
             }
             sums.add_to(noise, row, p[kIntensity]);
         }
@@ -343,7 +380,8 @@ class Fitter {
     SpotFitOptions options_;
     std::size_t top_ = 0, left_ = 0;
     std::vector<Share> rows_, cols_;
-    std::vector<double> pixels_, sorted_, seen_, variances_;
+    std::vector<Products> products_;  // of the columns
+    std::vector<double> pixels_, seen_, variances_;
     double constant_ = 0.0;
 };
 

@@ -10,7 +10,9 @@ struct SpotFitOptions {
     std::size_t radius;    ///< px; the window has 2 radius + 1 px on each side
     double sigma;          ///< px, to begin with
     bool poisson;          ///< maximum likelihood of photons; else least squares
-    double read_variance;  ///< photons squared, of the camera
+    double offset;         ///< counts, of the camera
+    double gain;           ///< counts per photon
+    double read_variance;  ///< photons squared
     std::size_t n_threads;
 };
 
@@ -28,7 +30,7 @@ struct SpotFit {
 /// Errors are the square roots of the inverse Fisher information (of least squares: what photon
 /// noise does to it). A fit that leaves its window or does not converge is NaN throughout.
 ///
-/// @param image    photons, rows after each other, n_rows x n_cols
+/// @param image    counts, rows after each other, n_rows x n_cols
 /// @param points   y, x of each spot, n_points x 2, px
 std::vector<SpotFit> fit_spots(const float* image, std::size_t n_rows, std::size_t n_cols,
                                const double* points, std::size_t n_points,

@@ -151,7 +151,8 @@ py::array refine(const FloatArray& image, const DoubleArray& points, std::size_t
 }
 
 py::array fit(const FloatArray& image, const DoubleArray& points, std::size_t radius, double sigma,
-              bool poisson, double read_variance, std::size_t n_threads) {
+              bool poisson, double offset, double gain, double read_variance,
+              std::size_t n_threads) {
     if (image.ndim() != 2)
         throw py::value_error("image must have shape (height, width), got " + shape_of(image));
     if (points.ndim() != 2 || points.shape(1) != 2)
@@ -160,16 +161,20 @@ py::array fit(const FloatArray& image, const DoubleArray& points, std::size_t ra
         throw py::value_error("sigma must be positive, radius 1 to " +
                               std::to_string(kLargestRadius) + ", got " + std::to_string(sigma) +
                               " and " + std::to_string(radius));
+    if (!std::isfinite(offset) || !(gain > 0.0 && std::isfinite(gain)))
+        throw py::value_error("offset must be finite, gain positive, got " +
+                              std::to_string(offset) + " and " + std::to_string(gain));
     if (!(read_variance >= 0.0 && read_variance <= kFarthest))
         throw py::value_error("read_variance must not be negative, got " +
                               std::to_string(read_variance));
     std::vector<blinkcore::SpotFit> fits;
     {
         py::gil_scoped_release release;
-        fits = blinkcore::fit_spots(image.data(), static_cast<std::size_t>(image.shape(0)),
-                                    static_cast<std::size_t>(image.shape(1)), points.data(),
-                                    static_cast<std::size_t>(points.shape(0)),
-                                    {radius, sigma, poisson, read_variance, n_threads});
+        fits =
+            blinkcore::fit_spots(image.data(), static_cast<std::size_t>(image.shape(0)),
+                                 static_cast<std::size_t>(image.shape(1)), points.data(),
+                                 static_cast<std::size_t>(points.shape(0)),
+                                 {radius, sigma, poisson, offset, gain, read_variance, n_threads});
     }
     return to_numpy<double>(std::move(fits));
 }
@@ -188,7 +193,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("refine", &refine, py::arg("image"), py::arg("points"), py::kw_only(), py::arg("radius"),
           py::arg("sigma"), "Gaussians (n, 4): y, x, their error, sigma; NaN where none fits.");
     m.def("fit", &fit, py::arg("image"), py::arg("points"), py::kw_only(), py::arg("radius"),
-          py::arg("sigma"), py::arg("poisson"), py::arg("read_variance"), py::arg("n_threads"),
+          py::arg("sigma"), py::arg("poisson"), py::arg("offset"), py::arg("gain"),
+          py::arg("read_variance"), py::arg("n_threads"),
           "Integrated Gaussians (n, 12): y, x, sigma, intensity, background, the error of each and "
           "of the amplitude, chi square; NaN where none fits.");
 }

@@ -142,9 +142,13 @@ void refine(Bytes& bytes) {
 void fit(Bytes& bytes) {
     const std::size_t n_rows = bytes.below(14), n_cols = bytes.below(14);
     const auto points = places(bytes);
-    const blinkcore::SpotFitOptions options{1 + bytes.below(6), 0.25 + bytes.below(20) / 4.0,
+    const blinkcore::SpotFitOptions options{1 + bytes.below(6),
+                                            0.25 + bytes.below(20) / 4.0,
                                             bytes.below(2) == 1,
-                                            static_cast<double>(bytes.below(20)), 2};
+                                            static_cast<double>(bytes.below(20)),
+                                            0.25 + bytes.below(20) / 4.0,
+                                            static_cast<double>(bytes.below(20)),
+                                            2};
     const auto image = bytes.image(n_rows * n_cols);
     const auto fits = blinkcore::fit_spots(image.data(), n_rows, n_cols, points.data(),
                                            points.size() / 2, options);

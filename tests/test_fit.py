@@ -106,13 +106,23 @@ def test_what_is_no_spot_is_nan():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"sigma": 0.0}, {"radius": 0}, {"radius": 10**6}, {"read_variance": -1.0}]
+    "wrong",
+    [
+        {"sigma": 0.0},
+        {"radius": 0},
+        {"radius": 10**6},
+        {"offset": np.nan},
+        {"gain": 0.0},
+        {"read_variance": -1.0},
+    ],
 )
 def test_wrong_arguments_are_refused(wrong):
     right = {
         "radius": 5,
         "sigma": 1.3,
         "poisson": True,
+        "offset": 0.0,
+        "gain": 1.0,
         "read_variance": 0.0,
         "n_threads": 1,
     }
@@ -123,7 +133,8 @@ def test_wrong_arguments_are_refused(wrong):
 def test_threads_change_nothing():
     light, places = drawn(400, 500, 10, 1.3)
     pixels = np.random.default_rng(0).poisson(light).astype(np.float32)
-    how = {"radius": 5, "sigma": 1.3, "poisson": True, "read_variance": 0.0}
+    how = {"radius": 5, "sigma": 1.3, "poisson": True}
+    how |= {"offset": 0.0, "gain": 1.0, "read_variance": 0.0}
     one, four = (_core.fit(pixels, places, n_threads=n, **how) for n in (1, 4))
     np.testing.assert_array_equal(one, four)
 

@@ -37,6 +37,8 @@ def fit(
     radius: int,
     sigma: float,
     poisson: bool,
+    offset: float,
+    gain: float,
     read_variance: float,
     n_threads: int,
 ) -> NDArray[np.float64]: ...

@@ -121,13 +121,14 @@ def _fitted(
     """Fit in windows of this radius, beginning with this width, px; see `_core.fit`."""
     result = np.full((len(places), _CHI_SQUARE + 1), np.nan)
     for which, pixels, top in bands_of(plane, places, radius + 1):
-        photons = (np.asarray(pixels, np.float64) - camera.offset) / camera.gain
         found = _core.fit(
-            photons.astype(np.float32),
+            np.ascontiguousarray(pixels, np.float32),
             places[which] - [top, 0],
             radius=radius,
             sigma=width,
             poisson=method == "poisson",
+            offset=camera.offset,
+            gain=camera.gain,
             read_variance=camera.read_noise**2,
             n_threads=os.cpu_count() or 1,
         )
