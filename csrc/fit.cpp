@@ -1,94 +1,22 @@
 #include "fit.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdint>
 #include <limits>
-#include <optional>
 #include <thread>
+
+#include "pixel_gaussian.hpp"
+#include "positive_definite.hpp"
 
 namespace blinkcore {
 namespace {
 
-constexpr std::size_t kSize = 5;
-constexpr std::size_t kY = 0, kX = 1, kSigma = 2, kIntensity = 3, kBackground = 4;
 constexpr int kMaxSteps = 40;
 constexpr double kSmallStep = 1e-3;  // px, and shares of the intensity; see is_small
 constexpr double kMinSigma = 0.3;    // px
 constexpr double kLeast = 1e-3;      // photons; lower limit of what must be positive
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kRoot2 = 1.4142135623730951, kRoot2Pi = 2.5066282746310002;
-
-using Parameters = std::array<double, kSize>;
-using Matrix = std::array<Parameters, kSize>;
-
-/// Share of the light in a row or column, and its derivatives by position and by sigma.
-struct Share {
-    double value, by_place, by_sigma;
-};
-
-void tabulate(double centre, double sigma, std::size_t first, std::vector<Share>& table) {
-    const auto erf_at = [&](double edge) { return std::erf((edge - centre) / (kRoot2 * sigma)); };
-    const auto density_at = [&](double edge) {
-        const double u = (edge - centre) / sigma;
-        return std::exp(-0.5 * u * u) / (kRoot2Pi * sigma);
-    };
-    double edge = static_cast<double>(first) - 0.5;
-    double erf_low = erf_at(edge), density_low = density_at(edge);
-    for (Share& share : table) {
-        const double next = edge + 1.0;
-        const double erf_high = erf_at(next), density_high = density_at(next);
-        share.value = 0.5 * (erf_high - erf_low);
-        share.by_place = density_low - density_high;
-        share.by_sigma = ((edge - centre) * density_low - (next - centre) * density_high) / sigma;
-        edge = next;
-        erf_low = erf_high;
-        density_low = density_high;
-    }
-}
-
-/// Cholesky's decomposition of a positive definite matrix: the lower triangle L of L L^T.
-std::optional<Matrix> cholesky(const Matrix& a) {
-    Matrix lower{};
-    for (std::size_t i = 0; i < kSize; ++i)
-        for (std::size_t j = 0; j <= i; ++j) {
-            double sum = a[i][j];
-            for (std::size_t k = 0; k < j; ++k) sum -= lower[i][k] * lower[j][k];
-            if (i == j) {
-                if (!(sum > 0.0)) return std::nullopt;
-                lower[i][i] = std::sqrt(sum);
-            } else {
-                lower[i][j] = sum / lower[j][j];
-            }
-        }
-    return lower;
-}
-
-/// The solution z of L L^T z = b.
-Parameters solve(const Matrix& lower, Parameters b) {
-    for (std::size_t i = 0; i < kSize; ++i) {
-        for (std::size_t k = 0; k < i; ++k) b[i] -= lower[i][k] * b[k];
-        b[i] /= lower[i][i];
-    }
-    for (std::size_t i = kSize; i-- > 0;) {
-        for (std::size_t k = i + 1; k < kSize; ++k) b[i] -= lower[k][i] * b[k];
-        b[i] /= lower[i][i];
-    }
-    return b;
-}
-
-std::optional<Matrix> inverse(const Matrix& a) {
-    const auto lower = cholesky(a);
-    if (!lower) return std::nullopt;
-    Matrix result{};
-    for (std::size_t column = 0; column < kSize; ++column) {
-        Parameters unit{};
-        unit[column] = 1.0;
-        result[column] = solve(*lower, unit);  // the inverse is symmetric
-    }
-    return result;
-}
+constexpr double kTwoPi = 6.283185307179586;
 
 /// What is minimized, and the equations of a step.
 struct Equations {
@@ -97,73 +25,6 @@ struct Equations {
     Matrix a{};  // weighted products of derivatives
     Parameters b{};
 };
-
-/// What a column contributes to the model (V) and to its derivatives by position (P) and sigma (S),
-/// 1 for the background, and products of two of them.
-enum Product : std::size_t { kV, kP, kS, kOne, kVV, kVP, kVS, kPP, kPS, kSS, kProducts };
-using Products = std::array<double, kProducts>;
-
-Products products(const Share& s) {
-    return {s.value,
-            s.by_place,
-            s.by_sigma,
-            1.0,
-            s.value * s.value,
-            s.value * s.by_place,
-            s.value * s.by_sigma,
-            s.by_place * s.by_place,
-            s.by_place * s.by_sigma,
-            s.by_sigma * s.by_sigma};
-}
-
-/// Weighted sums over the columns of one row. The model's derivatives are products of a factor of
-/// the row and one of the column, so these are all that a row contributes.
-struct RowSums {
-    Products of{};
-    std::array<double, kOne + 1> residual{};  // times the residual
-
-    void add(const Products& col, double weight, double difference) {
-        for (std::size_t i = 0; i < kProducts; ++i) of[i] += weight * col[i];
-        const double weighted = weight * difference;
-        for (std::size_t i = 0; i <= kOne; ++i) residual[i] += weighted * col[i];
-    }
-
-    /// Add the products of the derivatives by y, x, sigma, intensity and background.
-    void add_to(Matrix& a, const Share& row, double intensity) const {
-        const double iv = intensity * row.value, ip = intensity * row.by_place;
-        const double is = intensity * row.by_sigma;
-        const double sigma_v =
-            is * of[kVV] + iv * of[kVS];  // of the derivative by sigma, with `value`
-        a[kY][kY] += ip * ip * of[kVV];
-        a[kX][kY] += iv * ip * of[kVP];
-        a[kX][kX] += iv * iv * of[kPP];
-        a[kSigma][kY] += ip * sigma_v;
-        a[kSigma][kX] += iv * (is * of[kVP] + iv * of[kPS]);
-        a[kSigma][kSigma] += is * sigma_v + iv * (is * of[kVS] + iv * of[kSS]);
-        a[kIntensity][kY] += ip * row.value * of[kVV];
-        a[kIntensity][kX] += iv * row.value * of[kVP];
-        a[kIntensity][kSigma] += row.value * sigma_v;
-        a[kIntensity][kIntensity] += row.value * row.value * of[kVV];
-        a[kBackground][kY] += ip * of[kV];
-        a[kBackground][kX] += iv * of[kP];
-        a[kBackground][kSigma] += is * of[kV] + iv * of[kS];
-        a[kBackground][kIntensity] += row.value * of[kV];
-        a[kBackground][kBackground] += of[kOne];
-    }
-
-    void add_to(Parameters& b, const Share& row, double intensity) const {
-        b[kY] += intensity * row.by_place * residual[kV];
-        b[kX] += intensity * row.value * residual[kP];
-        b[kSigma] += intensity * (row.by_sigma * residual[kV] + row.value * residual[kS]);
-        b[kIntensity] += row.value * residual[kV];
-        b[kBackground] += residual[kOne];
-    }
-};
-
-void mirror(Matrix& a) {
-    for (std::size_t i = 0; i < kSize; ++i)
-        for (std::size_t j = i + 1; j < kSize; ++j) a[i][j] = a[j][i];
-}
 
 class Fitter {
    public:
@@ -361,7 +222,7 @@ class Fitter {
         const double relative = by_intensity * by_intensity * covariance[kIntensity][kIntensity] +
                                 2.0 * by_intensity * by_sigma * covariance[kIntensity][kSigma] +
                                 by_sigma * by_sigma * covariance[kSigma][kSigma];
-        const double amplitude = p[kIntensity] / (kRoot2Pi * kRoot2Pi * p[kSigma] * p[kSigma]);
+        const double amplitude = p[kIntensity] / (kTwoPi * p[kSigma] * p[kSigma]);
         const double freedom = static_cast<double>(pixels_.size() - kSize);
         return {p[kY],
                 p[kX],

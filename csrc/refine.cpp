@@ -6,6 +6,8 @@
 #include <limits>
 #include <optional>
 
+#include "positive_definite.hpp"
+
 namespace blinkcore {
 namespace {
 
@@ -19,8 +21,8 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 /// Background in the window's first pixel, its slope in y and in x, the spot's amplitude, y, x
 /// and the logarithm of its sigma.
-using Parameters = std::array<double, kSize>;
-using Matrix = std::array<std::array<double, kSize>, kSize>;
+using Parameters = Vector<kSize>;
+using Matrix = SquareMatrix<kSize>;
 
 /// Pixels of a rectangle of the image.
 struct Window {
@@ -127,43 +129,14 @@ class Gaussian {
     std::vector<Functions> rows_, cols_;
 };
 
-/// Solve a x = b for a positive definite matrix by Cholesky's decomposition.
-std::optional<Parameters> solve(Matrix a, Parameters b) {
-    for (std::size_t i = 0; i < kSize; ++i) {
-        for (std::size_t j = 0; j <= i; ++j) {
-            double sum = a[i][j];
-            for (std::size_t k = 0; k < j; ++k) sum -= a[i][k] * a[j][k];
-            if (i == j) {
-                if (!(sum > 0.0)) return std::nullopt;
-                a[i][i] = std::sqrt(sum);
-            } else {
-                a[i][j] = sum / a[j][j];
-            }
-        }
-    }
-    for (std::size_t i = 0; i < kSize; ++i) {
-        for (std::size_t k = 0; k < i; ++k) b[i] -= a[i][k] * b[k];
-        b[i] /= a[i][i];
-    }
-    for (std::size_t i = kSize; i-- > 0;) {
-        for (std::size_t k = i + 1; k < kSize; ++k) b[i] -= a[k][i] * b[k];
-        b[i] /= a[i][i];
-    }
-    return b;
-}
-
 /// Standard error of y and of x: the variance of the residual times the diagonal of the
 /// inverse of the normal matrix.
 double standard_error(const NormalEquations& equations, const Window& window) {
     const double residual = equations.squared_residual / static_cast<double>(window.size() - kSize);
+    const auto inverted = inverse(equations.a);
+    if (!inverted) return kNaN;
     double variance = 0.0;
-    for (const std::size_t axis : {kY, kX}) {
-        Parameters unit{};
-        unit[axis] = 1.0;
-        const auto column = solve(equations.a, unit);
-        if (!column) return kNaN;
-        variance += 0.5 * residual * (*column)[axis];
-    }
+    for (const std::size_t axis : {kY, kX}) variance += 0.5 * residual * (*inverted)[axis][axis];
     return std::sqrt(variance);
 }
 
@@ -175,16 +148,17 @@ std::optional<Fit> fit(Gaussian& gaussian, Parameters p, const Window& window) {
     for (int step = 0; step < kMaxSteps; ++step) {
         Matrix damped = now.a;
         for (std::size_t i = 0; i < kSize; ++i) damped[i][i] *= 1.0 + damping;
-        const auto change = solve(damped, now.b);
-        if (!change) return std::nullopt;
+        const auto lower = cholesky(damped);
+        if (!lower) return std::nullopt;
+        const Parameters change = solve(*lower, now.b);
         Parameters next = p;
-        for (std::size_t i = 0; i < kSize; ++i) next[i] += (*change)[i];
+        for (std::size_t i = 0; i < kSize; ++i) next[i] += change[i];
         if (!(next[kLogSigma] > std::log(kMinSigma) && next[kLogSigma] < max_log_sigma) ||
             !window.holds(next[kY], next[kX]))
             return std::nullopt;
         const double sigma = std::exp(next[kLogSigma]);
-        const double moved = std::max({std::abs((*change)[kY]), std::abs((*change)[kX]),
-                                       std::abs((*change)[kLogSigma]) * sigma});
+        const double moved = std::max(
+            {std::abs(change[kY]), std::abs(change[kX]), std::abs(change[kLogSigma]) * sigma});
         if (moved < kSmallStep && damping <= kGaussNewton) {
             const double error = standard_error(now, window);
             if (!(next[kAmplitude] > 0.0) || !std::isfinite(error)) return std::nullopt;

@@ -123,3 +123,10 @@ def test_modules_and_functions_are_short(path):
         and (n_lines := node.end_lineno - node.lineno + 1) > MAX_FUNCTION
     }
     assert not long
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "csrc").iterdir()), ids=lambda p: p.name
+)
+def test_files_of_the_extension_are_short(path):
+    assert path.read_text(encoding="utf-8").count("\n") <= MAX_MODULE
