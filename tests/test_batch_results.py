@@ -147,6 +147,39 @@ def test_a_new_format_or_picture_is_not_skipped(general, folder, tmp_path):
     assert again(formats=(".roi",)) == "skipped"  # ours, and there
 
 
+def test_a_format_of_an_image_that_was_replaced_does_not_stay(general, scene, tmp_path):
+    image, output = tmp_path / "cells.tif", tmp_path / "out"
+    both = Options(general, output, (".csv", ".roi"), skip_existing=True)
+    write(image, scene.image)
+    run([image], both)
+    write(image, scene.image[:100])
+    run([image], replace(both, formats=(".csv",), skip_existing=False))
+    assert not (output / "cells.roi").exists()
+    assert run([image], both)[0].kind == "result"
+
+
+@pytest.mark.parametrize("output", ["out", "all.csv"])
+def test_pictures_are_drawn_again_for_another_contrast(
+    general, folder, tmp_path, output
+):
+    def again(**options):
+        chosen = Options(general, tmp_path / output, skip_existing=True, **options)
+        (event,) = run([folder / "flat.tif"], chosen)
+        return event.kind
+
+    pictures = {"overlay": tmp_path / "pictures"}
+    assert again() == "result"
+    assert again(**pictures) == "result"
+    assert again(**pictures) == "skipped"
+    assert again(**pictures, contrast=(100.0, 400.0)) == "result"
+    assert again(**pictures, contrast=(100.0, 400.0)) == "skipped"
+    assert again(**pictures, contrast="plane") == "result"
+    (tmp_path / "pictures" / "flat.overlay.png").unlink()
+    assert again(**pictures, contrast="plane") == "result"
+    assert (tmp_path / "pictures" / "flat.overlay.png").exists()
+    assert again() == "skipped"
+
+
 def test_results_of_other_options_do_not_stay(general, scene, tmp_path):
     image, output = tmp_path / "cells.tif", tmp_path / "s"
     write(image, scene.image)

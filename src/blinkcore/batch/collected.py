@@ -64,9 +64,10 @@ class Collected:
         collected.earlier = {r["path"]: r for r in collected.records if "path" in r}
         return collected
 
-    def has(self, item: Input) -> bool:
-        """Tell whether an input is in the table already."""
-        return is_of(self.earlier.get(identity(item.source), {}), item)
+    def record_of(self, item: Input) -> dict[str, Any] | None:
+        """Return the record of an input that is in the table already."""
+        record = self.earlier.get(identity(item.source), {})
+        return record if is_of(record, item) else None
 
     def add(self, spots: pd.DataFrame, record: dict[str, Any]) -> None:
         """Add an image's spots; write the table every half minute.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_OF_A_RUN = ("created", "command", "images", "formats", "complete", "overlay")
+_OF_A_RUN = ("created", "command", "images", "formats", "complete")
 
 
 def merge(sources: Iterable[Path], output: Path) -> tuple[int, int]:

@@ -118,8 +118,22 @@ class Result:
             and self._same(before)
             and written.issuperset(self.options.formats)
             and all(self._written(suffix) for suffix in self.options.formats)
-            and (self.picture is None or self._pictures_there(before))
+            and self.has_pictures(before["images"][0])
         )
+
+    def has_pictures(self, record: dict[str, Any]) -> bool:
+        """Tell whether the pictures that are asked for were drawn for this record."""
+        picture = self.picture
+        return picture is None or (
+            record.get("picture") == self._drawn(picture)
+            and (_picture(picture).exists() or picture.is_dir())
+        )
+
+    def _drawn(self, picture: Path) -> dict[str, Any]:
+        """Describe pictures: their place, and the contrast that was asked for."""
+        contrast = self.options.contrast
+        limits = contrast if isinstance(contrast, str) else list(contrast)
+        return {"path": identity(picture), "contrast": limits}
 
     def write(
         self,
@@ -148,11 +162,12 @@ class Result:
         """
         before = io.read_sidecar(self.sidecar)
         formats = set(self.options.formats)
-        kept: dict[str, Any] = {}
-        if before is not None and self._same(before):
+        if before is not None and self._same(before) and _same_file(before, record):
+            # What else was made of the same image in the same way stays.
             formats |= set(before.get("formats", ()))
-            kept = {"overlay": before.get("overlay")}
-        content = sidecar(self.options, [record]) | kept | {"formats": sorted(formats)}
+            if "picture" in before["images"][0]:
+                record["picture"] = before["images"][0]["picture"]
+        content = sidecar(self.options, [record]) | {"formats": sorted(formats)}
         if before is not None:  # while the description still says that they are ours
             for suffix in set(before.get("formats", ())) - formats:
                 for path in self._written(suffix):
@@ -200,8 +215,9 @@ class Result:
         image: Image,
         spots: pd.DataFrame,
         contrast: dict[int, tuple[float, float]],
+        record: dict[str, Any],
     ) -> None:
-        """Write one picture per plane, those of a stack in a folder; record it.
+        """Write one picture per plane, those of a stack in a folder; add it to the record.
 
         `contrast` is that of the run, for each channel. If neither it nor the options
         give one, each plane has its own.
@@ -232,22 +248,14 @@ class Result:
                 contrast=limits,
                 pixel_size=None if size is None else size.x,
             )
-        content = io.read_sidecar(self.sidecar)
-        if self.options.output is not None and content is not None:
-            content["overlay"] = identity(self.picture)
-            write_json(content, self.sidecar)
+        record["picture"] = self._drawn(self.picture)
+        content = None if self.options.one_table else io.read_sidecar(self.sidecar)
+        if content is not None:
+            write_json(content | {"images": [record]}, self.sidecar)
 
     def _same(self, before: dict[str, Any]) -> bool:
         """Tell whether an earlier result was made with the same options."""
         return all(before.get(k) == v for k, v in self.options.recorded().items())
-
-    def _pictures_there(self, before: dict[str, Any]) -> bool:
-        picture = self.picture
-        return (
-            picture is not None
-            and before.get("overlay") == identity(picture)
-            and (_picture(picture).exists() or picture.is_dir())
-        )
 
     def _check_own(self, before: dict[str, Any] | None) -> None:
         """Raise ValueError if a file that would be written is the user's own."""
@@ -270,6 +278,12 @@ class Result:
                     f"{path} is there and not a result of blinkcore; choose another "
                     "output folder"
                 )
+
+
+def _same_file(before: dict[str, Any], record: dict[str, Any]) -> bool:
+    """Tell whether an earlier result is of the same file, unchanged since."""
+    earlier = before["images"][0] if before["images"] else {}
+    return all(earlier.get(key) == record.get(key) for key in ("path", "file"))
 
 
 def _is_table_of_spots(path: Path) -> bool:

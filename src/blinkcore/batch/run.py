@@ -217,7 +217,7 @@ class _Run:
                 self.records.append(record)
             undrawn = None
             try:
-                result.write_pictures(image, spots, self.contrast)
+                result.write_pictures(image, spots, self.contrast, record)
             except Exception as error:
                 logger.debug("%s", item.name, exc_info=True)
                 undrawn = error
@@ -225,9 +225,11 @@ class _Run:
 
     def _is_done(self, item: Input) -> bool:
         """Tell whether the result of an input is there; errors as of `Result.is_done`."""
-        if self.collected is not None:
-            return self.collected.has(item)
-        return Result.of(self.names[item.path], self.options).is_done(item)
+        result = Result.of(self.names[item.path], self.options)
+        if self.collected is None:
+            return result.is_done(item)
+        record = self.collected.record_of(item)
+        return record is not None and result.has_pictures(record)
 
     def _remember(self, result: Result) -> None:
         """Take the counts of an existing result from its description."""
