@@ -122,8 +122,8 @@ def results(tmp_path, general):
         tmp_path / "m.tif", np.stack(pixels), imagej=True, resolution=(10, 10),
         metadata={"axes": "CYX", "unit": "um"},
     )  # fmt: skip
-    cells = np.zeros(SHAPE, np.uint16)
-    cells[:, :128], cells[:, 128:] = 1, 2
+    rows, cols = np.indices(SHAPE) // 32
+    cells = (1 + 8 * rows + cols).astype(np.uint16)
     tifffile.imwrite(tmp_path / "m_masks.tif", cells, photometric="minisblack")
     run([tmp_path / "m.tif"], Options(general, tmp_path / "spots"))
     return tmp_path
@@ -141,7 +141,8 @@ def test_the_command_corrects_the_shift_and_says_what_chance_gives(results):
     whole = table[table["cell"].isna()].iloc[0]
     assert whole["n_pairs"] == 15
     assert whole["fraction_first"] == 0.5
-    assert table["n_pairs"][table["cell"].notna()].sum() == pytest.approx(15, abs=1)
+    # Every pair lies in a cell of 32 px, as the second channel is after the correction.
+    assert table["n_pairs"][table["cell"].notna()].sum() == 15
     one, other = (
         pd.read_csv(results / "c" / f"m.{side}.csv") for side in ("first", "second")
     )
@@ -173,6 +174,29 @@ def test_without_correction_shifted_spots_are_no_pairs(results):
     done = call_blinkcore("colocalize", results / "spots", "-o", results / "c")
     assert done.returncode == 0, done.stderr
     assert pd.read_csv(results / "c" / "colocalization.csv")["n_pairs"][0] < 5
+
+
+def test_images_with_one_channel_are_left_out_by_name(tmp_path):
+    for name in ("one/a.csv", "one/c.csv", "two/a.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        pd.DataFrame({"y": [1.0], "x": [1.0]}).to_csv(tmp_path / name, index=False)
+    done = call_blinkcore("colocalize", "one", "two", "-o", "c", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "c is left out" in done.stderr
+    assert "a: 1 of 1 and 1" in done.stderr
+    done = call_blinkcore(
+        "colocalize", "one", "two", "-o", "c", "--distance", "1um", "--pixel-size",
+        "0.5", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_channel_that_is_not_there_is_refused(results):
+    done = call_blinkcore(
+        "colocalize", results / "spots", "--channels", "0,5", cwd=results
+    )
+    assert done.returncode == 2
+    assert "m has no channel 5" in done.stderr
 
 
 @pytest.mark.parametrize(

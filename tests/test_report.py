@@ -11,7 +11,8 @@ import tifffile
 
 from batches import run, write
 from blinkcore.batch.run import Options
-from blinkcore.report.collect import contrast_of, read_panels
+from blinkcore.io.results import read_results
+from blinkcore.report.collect import contrast_of, nearest_neighbours, read_panels
 from blinkcore.report.page import write_report
 from programs import call_blinkcore, run_blinkcore
 
@@ -49,6 +50,38 @@ def test_the_page_needs_no_network_and_no_script_of_a_name(results, tmp_path):
     assert own.count("</script>") == 2  # the data and the program end, no name does
     assert "alert(1)</script>" not in text
     assert "&lt;b&gt;&amp;" in text[: text.index("<script>")]
+
+
+def test_distributions_are_of_all_frames(tmp_path, general, scene):
+    movie = np.stack([scene.image] * 3)
+    tifffile.imwrite(tmp_path / "m.tif", movie, imagej=True, metadata={"axes": "TYX"})
+    run([tmp_path / "m.tif"], Options(general, tmp_path / "out"))
+    (panel,) = read_panels(tmp_path / "out", None)
+    assert len(panel.all_spots) == 3 * len(panel.spots) > 0
+    assert len(nearest_neighbours([panel])) == len(panel.all_spots)
+
+
+def test_each_channel_has_a_contrast_of_its_own(tmp_path, general, scene):
+    pixels = np.stack([scene.image, scene.image * 100])
+    tifffile.imwrite(tmp_path / "m.tif", pixels, imagej=True, metadata={"axes": "CYX"})
+    run([tmp_path / "m.tif"], Options(general, tmp_path / "out"))
+    write_report(tmp_path / "out", tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert "One contrast for each channel" in text
+
+
+def test_results_in_folders_and_images_without_spots_are_shown(
+    tmp_path, general, scene
+):
+    write(tmp_path / "in" / "day1" / "a.tif", scene.image)
+    write(tmp_path / "in" / "day2" / "a.tif", np.full_like(scene.image, 55))
+    images = [tmp_path / "in" / day / "a.tif" for day in ("day1", "day2")]
+    for output in ("out", "all.csv"):
+        run(images, Options(general, tmp_path / output))
+        panels = read_panels(tmp_path / output, None)
+        assert [len(p.spots) > 0 for p in panels] == [True, False]
+    names = {spots.name for spots in read_results(tmp_path / "out")}
+    assert names == {"day1/a", "day2/a"}
 
 
 @pytest.fixture(scope="module")

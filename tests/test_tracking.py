@@ -19,6 +19,7 @@ from blinkcore.tracking.motion import (
 from programs import call_blinkcore, run_blinkcore
 
 DIFFUSION, UNCERTAINTY = 0.2, 0.15  # px² a frame, px
+PIXELS, TENTH = {"y": 1.0, "x": 1.0}, {"y": 0.1, "x": 0.1}
 
 
 def walks(n=20, n_frames=60, seed=0, missing=0.0):
@@ -83,7 +84,7 @@ def test_z_counts_by_its_own_size():
 def test_the_diffusion_coefficient_has_no_part_of_the_localization():
     mean, low, high = diffusion(
         walks(n=20, n_frames=200).assign(track=lambda t: t["number"]),
-        scale=1.0, interval=1.0,
+        scale=PIXELS, interval=1.0,
     )  # fmt: skip
     assert low < DIFFUSION < high
     assert mean == pytest.approx(DIFFUSION, rel=0.1)
@@ -91,14 +92,14 @@ def test_the_diffusion_coefficient_has_no_part_of_the_localization():
 
 def test_units_of_length_and_time_count():
     table = walks().assign(track=lambda t: t["number"])
-    px, *_ = diffusion(table, scale=1.0, interval=1.0)
-    um, *_ = diffusion(table, scale=0.1, interval=2.0)
+    px, *_ = diffusion(table, scale=PIXELS, interval=1.0)
+    um, *_ = diffusion(table, scale=TENTH, interval=2.0)
     assert um == pytest.approx(px * 0.01 / 2)
 
 
 def test_the_mean_squared_displacement_is_that_of_diffusion():
     table = walks(n=20, n_frames=200).assign(track=lambda t: t["number"])
-    msd = mean_squared_displacement(table, scale=1.0, interval=1.0, n_lags=5)
+    msd = mean_squared_displacement(table, scale=PIXELS, interval=1.0, n_lags=5)
     expected = 4 * DIFFUSION * msd["lag"]
     np.testing.assert_allclose(msd["msd_corrected"], expected, rtol=0.15)
     np.testing.assert_allclose(
@@ -110,7 +111,7 @@ def test_a_straight_track_is_described():
     rows = pd.DataFrame(
         {"frame": [0, 1, 3], "y": [0.0, 3.0, 3.0], "x": [0.0, 4.0, 4.0], "track": 7}
     )
-    (row,) = track_table(rows, scale=0.1, interval=2.0).to_dict("records")
+    (row,) = track_table(rows, scale=TENTH, interval=2.0).to_dict("records")
     assert row["n_spots"] == 3
     assert row["duration"] == 6.0
     assert row["length"] == pytest.approx(0.5)
@@ -118,6 +119,25 @@ def test_a_straight_track_is_described():
     assert row["mean_speed"] == pytest.approx(0.5 / 6)
     assert np.isnan(row["diffusion"])
     assert np.isnan(diffusion_of_track(np.arange(3.0), np.zeros((3, 2)), 1.0))
+
+
+def test_each_axis_has_its_own_scale_and_z_counts():
+    rows = pd.DataFrame(
+        {
+            "frame": [0, 1],
+            "z": [0.0, 3.0],
+            "y": [0.0, 2.0],
+            "x": [0.0, 12.0],
+            "track": 0,
+        }
+    ).assign(localization_uncertainty=0.1, z_uncertainty=0.2)
+    scale = {"z": 1.0, "y": 2.0, "x": 1.0}
+    (row,) = track_table(rows, scale=scale, interval=1.0).to_dict("records")
+    assert row["length"] == row["displacement"] == pytest.approx(13.0)
+    msd = mean_squared_displacement(rows, scale=scale, interval=1.0)
+    assert msd["msd"][0] == pytest.approx(169.0)
+    noise = 2 * (0.2**2 + (2 * 0.1) ** 2 + 0.1**2)
+    assert msd["msd_corrected"][0] == pytest.approx(169.0 - noise)
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +212,9 @@ def test_the_command_writes_tracks_that_trackmate_and_others_open(movie, tmp_pat
     assert graph.number_of_nodes() == (spots["channel"] == 0).sum()
     assert graph.number_of_edges() == graph.number_of_nodes() - 9
     assert [axis.scale for axis in about.axes] == [2.0, 0.1, 0.1]
+    assert [axis.unit for axis in about.axes] == ["frame", "pixel", "pixel"]
+    scaled = ["second", "micrometer", "micrometer"]
+    assert [axis.scaled_unit for axis in about.axes] == scaled
 
 
 def test_sessions_have_what_those_of_trackmate_have(shared, tmp_path):
@@ -247,3 +270,29 @@ def test_tables_of_one_frame_and_of_nothing_link(tmp_path):
         done = call_blinkcore("link", "m.csv", "-o", "t", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert len(pd.read_csv(tmp_path / "t" / "m.csv")) == rows
+
+
+def test_movies_link_although_a_still_lies_beside_them(tmp_path):
+    (tmp_path / "s").mkdir()
+    walks(n=2, n_frames=3).to_csv(tmp_path / "s" / "m.csv", index=False)
+    pd.DataFrame({"y": [1.0], "x": [1.0]}).to_csv(
+        tmp_path / "s" / "still.csv", index=False
+    )
+    done = call_blinkcore("link", "s", "-o", "t", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "still is no movie: left out" in done.stderr
+    assert (tmp_path / "t" / "m.csv").exists()
+    # What link itself writes beside the spots is no table of spots.
+    again = call_blinkcore("link", "t", "-o", "u", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_table_in_micrometres_needs_the_size_of_a_pixel(tmp_path):
+    fiji = pd.DataFrame(
+        {" ": [1, 2], "X": [1.0, 1.0], "Y": [2.0, 2.0], "Frame": [1, 2]}
+    )
+    fiji.to_csv(tmp_path / "m.csv", index=False)
+    done = call_blinkcore(
+        "link", "m.csv", "-o", "t", "--pixel-size", "0.5", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr

@@ -66,6 +66,13 @@ def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(
         assert_same(state, other[1]["state"][index])
 
 
+def test_a_model_without_a_checkpoint_is_not_trained_over(tmp_path):
+    (tmp_path / "m.pt").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"no m\.checkpoint beside it"):
+        train(TINY, tmp_path / "m.pt", resume=True, workers=0)
+    assert (tmp_path / "m.pt").read_bytes() == b"mine"
+
+
 @pytest.mark.skipif(half_precision("cpu") is None, reason="CPU without bfloat16")
 def test_half_precision_gives_nearly_the_same_weights_in_single(tmp_path):
     for name, amp in (("half", True), ("single", False)):

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blinkcore.cli.app import AFTERWARDS, Debug, app, parse_distance
+from blinkcore.cli.app import (
+    AFTERWARDS,
+    Debug,
+    PixelSizes,
+    app,
+    parse_distance,
+    parse_pixel_size,
+)
 from blinkcore.cli.console import one_sentence
 
 if TYPE_CHECKING:
@@ -57,6 +64,7 @@ def colocalize(
     calibration: Calibration = None,
     largest_shift: LargestShift = 10.0,
     labels: Labels = None,
+    pixel_size: PixelSizes = None,
     debug: Debug = False,
 ) -> None:
     """Pair the spots of two channels, and compare with what chance would give."""
@@ -68,13 +76,11 @@ def colocalize(
         if shift not in ("none", *MODELS):
             known = " or ".join(["none", *MODELS])
             raise ValueError(f"--shift must be {known}, got {shift!r}")
-        images = results.read_channels(first, second, pair)
-        size = images[0].first.pixel_size
-        reach = parse_distance("--distance", distance, size)
-        if not reach > 0:
-            raise ValueError(f"--distance must be above 0, got {distance}")
+        size = parse_pixel_size(pixel_size)
+        images = results.read_channels(first, second, pair, size)
+        reaches = [_reach(distance, both) for both in images]
         found = _shift(
-            images, pair, calibration, shift, largest=largest_shift, distance=reach
+            images, pair, calibration, shift, largest=largest_shift, distance=reaches[0]
         )
         if found is not None:
             found.save(output / "shift.json")
@@ -85,7 +91,7 @@ def colocalize(
                 err=True,
             )
         tables = []
-        for both in images:
+        for both, reach in zip(images, reaches, strict=True):
             mask = None if labels is None else results.label_of(both, labels)
             table = results.colocalize_image(
                 both, output, distance=reach, shift=found, labels=mask
@@ -94,6 +100,14 @@ def colocalize(
             typer.echo(_sentence(both.name, table), err=True)
         results.write_summary(tables, output)
         typer.echo(f"Written to {output}", err=True)
+
+
+def _reach(distance: str, both: Channels) -> float:
+    """Give the largest distance of a pair in px of an image."""
+    reach = parse_distance("--distance", distance, both.first.pixel_size)
+    if not reach > 0:
+        raise ValueError(f"--distance must be above 0, got {distance}")
+    return reach
 
 
 def _channels(text: str) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from blinkcore.cli.app import (
 from blinkcore.cli.console import count_of, one_sentence
 
 if TYPE_CHECKING:
+    from blinkcore.io.results import ImageSpots
     from blinkcore.tracking.results import Summary
 
 
@@ -77,12 +78,9 @@ def link(
             raise ValueError(
                 f"--format must be csv, xml or geff, got {unknown[0][1:]!r}"
             )
-        for movie in read_results(source):
-            known = replace(
-                movie,
-                pixel_size=size or movie.pixel_size,
-                interval=frame_interval or movie.interval,
-            )
+        movies = _movies(list(read_results(source, pixel_size=size)), source)
+        for movie in movies:
+            known = replace(movie, interval=frame_interval or movie.interval)
             options = LinkOptions(
                 parse_distance("--radius", radius, known.pixel_size),
                 gap,
@@ -98,6 +96,19 @@ def link(
             for summary in found:
                 typer.echo(_sentence(summary), err=True)
         typer.echo(f"Written to {output}", err=True)
+
+
+def _movies(images: list[ImageSpots], source: Path) -> list[ImageSpots]:
+    """Leave out single images, each with a sentence, if there are movies."""
+    movies = [image for image in images if "frame" in image.spots]
+    for image in images if movies else []:
+        if "frame" not in image.spots:
+            typer.echo(f"{image.image or image.name} is no movie: left out", err=True)
+    if not movies:
+        raise ValueError(
+            f"{source}: the table has no column 'frame': tracks need a movie"
+        )
+    return movies
 
 
 def _sentence(summary: Summary) -> str:

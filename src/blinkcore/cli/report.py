@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from blinkcore.cli.app import AFTERWARDS, Contrast, Debug, app, parse_contrast
+from blinkcore.cli.app import (
+    AFTERWARDS,
+    Contrast,
+    Debug,
+    PixelSizes,
+    app,
+    parse_contrast,
+    parse_pixel_size,
+)
 from blinkcore.cli.console import count_of, one_sentence
 
 Source = Annotated[
@@ -27,6 +35,7 @@ def report(
     samples: Samples = None,
     contrast: Contrast = "run",
     pictures: Pictures = 60,
+    pixel_size: PixelSizes = None,
     debug: Debug = False,
 ) -> None:
     """Write a page with the spots on their images, counts and distributions."""
@@ -44,5 +53,6 @@ def report(
             conditions=conditions,
             contrast=limits,
             max_pictures=pictures,
+            pixel_size=parse_pixel_size(pixel_size),
         )
         typer.echo(f"Wrote {output}: {count_of(n, 'picture')}", err=True)

@@ -90,8 +90,10 @@ def train(
         if target.suffix != ".pt":
             raise ValueError(f"--output of a model must end in .pt, got {target}")
         if target.exists() and not resume and not overwrite:
+            goes_on = "--resume continues its training, "
+            has_checkpoint = target.with_suffix(".checkpoint").exists()
             raise ValueError(
-                f"{target} exists already: --resume continues its training, "
+                f"{target} exists already: {goes_on if has_checkpoint else ''}"
                 "--overwrite replaces it"
             )
         recipe = _recipe(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blinkcore.colocalization.shift import Shift
+    from blinkcore.image import PixelSize
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,10 @@ class Channels:
 
 
 def read_channels(
-    first: Path, second: Path | None, channels: tuple[int, int]
+    first: Path,
+    second: Path | None,
+    channels: tuple[int, int],
+    pixel_size: PixelSize | None = None,
 ) -> list[Channels]:
     """Read two channels, from two results or from one that has several channels.
 
@@ -54,40 +62,53 @@ def read_channels(
         Tables of spots, or folders; if `second` is None, with a column `channel`.
     channels : tuple of int
         The two channels to compare if `second` is None.
+    pixel_size : PixelSize, optional
+        In µm, in place of the one in the descriptions.
 
     Returns
     -------
     list of Channels
-        One per image.
+        One per image. Images that have only one of the channels are left out, each with a
+        warning.
 
     Raises
     ------
     OSError, ValueError
-        If a table cannot be read, or the two have no image in common.
+        If a table cannot be read, or no image has both channels.
     """
-    one = list(read_results(first))
+    one = list(read_results(first, pixel_size=pixel_size))
     if second is None:
-        return [
-            Channels(*(_channel(spots, channel) for channel in channels))
-            for spots in one
-        ]
-    other = {spots.name: spots for spots in read_results(second)}
+        return _two_of(one, channels)
+    other = {s.name: s for s in read_results(second, pixel_size=pixel_size)}
     if len(one) == len(other) == 1:
         return [Channels(one[0], *other.values())]
     both = [Channels(spots, other[spots.name]) for spots in one if spots.name in other]
     if not both:
         raise ValueError(f"{first} and {second} have no image in common by name")
+    alone = {spots.name for spots in one} ^ set(other)
+    for name in sorted(alone):
+        logger.warning("%s is left out: %s", name, "it is in one of the two only")
     return both
 
 
-def _channel(spots: ImageSpots, channel: int) -> ImageSpots:
-    table = spots.spots
-    if "channel" not in table.columns:
-        raise ValueError(
-            f"the table of {spots.name} has no column 'channel': give two tables"
-        )
-    own = table[table["channel"] == channel].reset_index(drop=True)
-    return replace(spots, spots=own)
+def _two_of(images: list[ImageSpots], channels: tuple[int, int]) -> list[Channels]:
+    """Split images into two of their channels; warn of those that lack one."""
+    both, problems = [], []
+    for spots in images:
+        table, n_channels = spots.spots, (spots.sizes or {}).get("C")
+        if "channel" not in table.columns:
+            problems.append(f"the table of {spots.name} has no column 'channel'")
+        elif n_channels is not None and max(channels) >= n_channels:
+            problems.append(f"{spots.name} has no channel {max(channels)}")
+        else:
+            own = (table[table["channel"] == c] for c in channels)
+            sides = (replace(spots, spots=t.reset_index(drop=True)) for t in own)
+            both.append(Channels(*sides))
+    if not both:
+        raise ValueError(f"{problems[0]}: give two tables, or other channels")
+    for problem in problems:
+        logger.warning("left out: %s", problem)
+    return both
 
 
 def shift_between(
@@ -173,7 +194,9 @@ def colocalize_image(
     regions = cells = None
     if labels is not None:
         regions = Regions.read(labels, both.first.sizes or _sizes_of(both))
-        cells = [regions.of_spots(side)[0] for side in spots]
+        # The shift moves the second channel's spots, and so into which cell each falls.
+        moved = spots[1] if shift is None else _moved(spots[1], shift)
+        cells = [regions.of_spots(side)[0] for side in (spots[0], moved)]
     places = [_places(side, both, shift if n else None) for n, side in enumerate(spots)]
     partner = [np.full(len(side), -1, np.int64) for side in spots]
     apart = [np.full(len(side), np.nan) for side in spots]
@@ -228,6 +251,11 @@ def _places(
     size = both.first.pixel_size
     ratio = 1.0 if size is None or size.z is None else size.z / size.x
     return np.column_stack([spots["z"].to_numpy(float) * ratio, scaled])
+
+
+def _moved(spots: pd.DataFrame, shift: Shift) -> pd.DataFrame:
+    y, x = shift.apply(spots[["y", "x"]].to_numpy(float)).T
+    return spots.assign(y=y, x=x)
 
 
 def _scale(both: Channels) -> NDArray[np.float64]:

@@ -79,15 +79,15 @@ def write(
 def _axes(
     spots: pd.DataFrame, pixel_size: PixelSize | None, interval: float | None
 ) -> list[dict[str, Any]]:
-    unit = "frame" if interval is None else "second"
-    axes: list[dict[str, Any]] = [
-        {"name": "frame", "type": "time", "unit": unit, "scale": interval or 1.0}
-    ]
+    """Describe the axes: values are frames and px; scaled they are s and µm."""
+    axes: list[dict[str, Any]] = [{"name": "frame", "type": "time", "unit": "frame"}]
+    if interval is not None:
+        axes[0] |= {"scale": interval, "scaled_unit": "second"}
     for name in ("z", "y", "x"):
+        if name not in spots.columns:
+            continue
+        axes.append({"name": name, "type": "space", "unit": "pixel"})
         size = None if pixel_size is None else getattr(pixel_size, name)
-        unit = "pixel" if size is None else "micrometer"
-        if name in spots.columns:
-            axes.append(
-                {"name": name, "type": "space", "unit": unit, "scale": size or 1.0}
-            )
+        if size is not None:
+            axes[-1] |= {"scale": size, "scaled_unit": "micrometer"}
     return axes

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from blinkcore import io
 from blinkcore.files import check_readable
@@ -18,6 +16,8 @@ from blinkcore.io.suffixes import stem_of_image
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pandas as pd
+
 
 @dataclass(frozen=True)
 class ImageSpots:
@@ -26,7 +26,7 @@ class ImageSpots:
     Attributes
     ----------
     name : str
-        Of its results.
+        Of its results; of those in a folder within the folder, with that folder before it.
     image : str
         Path of the image, empty if the table does not name it.
     spots : DataFrame
@@ -50,8 +50,20 @@ class ImageSpots:
     axes: str | None = None
 
 
-def read_results(source: Path) -> Iterator[ImageSpots]:
+def read_results(
+    source: Path, *, pixel_size: PixelSize | None = None
+) -> Iterator[ImageSpots]:
     """Read the tables of spots in a folder, or one table, image by image.
+
+    Images without spots are among them where their description names them. In folders
+    within the folder only tables of `blinkcore predict` count, which have a description.
+
+    Parameters
+    ----------
+    source : Path
+        Folder, or table.
+    pixel_size : PixelSize, optional
+        In µm, in place of the one in the description; it converts positions in µm.
 
     Raises
     ------
@@ -62,30 +74,51 @@ def read_results(source: Path) -> Iterator[ImageSpots]:
     """
     if not source.is_dir():
         check_readable(source)
-    paths = tables.tables_in(source) if source.is_dir() else [source]
+    paths = _tables_in(source) if source.is_dir() else [source]
     if not paths:
         raise ValueError(f"{source} has no table of spots in it")
     taken: set[str] = set()
     for path in paths:
         about = io.read_sidecar(path.with_suffix(".json")) or {"images": []}
         known = {str(r.get("image")): r for r in about["images"] if isinstance(r, dict)}
-        spots = io.read_labels(path)
-        images = spots["image"] if "image" in spots else pd.Series("", spots.index)
-        groups = list(spots.groupby(images, sort=False)) or [("", spots)]
+        spots = io.read_labels(path, pixel_size=pixel_size)
+        groups = _by_image(spots, list(known))
         for image, own in groups:
             name = (
                 path.stem
                 if len(groups) == 1
-                else stem_of_image(Path(with_scene_named(str(image))))
+                else stem_of_image(Path(with_scene_named(image)))
             )
+            if source.is_dir() and path.parent != source:
+                name = (path.parent.relative_to(source) / name).as_posix()
             while name in taken:
                 name += "_"
             taken.add(name)
-            record = known.get(str(image), {}) or (
+            record = known.get(image, {}) or (
                 about["images"][0] if len(about["images"]) == len(groups) == 1 else {}
             )
             axes = (about.get("options") or {}).get("axes")
-            yield _described(name, str(image), own.reset_index(drop=True), record, axes)
+            found = _described(name, image, own.reset_index(drop=True), record, axes)
+            yield found if pixel_size is None else replace(found, pixel_size=pixel_size)
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """List the tables of a folder, and those of `blinkcore predict` in folders within it."""
+    return [
+        path
+        for path in tables.tables_in(folder, recursive=True)
+        if path.parent == folder or io.read_sidecar(path.with_suffix(".json"))
+    ]
+
+
+def _by_image(spots: pd.DataFrame, known: list[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Split a table by its images; described images without spots come last."""
+    if "image" not in spots:
+        return [("", spots)]
+    groups = [(str(name), own) for name, own in spots.groupby("image", sort=False)]
+    named = {name for name, _ in groups}
+    groups += [(name, spots.iloc[:0]) for name in known if name not in named]
+    return groups or [("", spots)]
 
 
 def _described(

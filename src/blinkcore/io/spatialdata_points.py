@@ -39,7 +39,13 @@ def write(spots: pd.DataFrame, path: Path, pixel_size: PixelSize | None) -> None
     ------
     ImportError
         If zarr or pyarrow is not installed.
+    ValueError
+        If there is something else at this path, such as an image.
     """
+    if path.exists() and not (path / _TABLE).exists():
+        raise ValueError(
+            f"{path} is there and holds something other than spots; choose another name"
+        )
     try:
         import pyarrow.parquet
         import zarr

@@ -44,18 +44,31 @@ def is_counts(path: Path) -> bool:
     return {"image", "n"} <= set(columns) and "y" not in columns
 
 
+def is_about_tracks(path: Path) -> bool:
+    """Tell whether a file is a table of `blinkcore link` that holds no spots."""
+    import pandas as pd
+
+    if not path.name.endswith((".tracks.csv", ".msd.csv")):
+        return False
+    try:
+        return "y" not in pd.read_csv(path, nrows=0).columns
+    except (OSError, ValueError):
+        return False
+
+
 def tables_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     """List the tables of spots in a folder, one for each result.
 
-    Tables of counts are left out, hidden files, and what lies beside a table: the same
-    spots in another format, as `.napari.csv` beside `.csv`.
+    Tables of counts and of the motion of tracks are left out, hidden files, and what lies
+    beside a table: the same spots in another format, as `.napari.csv` beside `.csv`.
     """
     found: dict[Path, Path] = {}
     paths = folder.rglob("*") if recursive else folder.iterdir()
     for path in sorted(p for p in paths if is_table(p) and p.is_file()):
         # An image may be called a.napari.tif: then the table has its own description.
         own = format_of(path) in SUFFIXES or path.with_suffix(".json").is_file()
-        if own and not path.name.startswith(".") and not is_counts(path):
+        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if own and not (is_hidden or is_counts(path) or is_about_tracks(path)):
             found.setdefault(path.with_suffix(""), path)
     return list(found.values())
 

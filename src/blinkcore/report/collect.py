@@ -44,10 +44,12 @@ class Panel:
         Path of the image.
     condition : str
         Of the sample sheet; empty without one.
+    channel : int
+        From 0.
     spots : DataFrame
         Of this channel and frame.
-    n_all : int
-        Spots of this channel in all frames.
+    all_spots : DataFrame
+        Of this channel in all frames.
     pixels : ndarray, shape (height, width), or None
         What is shown, for a stack the maximum over z; None if the image is missing.
     shape : tuple of int
@@ -59,8 +61,9 @@ class Panel:
     title: str
     image: str
     condition: str
+    channel: int
     spots: pd.DataFrame
-    n_all: int
+    all_spots: pd.DataFrame
     pixels: NDArray[Any] | None
     shape: tuple[int, int]
     pixel_size: PixelSize | None
@@ -77,7 +80,11 @@ class Panel:
         return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def read_panels(source: Path, conditions: dict[str, str] | None) -> list[Panel]:
+def read_panels(
+    source: Path,
+    conditions: dict[str, str] | None,
+    pixel_size: PixelSize | None = None,
+) -> list[Panel]:
     """Read results, one panel per image and channel.
 
     Parameters
@@ -86,6 +93,8 @@ def read_panels(source: Path, conditions: dict[str, str] | None) -> list[Panel]:
         Folder of results, or one table.
     conditions : dict of str to str, optional
         Condition of each image, by path or name.
+    pixel_size : PixelSize, optional
+        In µm, in place of the one in the descriptions.
 
     Returns
     -------
@@ -97,7 +106,7 @@ def read_panels(source: Path, conditions: dict[str, str] | None) -> list[Panel]:
         If there are no tables, or one cannot be read.
     """
     panels: list[Panel] = []
-    for spots in read_results(source):
+    for spots in read_results(source, pixel_size=pixel_size):
         panels += _panels_of(spots, _condition(spots, conditions))
     return panels
 
@@ -125,7 +134,7 @@ def _panels_of(spots: ImageSpots, condition: str) -> list[Panel]:
         if len(channels) > 1:
             title += f", channel {channel}"
             own = own[own["channel"] == channel] if "channel" in own else own
-        n_all = len(own)
+        every = own
         if sizes.get("T", 1) > 1:
             title += f", frame {frame} of {sizes['T']}"
             own = own[own["frame"] == frame] if "frame" in own else own
@@ -134,8 +143,8 @@ def _panels_of(spots: ImageSpots, condition: str) -> list[Panel]:
             pixels = image.plane(min(frame, image.size("T") - 1), channel, 0).data
         shape = _shape(pixels, sizes, own)
         panels.append(
-            Panel(title, spots.image or spots.name, condition, own, n_all, pixels, shape,
-                  spots.pixel_size)
+            Panel(title, spots.image or spots.name, condition, channel, own, every, pixels,
+                  shape, spots.pixel_size)
         )  # fmt: skip
     return panels
 
@@ -168,12 +177,15 @@ def contrast_of(panels: Iterable[Panel]) -> tuple[float, float]:
 
 
 def nearest_neighbours(panels: Iterable[Panel]) -> NDArray[np.float64]:
-    """Measure the distance in px from each spot to the nearest one in its picture."""
+    """Measure the distance in px from each spot to the nearest one in its frame."""
     found = [np.empty(0)]
     for panel in panels:
-        points = panel.spots[["y", "x"]].to_numpy(float)
-        if len(points) > 1:
-            found.append(cKDTree(points).query(points, k=2)[0][:, 1])
+        spots = panel.all_spots
+        frames = spots["frame"] if "frame" in spots else pd.Series(0, spots.index)
+        for _, own in spots.groupby(frames):
+            points = own[["y", "x"]].to_numpy(float)
+            if len(points) > 1:
+                found.append(cKDTree(points).query(points, k=2)[0][:, 1])
     distances: NDArray[np.float64] = np.concatenate(found)
     return distances
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from blinkcore.image import PixelSize
+
 _BINS = 40
 _HOVER = ("probability", "intensity", "snr", "sigma", "z", "n_planes", "cell", "track")
 _HISTOGRAMS = {
@@ -43,6 +45,7 @@ def write_report(
     conditions: dict[str, str] | None = None,
     contrast: tuple[float, float] | str = "run",
     max_pictures: int = 60,
+    pixel_size: PixelSize | None = None,
 ) -> int:
     """Write a self-contained page about results.
 
@@ -55,10 +58,12 @@ def write_report(
     conditions : dict of str to str, optional
         Condition of each image, see `blinkcore.report.collect.read_sample_sheet`.
     contrast : tuple of float, "run" or "plane"
-        Counts shown as black and white in all pictures; "run": quantiles of all of them
-        together; "plane": quantiles of each one.
+        Counts shown as black and white in all pictures; "run": quantiles of all pictures
+        of a channel together; "plane": quantiles of each one.
     max_pictures : int
         Further images are in the tables and distributions only.
+    pixel_size : PixelSize, optional
+        In µm, in place of the one in the descriptions.
 
     Returns
     -------
@@ -72,20 +77,39 @@ def write_report(
     ImportError
         If Jinja2 or Plotly is not installed.
     """
-    panels = read_panels(source, conditions)
+    panels = read_panels(source, conditions, pixel_size)
     pictures = panels[:max_pictures]
-    common = contrast_of(pictures) if isinstance(contrast, str) else contrast
-    note = f"One contrast for all: {common[0]:g} to {common[1]:g} counts."
-    if contrast == "plane":
-        note = "Each picture has its own contrast."
-    shown = [
-        _panel(panel, *(contrast_of([panel]) if contrast == "plane" else common))
-        for panel in pictures
-    ]
+    limits, note = _contrast(pictures, contrast)
+    shown = [_panel(p, *own) for p, own in zip(pictures, limits, strict=True)]
     page = _rendered(source, panels, shown, note)
     with whole_file(output) as temporary:
         temporary.write_text(page, "utf-8")
     return len(shown)
+
+
+def _contrast(
+    pictures: list[Panel], contrast: tuple[float, float] | str
+) -> tuple[list[tuple[float, float]], str]:
+    """Choose the contrast of each picture, and say it in a sentence."""
+    if contrast == "plane":
+        own = [contrast_of([panel]) for panel in pictures]
+        return own, "Each picture has its own contrast."
+    channels = sorted({panel.channel for panel in pictures})
+    common = {
+        channel: contrast_of([p for p in pictures if p.channel == channel])
+        if isinstance(contrast, str)
+        else contrast
+        for channel in channels
+    }
+    if len(set(common.values())) <= 1:
+        low, high = next(iter(common.values()), (0.0, 1.0))
+        note = f"One contrast for all: {low:g} to {high:g} counts."
+    else:
+        each = (
+            f"{low:g} to {high:g} in channel {c}" for c, (low, high) in common.items()
+        )
+        note = f"One contrast for each channel: {', '.join(each)} counts."
+    return [common[panel.channel] for panel in pictures], note
 
 
 def _rendered(
@@ -107,7 +131,7 @@ def _rendered(
         data=data.replace("</", "<\\/"),
         panels=shown,
         n_more=len(panels) - len(shown),
-        n_spots=sum(panel.n_all for panel in panels),
+        n_spots=sum(len(panel.all_spots) for panel in panels),
         n_images=len({panel.image for panel in panels}),
         minimum=_smallest(panels),
         contrast=contrast,
@@ -170,9 +194,9 @@ def _figures(panels: list[Panel], counts: pd.DataFrame) -> list[dict[str, Any]]:
     figures: list[dict[str, Any] | None] = [_counts_figure(panels, counts)]
     for column, title in _HISTOGRAMS.items():
         values = [
-            panel.spots[column].to_numpy(float)
+            panel.all_spots[column].to_numpy(float)
             for panel in panels
-            if column in panel.spots
+            if column in panel.all_spots
         ]
         if values:
             figures.append(_histogram(np.concatenate(values), title))
@@ -186,7 +210,7 @@ def _counts_figure(panels: list[Panel], counts: pd.DataFrame) -> dict[str, Any]:
     if counts.empty:
         totals: dict[str, list[float]] = {}
         for panel in panels:
-            totals.setdefault(panel.image, [0.0])[0] += panel.n_all
+            totals.setdefault(panel.image, [0.0])[0] += len(panel.all_spots)
     else:
         known = [c for c in ("n", "expected", "low", "high") if c in counts]
         totals = {
@@ -221,7 +245,7 @@ def _histogram(values: NDArray[np.float64], title: str) -> dict[str, Any] | None
     edges = np.linspace(
         float(values.min()), max(top, float(values.min()) + 1e-9), _BINS
     )
-    number, _ = np.histogram(values, edges)
+    number, _ = np.histogram(np.minimum(values, edges[-1]), edges)  # the rest is last
     centres = (edges[1:] + edges[:-1]) / 2
     trace = {"type": "bar", "x": centres.tolist(), "y": number.tolist(), "name": title}
     return {"title": title, "traces": [trace], "x": title, "y": "Spots", "log": False}

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -21,15 +21,18 @@ _DRAWS = 1000  # of the bootstrap over tracks
 _MIN_STEPS = 4  # that a track needs for an estimate of its diffusion
 
 
-def track_table(spots: pd.DataFrame, *, scale: float, interval: float) -> pd.DataFrame:
+def track_table(
+    spots: pd.DataFrame, *, scale: Mapping[str, float], interval: float
+) -> pd.DataFrame:
     """Describe each track.
 
     Parameters
     ----------
     spots : DataFrame
         Spots with `track` and `frame`.
-    scale : float
-        Size of a pixel in µm, or 1 for px.
+    scale : mapping of str to float
+        Size of a pixel in µm along each axis in which tracks move (`y`, `x` and, if tracks
+        move in three dimensions, `z`), or 1 for px.
     interval : float
         Time between frames in s, or 1 for frames.
 
@@ -44,8 +47,8 @@ def track_table(spots: pd.DataFrame, *, scale: float, interval: float) -> pd.Dat
     rows = []
     for key, group in spots.sort_values("frame").groupby(keys, sort=True):
         frames = group["frame"].to_numpy(float)
-        places = group[["y", "x"]].to_numpy(float) * scale
-        steps = np.hypot(*np.diff(places, axis=0).T)
+        places = _places(group, scale)
+        steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
         duration = float(frames[-1] - frames[0]) * interval
         values = key if isinstance(key, tuple) else (key,)
         rows.append(
@@ -55,7 +58,7 @@ def track_table(spots: pd.DataFrame, *, scale: float, interval: float) -> pd.Dat
                 "first_frame": int(frames[0]),
                 "duration": duration,
                 "length": float(steps.sum()),
-                "displacement": float(np.hypot(*(places[-1] - places[0]))),
+                "displacement": float(np.linalg.norm(places[-1] - places[0])),
                 "mean_speed": float(steps.sum()) / duration if duration else np.nan,
                 "diffusion": diffusion_of_track(frames, places, interval),
             }
@@ -75,7 +78,7 @@ def diffusion_of_track(
     ----------
     frames : ndarray of float64, shape (n,)
         Ascending.
-    places : ndarray of float64, shape (n, 2)
+    places : ndarray of float64, shape (n, 2 or 3)
         In px or µm.
     interval : float
         Between frames.
@@ -97,7 +100,7 @@ def diffusion_of_track(
 
 
 def diffusion(
-    spots: pd.DataFrame, *, scale: float, interval: float, seed: int = 0
+    spots: pd.DataFrame, *, scale: Mapping[str, float], interval: float, seed: int = 0
 ) -> tuple[float, float, float]:
     """Estimate the diffusion coefficient of all tracks with an interval of 95 %.
 
@@ -127,7 +130,11 @@ def diffusion(
 
 
 def mean_squared_displacement(
-    spots: pd.DataFrame, *, scale: float, interval: float, n_lags: int = 10
+    spots: pd.DataFrame,
+    *,
+    scale: Mapping[str, float],
+    interval: float,
+    n_lags: int = 10,
 ) -> pd.DataFrame:
     """Average the squared displacement over tracks, times and lags.
 
@@ -141,18 +148,16 @@ def mean_squared_displacement(
     Returns
     -------
     DataFrame
-        `lag` (in units of interval), `msd` (both axes together), `n` displacements,
-        `standard_error` over tracks, and `msd_corrected`: less 4 times the variance of the
-        localization, where the table has `localization_uncertainty`.
+        `lag` (in units of interval), `msd` (all axes together), `n` displacements,
+        `standard_error` over tracks, and `msd_corrected`: less twice the variance of the
+        localization along each axis, where the table has `localization_uncertainty` and,
+        if tracks move in z, `z_uncertainty`.
     """
     tracks = [
-        (group["frame"].to_numpy(int), group[["y", "x"]].to_numpy(float) * scale)
+        (group["frame"].to_numpy(int), _places(group, scale))
         for _, group in _by_track(spots)
     ]
-    offset = np.nan
-    if "localization_uncertainty" in spots and len(spots):
-        variance = spots["localization_uncertainty"].to_numpy(float) ** 2
-        offset = 4 * float(np.nanmean(variance)) * scale**2
+    offset = 2 * sum(_variance(spots, name) * size**2 for name, size in scale.items())
     rows = []
     for lag in range(1, n_lags + 1):
         per_track = [d for f, p in tracks if len(d := _squared(f, p, lag))]
@@ -171,6 +176,19 @@ def mean_squared_displacement(
     columns = ["lag", "msd", "n", "standard_error", "msd_corrected"]
     table: pd.DataFrame = pd.DataFrame(rows, columns=columns)
     return table
+
+
+def _places(spots: pd.DataFrame, scale: Mapping[str, float]) -> NDArray[np.float64]:
+    places: NDArray[np.float64] = spots[list(scale)].to_numpy(float)
+    return places * np.array(list(scale.values()))
+
+
+def _variance(spots: pd.DataFrame, axis: str) -> float:
+    """Mean variance of the localization along an axis, px²; NaN if it is not known."""
+    name = "z_uncertainty" if axis == "z" else "localization_uncertainty"
+    if name not in spots.columns or spots[name].isna().all():
+        return float("nan")
+    return float(np.nanmean(spots[name].to_numpy(float) ** 2))
 
 
 def _by_track(spots: pd.DataFrame) -> Sequence[tuple[object, pd.DataFrame]]:

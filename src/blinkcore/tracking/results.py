@@ -17,6 +17,7 @@ from blinkcore.tracking.link import LinkOptions, link
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from blinkcore.image import PixelSize
     from blinkcore.io.results import ImageSpots
 
 FORMATS = (".csv", ".xml", ".geff")
@@ -97,7 +98,7 @@ def _summary(
 ) -> Summary:
     """Describe the tracks of a channel, in µm and s where these are known."""
     size, interval = movie.pixel_size, movie.interval
-    scale, step = 1.0 if size is None else size.x, interval or 1.0
+    scale, step = _scale(spots, size), interval or 1.0
     units = ("px" if size is None else "µm", "frame" if interval is None else "s")
     described = motion.track_table(spots, scale=scale, interval=step)
     for suffix, table in (
@@ -116,6 +117,14 @@ def _summary(
         motion.diffusion(spots, scale=scale, interval=step),
         units,
     )
+
+
+def _scale(spots: pd.DataFrame, size: PixelSize | None) -> dict[str, float]:
+    """Give the size of a pixel along each axis; z counts where its size is known."""
+    if size is None:
+        return {"y": 1.0, "x": 1.0}
+    scale = {"y": size.y, "x": size.x}
+    return scale if size.z is None or "z" not in spots else {"z": size.z} | scale
 
 
 def _without_short(

@@ -75,11 +75,17 @@ def train(
     Raises
     ------
     ValueError
-        If the checkpoint was written with another recipe, or the device is missing.
+        If the checkpoint was written with another recipe, if there is a model but no
+        checkpoint to continue from, or if the device is missing.
     """
     output, device = Path(output), pick_device(device)
     output.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = output.with_suffix(".checkpoint")
+    if resume and output.exists() and not checkpoint.exists():
+        raise ValueError(
+            f"{output} has no {checkpoint.name} beside it to continue from; train it anew "
+            "under another name, or overwrite it"
+        )
     torch.manual_seed(config.seed)
     source, state = Source.of(config), State.fresh(config, device)
     if resume and checkpoint.exists():
@@ -87,6 +93,8 @@ def train(
     log, scenes = Log(output, state.step), source.validation()
     _say_what_is_trained(state, config, scenes, device)
     if state.step == 0 and config.start:
+        if config.steps:  # before the model: whoever finds that can continue
+            state.save(checkpoint, config)
         _validate(state, config, scenes, output, log, float("nan"))
     samples = iter(batches(source, state.step, workers, device))
     while state.step < config.steps:
