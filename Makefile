@@ -91,6 +91,7 @@ clean:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --upgrade "pip>=25.1"
 	$(BIN)/pip install -q -C cmake.define.BLINKCORE_WERROR=$(WERROR) -e .
+	$(BIN)/python -m compileall -q src/blinkcore  # or each start compiles, where Python may not cache
 	touch $@
 
 .venv/dev: .venv/installed

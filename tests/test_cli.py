@@ -92,7 +92,7 @@ def test_inputs_come_from_lists_patterns_and_folders(image, tmp_path):
     (tmp_path / "deep" / "er" / "x.tif").write_bytes(image.read_bytes())
     list_ = tmp_path / "list.txt"
     list_.write_text(f"{image}\n\n{tmp_path / 'deep'}\n", "utf-8")
-    done = run_blinkcore(
+    done = call_blinkcore(
         "predict", "--list", list_, f"{tmp_path}/*.tif", "--recursive",
         "-o", tmp_path / "out",
     )  # fmt: skip
@@ -146,7 +146,7 @@ def test_a_terminal_shows_the_planes_of_one_movie(tmp_path, scene):
 
 def test_the_status_file_says_ok(image, tmp_path):
     status = tmp_path / "status.json"
-    run_blinkcore("predict", image, "-o", tmp_path / "out", "--status", status)
+    call_blinkcore("predict", image, "-o", tmp_path / "out", "--status", status)
     content = json.loads(status.read_text("utf-8"))
     assert content["ok"] is True
     assert content["error"] is None
@@ -249,21 +249,21 @@ def test_help_survives_a_console_without_micro():
 def test_wrong_usage_reaches_the_status_too(image, tmp_path):
     status = tmp_path / "s.json"
     status.write_text('{"ok": true}')
-    done = run_blinkcore("predict", image, "--threshold", "0,5", "--status", status)
+    done = call_blinkcore("predict", image, "--threshold", "0,5", "--status", status)
     assert done.returncode == 2
     content = json.loads(status.read_text())
     assert not content["ok"]
     assert content["exit_code"] == 2
     assert "--threshold" in content["error"]
     assert content["error"] in done.stderr
-    done = run_blinkcore("predict", "--nosuch", f"--status={status}")
+    done = call_blinkcore("predict", "--nosuch", f"--status={status}")
     assert done.returncode == 2
     assert "--nosuch" in json.loads(status.read_text())["error"]
 
 
 def test_a_status_is_never_written_over_a_file_of_the_user(image):
     before = image.read_bytes()
-    done = run_blinkcore("predict", "--status", image, "--model", "general")
+    done = call_blinkcore("predict", "--status", image, "--model", "general")
     assert done.returncode == 2
     assert image.read_bytes() == before
 
@@ -299,14 +299,14 @@ def test_warnings_are_json_too(tmp_path, scene):
 
 @pytest.mark.parametrize("name", ["spots.tsv", "out.TXT", "spots.xlsx"])
 def test_an_output_of_a_format_that_is_not_written_is_refused(image, tmp_path, name):
-    done = run_blinkcore("predict", image, "-o", tmp_path / name)
+    done = call_blinkcore("predict", image, "-o", tmp_path / name)
     assert done.returncode == 2
     assert "one table of all is .csv or .parquet" in done.stderr
     assert not (tmp_path / name).exists()
 
 
 def test_a_format_beside_one_table_of_all_is_refused(image, tmp_path):
-    done = run_blinkcore("predict", image, "-o", tmp_path / "r.csv", "--format", "roi")
+    done = call_blinkcore("predict", image, "-o", tmp_path / "r.csv", "--format", "roi")
     assert done.returncode == 2
     assert "leave one of them out" in done.stderr
 

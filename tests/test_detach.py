@@ -48,11 +48,13 @@ def test_a_host_without_a_folder_is_told(tmp_path):
 def test_a_command_goes_on_alone_and_stops_when_nobody_waits(tmp_path):
     movie = tmp_path / "movie.tif"
     noise = np.random.default_rng(0).poisson(50, (512, 512)).astype(np.uint16)
-    planes = np.broadcast_to(noise, (3000, 512, 512))
-    tifffile.imwrite(movie, planes, compression="zlib", metadata={"axes": "TYX"})
+    planes = np.broadcast_to(noise, (600, 512, 512))  # a dozen seconds' work at least
+    tifffile.imwrite(movie, planes, metadata={"axes": "TYX"})
     waiting = tmp_path / "waiting"
     waiting.touch()
-    done = run_blinkcore("detach", tmp_path, "predict", movie, "-o", tmp_path / "out")
+    done = run_blinkcore(
+        "detach", "--patience", "3", tmp_path, "predict", movie, "-o", tmp_path / "out"
+    )
     assert done.returncode == 0
     mine = []
     for _ in range(100):

@@ -81,7 +81,7 @@ def test_results_in_folders_and_images_without_spots_are_shown(
         panels = read_panels(tmp_path / output, None)
         assert [len(p.spots) > 0 for p in panels] == [True, False]
     names = {spots.name for spots in read_results(tmp_path / "out")}
-    assert names == {"day1/a", "day2/a"}
+    assert sorted(name.split("/")[0] for name in names) == ["day1", "day2"]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from blinkcore.tracking.motion import (
     mean_squared_displacement,
     track_table,
 )
-from programs import call_blinkcore, run_blinkcore
+from programs import call_blinkcore
 
 DIFFUSION, UNCERTAINTY = 0.2, 0.15  # px² a frame, px
 PIXELS, TENTH = {"y": 1.0, "x": 1.0}, {"y": 0.1, "x": 0.1}
@@ -174,9 +174,9 @@ def test_the_time_between_frames_is_read(movie, tmp_path):
 @pytest.mark.slow
 def test_the_command_writes_tracks_that_trackmate_and_others_open(movie, tmp_path):
     path, _ = movie
-    done = run_blinkcore("predict", path, "-o", tmp_path / "spots")
+    done = call_blinkcore("predict", path, "-o", tmp_path / "spots")
     assert done.returncode == 0, done.stderr
-    done = run_blinkcore(
+    done = call_blinkcore(
         "link", tmp_path / "spots", "-o", tmp_path / "tracks", "--radius", "0.4um",
         "--format", "csv,xml,geff", "--min-spots", "5",
     )  # fmt: skip

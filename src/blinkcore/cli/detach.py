@@ -18,7 +18,6 @@ from blinkcore.cli.app import app
 from blinkcore.cli.console import one_sentence
 
 PROGRESS, WAITING = "progress.txt", "waiting"
-_PATIENCE = 30.0  # s without a sign of the host, after which the command is stopped
 _INTERVAL = 0.2  # s
 _WATCH = "from blinkcore.cli.detach import watch; watch()"
 
@@ -30,18 +29,24 @@ _WATCH = "from blinkcore.cli.detach import watch; watch()"
 def detach(
     folder: Annotated[Path, typer.Argument(help="Of the host, for this run alone.")],
     words: Annotated[list[str], typer.Argument(help="Another command, with options.")],
+    patience: Annotated[
+        float,
+        typer.Option(
+            help="Seconds without a sign of the host until the command is stopped."
+        ),
+    ] = 30.0,
 ) -> None:
     """Start another command and return at once.
 
     What it prints goes to FOLDER/progress.txt, whose last line is "exit CODE". A host that
-    changes FOLDER/waiting, and has not done so for 30 s, no longer waits: then the command is
-    stopped.
+    changes FOLDER/waiting, and has not done so for a while, no longer waits: then the command
+    is stopped.
     """
     with one_sentence(debug=False):
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
         subprocess.Popen(
-            [sys.executable, "-c", _WATCH, folder, *words],
+            [sys.executable, "-c", _WATCH, str(patience), folder, *words],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             **_on_its_own(),
         )  # fmt: skip
@@ -57,7 +62,7 @@ def _on_its_own() -> dict[str, Any]:
 
 def watch() -> None:
     """Run the command of this process's arguments, or stop it if nobody waits for it."""
-    folder, words = Path(sys.argv[1]), sys.argv[2:]
+    patience, folder, words = float(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     with (folder / PROGRESS).open("w", encoding="utf-8") as out:
         command = subprocess.Popen(
             [sys.executable, "-m", "blinkcore", *words],
@@ -69,7 +74,7 @@ def watch() -> None:
             now = _changed(folder / WAITING)
             if now != seen:
                 seen, since = now, time.monotonic()
-            elif seen is not None and time.monotonic() - since > _PATIENCE:
+            elif seen is not None and time.monotonic() - since > patience:
                 command.terminate()
                 command.wait()  # once: it writes what is done before it ends
         out.write(f"\nexit {command.returncode}\n")

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from blinkcore.files import whole_file
 from blinkcore.image import PixelSize
@@ -233,6 +231,9 @@ def _add_tracks(
     model: ET.Element, numbers: list[int], links: NDArray[np.int64] | None
 ) -> None:
     """Add tracks: spots linked directly or through others are one TrackMate track."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     everything = _add(model, "AllTracks")
     filtered = _add(model, "FilteredTracks")
     if links is None or len(links) == 0:

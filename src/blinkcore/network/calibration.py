@@ -21,7 +21,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from blinkcore.network.population import (
     bins_of,
@@ -130,6 +130,8 @@ def fit_calibration(
     Calibration
         The identity if there are too few candidates, or nearly all or none are real.
     """
+    from scipy import optimize  # slow to import, and needed in training only
+
     y = np.concatenate(real).astype(float)
     if len(y) < _MIN_TO_FIT or not 0.02 < y.mean() < 0.98:
         return Calibration()
