@@ -50,15 +50,6 @@ def test_no_spots_survive_too(tmp_path, suffix):
     assert len(io.read_labels(path)) == 0
 
 
-def test_a_folder_of_something_else_is_not_replaced_by_spots(spots, tmp_path):
-    path = tmp_path / "mine.spots.zarr"
-    path.mkdir()
-    (path / "data.txt").write_text("mine")
-    with pytest.raises(ValueError, match="something other than spots"):
-        io.write_spots(spots, path)
-    assert (path / "data.txt").read_text() == "mine"
-
-
 def test_where_spots_lie_in_a_stack_needs_its_size(spots, tmp_path, caplog):
     with pytest.raises(ValueError, match="depends on its size; give the image"):
         io.write_spots(spots, tmp_path / "a.roi")

@@ -280,3 +280,12 @@ def test_the_description_names_the_folder(image, general, tmp_path):
     about = json.loads((tmp_path / "out" / "cells.json").read_text())
     assert about["images"][0]["path"] == str(image)
     assert about["options"]["level"] == 1
+
+
+def test_a_folder_of_something_else_is_not_replaced_by_spots(tmp_path):
+    path = tmp_path / "mine.spots.zarr"
+    path.mkdir()
+    (path / "data.txt").write_text("mine")
+    with pytest.raises(ValueError, match="something other than spots"):
+        io.write_spots(pd.DataFrame({"y": [1.0], "x": [2.0]}), path)
+    assert (path / "data.txt").read_text() == "mine"

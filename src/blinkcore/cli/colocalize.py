@@ -18,7 +18,7 @@ from blinkcore.cli.app import (
 from blinkcore.cli.console import one_sentence
 
 if TYPE_CHECKING:
-    from blinkcore.colocalization.results import Channels
+    from blinkcore.colocalization.channels import Channels
     from blinkcore.colocalization.shift import Shift
 
 First = Annotated[
@@ -70,6 +70,7 @@ def colocalize(
     """Pair the spots of two channels, and compare with what chance would give."""
     with one_sentence(debug):
         pair = _channels(channels)
+        from blinkcore.colocalization import channels as reading
         from blinkcore.colocalization import results
         from blinkcore.colocalization.shift import MODELS
 
@@ -77,7 +78,7 @@ def colocalize(
             known = " or ".join(["none", *MODELS])
             raise ValueError(f"--shift must be {known}, got {shift!r}")
         size = parse_pixel_size(pixel_size)
-        images = results.read_channels(first, second, pair, size)
+        images = reading.read_channels(first, second, pair, size)
         reaches = [_reach(distance, both) for both in images]
         found = _shift(
             images, pair, calibration, shift, largest=largest_shift, distance=reaches[0]
@@ -92,7 +93,7 @@ def colocalize(
             )
         tables = []
         for both, reach in zip(images, reaches, strict=True):
-            mask = None if labels is None else results.label_of(both, labels)
+            mask = None if labels is None else reading.label_of(both, labels)
             table = results.colocalize_image(
                 both, output, distance=reach, shift=found, labels=mask
             )
@@ -128,7 +129,8 @@ def _shift(
     **limits: float,
 ) -> Shift | None:
     """Read the shift, or estimate it from beads or from the images themselves."""
-    from blinkcore.colocalization.results import read_channels, shift_between
+    from blinkcore.colocalization.channels import read_channels
+    from blinkcore.colocalization.results import shift_between
     from blinkcore.colocalization.shift import Shift
 
     if calibration is None:

@@ -1,10 +1,7 @@
-"""Colocalization of the results of `blinkcore predict`: read tables, pair, write."""
+"""Pair the spots of two channels of an image, and write them."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,97 +15,17 @@ from blinkcore.colocalization.colocalize import (
     shuffled_in_regions,
 )
 from blinkcore.colocalization.shift import estimate_shift
-from blinkcore.datasets.pairing import pair_by_name
 from blinkcore.detection.cells import Regions
-from blinkcore.files import files_in, whole_file
-from blinkcore.io.results import ImageSpots, read_results
+from blinkcore.files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from blinkcore.colocalization.channels import Channels
     from blinkcore.colocalization.shift import Shift
-    from blinkcore.image import PixelSize
-
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Channels:
-    """Spots of two channels of one image."""
-
-    first: ImageSpots
-    second: ImageSpots
-
-    @property
-    def name(self) -> str:
-        """Name of the first channel's results."""
-        return self.first.name
-
-
-def read_channels(
-    first: Path,
-    second: Path | None,
-    channels: tuple[int, int],
-    pixel_size: PixelSize | None = None,
-) -> list[Channels]:
-    """Read two channels, from two results or from one that has several channels.
-
-    Parameters
-    ----------
-    first, second : Path
-        Tables of spots, or folders; if `second` is None, with a column `channel`.
-    channels : tuple of int
-        The two channels to compare if `second` is None.
-    pixel_size : PixelSize, optional
-        In µm, in place of the one in the descriptions.
-
-    Returns
-    -------
-    list of Channels
-        One per image. Images that have only one of the channels are left out, each with a
-        warning.
-
-    Raises
-    ------
-    OSError, ValueError
-        If a table cannot be read, or no image has both channels.
-    """
-    one = list(read_results(first, pixel_size=pixel_size))
-    if second is None:
-        return _two_of(one, channels)
-    other = {s.name: s for s in read_results(second, pixel_size=pixel_size)}
-    if len(one) == len(other) == 1:
-        return [Channels(one[0], *other.values())]
-    both = [Channels(spots, other[spots.name]) for spots in one if spots.name in other]
-    if not both:
-        raise ValueError(f"{first} and {second} have no image in common by name")
-    alone = {spots.name for spots in one} ^ set(other)
-    for name in sorted(alone):
-        logger.warning("%s is left out: %s", name, "it is in one of the two only")
-    return both
-
-
-def _two_of(images: list[ImageSpots], channels: tuple[int, int]) -> list[Channels]:
-    """Split images into two of their channels; warn of those that lack one."""
-    both, problems = [], []
-    for spots in images:
-        table, n_channels = spots.spots, (spots.sizes or {}).get("C")
-        if "channel" not in table.columns:
-            problems.append(f"the table of {spots.name} has no column 'channel'")
-        elif n_channels is not None and max(channels) >= n_channels:
-            problems.append(f"{spots.name} has no channel {max(channels)}")
-        else:
-            own = (table[table["channel"] == c] for c in channels)
-            sides = (replace(spots, spots=t.reset_index(drop=True)) for t in own)
-            both.append(Channels(*sides))
-    if not both:
-        raise ValueError(f"{problems[0]}: give two tables, or other channels")
-    for problem in problems:
-        logger.warning("left out: %s", problem)
-    return both
 
 
 def shift_between(
@@ -187,21 +104,19 @@ def colocalize_image(
     Returns
     -------
     DataFrame
-        One row per frame and, with a label image, one per cell: numbers of spots and
-        pairs, fractions, and the number of pairs expected by chance with its interval.
+        Of each frame and cell: numbers of spots and pairs, fractions, and the number of
+        pairs expected by chance with its interval.
     """
     spots = (both.first.spots, both.second.spots)
+    corrected = (spots[0], _moved(spots[1], shift))
     regions = cells = None
     if labels is not None:
         regions = Regions.read(labels, both.first.sizes or _sizes_of(both))
-        # The shift moves the second channel's spots, and so into which cell each falls.
-        moved = spots[1] if shift is None else _moved(spots[1], shift)
-        cells = [regions.of_spots(side)[0] for side in (spots[0], moved)]
-    places = [_places(side, both, shift if n else None) for n, side in enumerate(spots)]
+        cells = [regions.of_spots(side)[0] for side in corrected]
+    places = [_places(side, both) for side in corrected]
     partner = [np.full(len(side), -1, np.int64) for side in spots]
     apart = [np.full(len(side), np.nan) for side in spots]
-    rows = []
-    pixels = None
+    rows, pixels = [], None
     for group in _groups(both, cells):
         if regions and group.cell is None and (pixels is None or regions.changes):
             pixels = regions.pixels(group.frame)
@@ -238,14 +153,9 @@ def _row(both: Channels, group: _Group, pairs: Pairs) -> dict[str, Any]:
     return row if group.cell is None else row | {"cell": group.cell}
 
 
-def _places(
-    spots: pd.DataFrame, both: Channels, shift: Shift | None
-) -> NDArray[np.float64]:
+def _places(spots: pd.DataFrame, both: Channels) -> NDArray[np.float64]:
     """Give positions in units of a pixel's width, z first if both channels have it."""
-    points = spots[["y", "x"]].to_numpy(float)
-    if shift is not None:
-        points = shift.apply(points)
-    scaled: NDArray[np.float64] = points * _scale(both)
+    scaled: NDArray[np.float64] = spots[["y", "x"]].to_numpy(float) * _scale(both)
     if "z" not in both.first.spots or "z" not in both.second.spots:
         return scaled
     size = both.first.pixel_size
@@ -253,9 +163,12 @@ def _places(
     return np.column_stack([spots["z"].to_numpy(float) * ratio, scaled])
 
 
-def _moved(spots: pd.DataFrame, shift: Shift) -> pd.DataFrame:
+def _moved(spots: pd.DataFrame, shift: Shift | None) -> pd.DataFrame:
+    if shift is None:
+        return spots
     y, x = shift.apply(spots[["y", "x"]].to_numpy(float)).T
-    return spots.assign(y=y, x=x)
+    moved: pd.DataFrame = spots.assign(y=y, x=x)
+    return moved
 
 
 def _scale(both: Channels) -> NDArray[np.float64]:
@@ -286,17 +199,6 @@ def _sizes_of(both: Channels) -> dict[str, int]:
         axis: int(np.ceil(both_spots[name].max())) + 1
         for axis, name in (("Y", "y"), ("X", "x"))
     }
-
-
-def label_of(both: Channels, labels: Path) -> Path:
-    """Find the label image of an image; ValueError if there is none."""
-    if not labels.is_dir():
-        return labels
-    image = Path(both.first.image or both.name)
-    pairs = pair_by_name([image], files_in(labels, io.IMAGE_SUFFIXES)).pairs
-    if not pairs:
-        raise ValueError(f"{image} has no label image in {labels}")
-    return pairs[0][1]
 
 
 def write_summary(tables: list[pd.DataFrame], output: Path) -> None:

@@ -42,10 +42,7 @@ def write(spots: pd.DataFrame, path: Path, pixel_size: PixelSize | None) -> None
     ValueError
         If there is something else at this path, such as an image.
     """
-    if path.exists() and not (path / _TABLE).exists():
-        raise ValueError(
-            f"{path} is there and holds something other than spots; choose another name"
-        )
+    _check_own(path)
     try:
         import pyarrow.parquet
         import zarr
@@ -86,6 +83,14 @@ def write(spots: pd.DataFrame, path: Path, pixel_size: PixelSize | None) -> None
         if path.is_dir():
             shutil.rmtree(path)
         temporary.replace(path)
+
+
+def _check_own(path: Path) -> None:
+    """Raise ValueError if there is something else at the path than a store of spots."""
+    if path.exists() and not (path / _TABLE).exists():
+        raise ValueError(
+            f"{path} is there and holds something other than spots; choose another name"
+        )
 
 
 def read(path: Path) -> pd.DataFrame:

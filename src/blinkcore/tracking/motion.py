@@ -179,8 +179,9 @@ def mean_squared_displacement(
 
 
 def _places(spots: pd.DataFrame, scale: Mapping[str, float]) -> NDArray[np.float64]:
-    places: NDArray[np.float64] = spots[list(scale)].to_numpy(float)
-    return places * np.array(list(scale.values()))
+    sizes = np.array(list(scale.values()))
+    places: NDArray[np.float64] = spots[list(scale)].to_numpy(float) * sizes
+    return places
 
 
 def _variance(spots: pd.DataFrame, axis: str) -> float:

@@ -75,37 +75,60 @@ def train(
     Raises
     ------
     ValueError
-        If the checkpoint was written with another recipe, if there is a model but no
-        checkpoint to continue from, or if the device is missing.
+        If the device or the checkpoint is missing, or this is of another recipe.
     """
     output, device = Path(output), pick_device(device)
     output.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = output.with_suffix(".checkpoint")
-    if resume and output.exists() and not checkpoint.exists():
-        raise ValueError(
-            f"{output} has no {checkpoint.name} beside it to continue from; train it anew "
-            "under another name, or overwrite it"
-        )
     torch.manual_seed(config.seed)
     source, state = Source.of(config), State.fresh(config, device)
-    if resume and checkpoint.exists():
-        state.load(checkpoint, config)
+    if resume:
+        _resume(state, config, output, checkpoint)
     log, scenes = Log(output, state.step), source.validation()
     _say_what_is_trained(state, config, scenes, device)
     if state.step == 0 and config.start:
-        if config.steps:  # before the model: whoever finds that can continue
-            state.save(checkpoint, config)
-        _validate(state, config, scenes, output, log, float("nan"))
+        _validate_start(state, config, scenes, output, log)
     samples = iter(batches(source, state.step, workers, device))
     while state.step < config.steps:
         mean_loss = _until_validation(state, samples, config, loss, on_step)
         _validate(state, config, scenes, output, log, mean_loss)
         state.save(checkpoint, config)
-        if 0 < config.patience <= state.waited:
-            logger.info("stopped: the last %d validations were no better", state.waited)
+        if _is_no_better(state, config):
             break
     log.close()
     return read_metadata(output)
+
+
+def _validate_start(
+    state: State,
+    config: TrainConfig,
+    scenes: Sequence[LabelledPlane],
+    output: Path,
+    log: Log,
+) -> None:
+    """Validate the initial model; its checkpoint comes first, so that training can go on."""
+    if config.steps:
+        state.save(output.with_suffix(".checkpoint"), config)
+    _validate(state, config, scenes, output, log, float("nan"))
+
+
+def _is_no_better(state: State, config: TrainConfig) -> bool:
+    """Tell whether the last validations were no better than an earlier one."""
+    stops = 0 < config.patience <= state.waited
+    if stops:
+        logger.info("stopped: the last %d validations were no better", state.waited)
+    return stops
+
+
+def _resume(state: State, config: TrainConfig, output: Path, checkpoint: Path) -> None:
+    """Load the checkpoint; a model without one is not trained over."""
+    if checkpoint.exists():
+        state.load(checkpoint, config)
+    elif output.exists():
+        raise ValueError(
+            f"{output} has no {checkpoint.name} beside it to continue from; train it anew "
+            "under another name, or overwrite it"
+        )
 
 
 def _say_what_is_trained(

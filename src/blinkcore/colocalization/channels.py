@@ -1,0 +1,105 @@
+"""Read two channels of each image from the results of `blinkcore predict`."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blinkcore import io
+from blinkcore.datasets.pairing import pair_by_name
+from blinkcore.files import files_in
+from blinkcore.io.results import ImageSpots, read_results
+
+if TYPE_CHECKING:
+    from blinkcore.image import PixelSize
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Spots of two channels of one image."""
+
+    first: ImageSpots
+    second: ImageSpots
+
+    @property
+    def name(self) -> str:
+        """Name of the first channel's results."""
+        return self.first.name
+
+
+def read_channels(
+    first: Path,
+    second: Path | None,
+    channels: tuple[int, int],
+    pixel_size: PixelSize | None = None,
+) -> list[Channels]:
+    """Read two channels, from two results or from one that has several channels.
+
+    Parameters
+    ----------
+    first, second : Path
+        Tables of spots, or folders; if `second` is None, with a column `channel`.
+    channels : tuple of int
+        The two channels to compare if `second` is None.
+    pixel_size : PixelSize, optional
+        In µm, in place of the one in the descriptions.
+
+    Returns
+    -------
+    list of Channels
+        One per image. Images that have only one of the channels are left out, each with a
+        warning.
+
+    Raises
+    ------
+    OSError, ValueError
+        If a table cannot be read, or no image has both channels.
+    """
+    one = list(read_results(first, pixel_size=pixel_size))
+    if second is None:
+        return _two_of(one, channels)
+    other = {s.name: s for s in read_results(second, pixel_size=pixel_size)}
+    if len(one) == len(other) == 1:
+        return [Channels(one[0], *other.values())]
+    both = [Channels(spots, other[spots.name]) for spots in one if spots.name in other]
+    if not both:
+        raise ValueError(f"{first} and {second} have no image in common by name")
+    alone = {spots.name for spots in one} ^ set(other)
+    for name in sorted(alone):
+        logger.warning("%s is left out: %s", name, "it is in one of the two only")
+    return both
+
+
+def _two_of(images: list[ImageSpots], channels: tuple[int, int]) -> list[Channels]:
+    """Split images into two of their channels; warn of those that lack one."""
+    both, problems = [], []
+    for spots in images:
+        table, n_channels = spots.spots, (spots.sizes or {}).get("C")
+        if "channel" not in table.columns:
+            problems.append(f"the table of {spots.name} has no column 'channel'")
+        elif n_channels is not None and max(channels) >= n_channels:
+            problems.append(f"{spots.name} has no channel {max(channels)}")
+        else:
+            own = (table[table["channel"] == c] for c in channels)
+            sides = (replace(spots, spots=t.reset_index(drop=True)) for t in own)
+            both.append(Channels(*sides))
+    if not both:
+        raise ValueError(f"{problems[0]}: give two tables, or other channels")
+    for problem in problems:
+        logger.warning("left out: %s", problem)
+    return both
+
+
+def label_of(both: Channels, labels: Path) -> Path:
+    """Find the label image of an image; ValueError if there is none."""
+    if not labels.is_dir():
+        return labels
+    image = Path(both.first.image or both.name)
+    pairs = pair_by_name([image], files_in(labels, io.IMAGE_SUFFIXES)).pairs
+    if not pairs:
+        raise ValueError(f"{image} has no label image in {labels}")
+    return pairs[0][1]
