@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -164,14 +165,18 @@ def _is_onnx(path: Path) -> bool:
 def _load_onnx(name: str, path: Path, content: bytes, device: str) -> Model:
     """Load an ONNX model and try it out, as is done with any model not bundled."""
     from blinkcore.network import onnx_format
-    from blinkcore.network.device import pick_device
+    from blinkcore.network.apart import try_apart
     from blinkcore.network.probe import probe_grids
+
+    def check() -> None:
+        own = onnx_format.OnnxNetwork(content, "cpu")
+        probe_grids(own, metadata, 4 if own.has_error else 3)
 
     try:
         metadata = Metadata.from_json(onnx_format.metadata_of(content, METADATA_FILE))
-        where = pick_device(device)
+        where = onnx_format.device_for(device)
+        try_apart(check)
         network = onnx_format.OnnxNetwork(content, where)
-        probe_grids(network, metadata, 4 if network.has_error else 3)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
     digest = hashlib.sha256(content).hexdigest()
@@ -267,12 +272,14 @@ def _checked(path: Path, content: bytes) -> _Checked:
 def _loaded(path: Path, checked: _Checked, device: str) -> Any:
     """Load a checked file with PyTorch, and try out networks that are not bundled."""
     from blinkcore.network import torchscript
+    from blinkcore.network.apart import try_apart
     from blinkcore.network.probe import probe
 
     try:
-        network = torchscript.load(checked.script, device)
         if not checked.is_ours:
-            probe(network, checked.metadata, device)
+            on_cpu = torchscript.load(checked.script, "cpu")
+            try_apart(partial(probe, on_cpu, checked.metadata))
+        network = torchscript.load(checked.script, device)
     except ValueError as error:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
     return network

@@ -17,6 +17,7 @@ import torch
 
 from blinkcore import limits
 from blinkcore.files import whole_file
+from blinkcore.network.device import pick_device
 from blinkcore.network.torchscript import normalizing, whole_grid
 
 if TYPE_CHECKING:
@@ -107,6 +108,45 @@ _OPERATORS = frozenset(
 )
 
 
+_CUDA = "CUDAExecutionProvider"
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(f"a model in ONNX needs onnxruntime: {_INSTALL}") from error
+    return onnxruntime
+
+
+def device_for(device: str) -> str:
+    """Choose where onnxruntime runs a network.
+
+    Parameters
+    ----------
+    device : str
+        "auto" is a CUDA device if there is one that onnxruntime can use, else the CPU.
+
+    Raises
+    ------
+    ImportError
+        If onnxruntime is not installed.
+    ValueError
+        If it cannot run on this device.
+    """
+    has_cuda = _CUDA in _runtime().get_available_providers()
+    where = pick_device(device)
+    if device == "auto" and not (has_cuda and where.startswith("cuda")):
+        return "cpu"
+    if where.startswith("cuda") and not has_cuda:
+        raise ValueError(
+            "this onnxruntime has no CUDA; use --device cpu, or install onnxruntime-gpu"
+        )
+    if not where.startswith(("cuda", "cpu")):
+        raise ValueError(f"onnxruntime does not run on {where}; use --device cpu")
+    return where
+
+
 class OnnxNetwork:
     """A network that onnxruntime runs.
 
@@ -115,7 +155,7 @@ class OnnxNetwork:
     content : bytes
         Of a file that was checked.
     device : str
-        ``cpu``, or ``cuda`` where onnxruntime has it.
+        Of `device_for`.
 
     Raises
     ------
@@ -126,22 +166,16 @@ class OnnxNetwork:
     """
 
     def __init__(self, content: bytes, device: str) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ImportError(
-                f"a model in ONNX needs onnxruntime: {_INSTALL}"
-            ) from error
-        options = onnxruntime.SessionOptions()
+        runtime = _runtime()
+        options = runtime.SessionOptions()
         options.log_severity_level = 4
-        wanted = "CUDAExecutionProvider" if "cuda" in device else "CPUExecutionProvider"
-        if wanted not in onnxruntime.get_available_providers():
-            raise ValueError(
-                "this onnxruntime has no CUDA; use --device cpu, or install onnxruntime-gpu"
-            )
+        kind, _, number = device.partition(":")
+        provider: Any = "CPUExecutionProvider"
+        if kind == "cuda":
+            provider = (_CUDA, {"device_id": int(number or 0)})
         try:
-            self._session = onnxruntime.InferenceSession(
-                content, options, providers=[wanted]
+            self._session = runtime.InferenceSession(
+                content, options, providers=[provider]
             )
         except Exception as error:  # damaged files raise its own kinds
             reason = str(error).partition("\n")[0]

@@ -19,17 +19,15 @@ _MAX_GROWTH = 4_000  # numbers in one tensor of the network for each pixel of th
 _MAX_SIDE = 1_024  # px, of the image that it is tried on
 
 
-def probe(network: Any, metadata: Metadata, device: str) -> None:
+def probe(network: Any, metadata: Metadata) -> None:
     """Run a network on an image of noise, as small as its stride allows.
 
     Parameters
     ----------
     network : torch.jit.ScriptModule
-        As it was loaded.
+        As it was loaded, on the CPU.
     metadata : Metadata
         Gives the size of a cell and the stride.
-    device : str
-        Device that the network is on.
 
     Raises
     ------
@@ -50,7 +48,7 @@ def probe(network: Any, metadata: Metadata, device: str) -> None:
         memory = _BoundedMemory(_MAX_GROWTH * image.numel())
         try:
             with torch.inference_mode(), memory:
-                grid = getattr(network, name)(image.to(device))
+                grid = getattr(network, name)(image)
         except (RuntimeError, torch.jit.Error) as error:  # of PyTorch, many lines
             if memory.is_exceeded:
                 raise ValueError("its network needs too much memory") from error

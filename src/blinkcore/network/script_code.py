@@ -172,6 +172,7 @@ def _check_function(
     for node in ast.walk(function):
         if isinstance(node, ast.Call):
             _check_call(node, known, where)
+            _check_growth(node, known, where)
         elif isinstance(node, ast.For):
             _check_loop(node, given, where)
 
@@ -193,6 +194,23 @@ def _check_call(call: ast.Call, known: dict[str, list[ast.expr]], where: str) ->
         is_allowed = name in (*_BUILTINS, "range") or bool(of_file and all(of_file))
     if not is_allowed:
         raise ValueError(f"its code calls {name}, which no network needs ({where})")
+
+
+def _check_growth(call: ast.Call, known: dict[str, list[ast.expr]], where: str) -> None:
+    """Refuse texts made of texts, and long lists: both can double with each line."""
+    name = ast.unparse(call.func)
+    values = [
+        value
+        for argument in call.args
+        for value in (
+            known.get(argument.id, []) if isinstance(argument, ast.Name) else [argument]
+        )
+    ]
+    made = [ast.unparse(v.func) for v in values if isinstance(v, ast.Call)]
+    if name == "torch.format" and "torch.format" in made:
+        raise ValueError(f"its code makes texts of texts ({where})")
+    if name == "torch.mul" and any(isinstance(v, ast.List) for v in values):
+        raise ValueError(f"its code repeats a list ({where})")
 
 
 def _check_loop(loop: ast.For, known: dict[str, list[ast.expr]], where: str) -> None:

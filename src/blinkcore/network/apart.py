@@ -1,0 +1,104 @@
+"""Try a model in a process of its own, with limits of time and memory.
+
+What a network does with its first image is known only by running it, and native code
+cannot be stopped from within the same process.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+import warnings
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psutil
+
+from blinkcore.limits import GIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SECONDS = 30.0  # a small image takes milliseconds
+_MEMORY = 2 * GIB  # bytes, besides what this process has
+_PASSED = b"passed"
+
+
+def try_apart(check: Callable[[], None]) -> None:
+    """Call a function in a copy of this process that ends after it.
+
+    Where a process cannot be copied (Windows, macOS) the function is called here.
+
+    Parameters
+    ----------
+    check : callable
+        Raises ValueError with a sentence if the model is of no use.
+
+    Raises
+    ------
+    ValueError
+        Of the function; or if it takes more than 30 s or 2 GiB, or ends its process.
+    """
+    if sys.platform != "linux":
+        check()
+        return
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads; see _in_child
+        child = os.fork()
+    if child == 0:
+        _in_child(check, writing)
+    os.close(writing)
+    try:
+        answer = _answer(reading)
+    finally:
+        os.close(reading)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    if answer != _PASSED:
+        said = answer.decode("utf-8", "replace")
+        raise ValueError(said or "its network ends the process in which it runs")
+
+
+def _in_child(check: Callable[[], None], writing: int) -> None:
+    """Call the function, write what came of it, and end without any cleaning up."""
+    try:
+        import resource
+
+        import torch
+
+        # Threads do not survive the copy, so that waiting for them would never end.
+        torch.set_num_threads(1)
+        most = psutil.Process().memory_info().vms + _MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        check()
+        answer = _PASSED
+    except ValueError as error:
+        answer = str(error).encode("utf-8", "replace")
+    except MemoryError:
+        answer = b"its network needs too much memory"
+    except BaseException as error:  # noqa: BLE001, this process ends here
+        answer = f"its network fails: {type(error).__name__}".encode()
+    finally:
+        with suppress(OSError):
+            os.write(writing, answer)
+        os._exit(0)
+
+
+def _answer(reading: int) -> bytes:
+    """Read what the child writes; empty if it ended without a word."""
+    end = time.monotonic() + _SECONDS
+    content = b""
+    while (left := end - time.monotonic()) > 0:
+        ready, _, _ = select.select([reading], [], [], left)
+        if not ready:
+            break
+        part = os.read(reading, 65536)
+        if not part:
+            return content
+        content += part
+    return f"its network does not come back within {_SECONDS:.0f} s".encode()

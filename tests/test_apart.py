@@ -1,0 +1,56 @@
+"""A model is tried in a process of its own, whatever it does there."""
+
+import os
+import sys
+import time
+
+import pytest
+
+from blinkcore.network import apart
+from blinkcore.network.apart import try_apart
+from blinkcore.network.script_code import check_code
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies its process")
+
+
+def refuse():
+    raise ValueError("its grid is wrong")
+
+
+def test_what_passes_passes():
+    before = os.getpid()
+    try_apart(lambda: None)
+    assert os.getpid() == before
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        (refuse, "its grid is wrong"),
+        (lambda: bytearray(3 << 30), "its network needs too much memory"),
+        (os.abort, "its network ends the process in which it runs"),
+        (lambda: {}["none"], "its network fails: KeyError"),
+    ],
+)
+def test_what_fails_is_a_sentence(check, said):
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        try_apart(check)
+
+
+def test_what_never_ends_is_ended(monkeypatch):
+    monkeypatch.setattr(apart, "_SECONDS", 0.5)
+    with pytest.raises(ValueError, match="does not come back within"):
+        try_apart(lambda: time.sleep(100))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('b = torch.format("{}{}", a, a)', "makes texts of texts"),
+        ("b = torch.mul([1], 30000000)", "repeats a list"),
+    ],
+)
+def test_what_doubles_with_each_line_is_refused(line, said):
+    text = f'def f(x: Tensor) -> Tensor:\n  a = torch.format("{{}}", "x")\n  {line}\n  return x\n'
+    with pytest.raises(ValueError, match=said):
+        check_code({"code/m.py": text})
