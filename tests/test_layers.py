@@ -28,7 +28,8 @@ LAYERS = [
     {"spots"},
     {"image"},
     {"large_plane"},
-    {"files", "labelled", "limits", "plain_pickle", "_core", "__init__"},
+    {"limits"},
+    {"files", "labelled", "plain_pickle", "_core", "__init__"},
 ]
 TORCH = {"network", "training", "detection", "export", "convert"}
 # The only modules that may name TorchScript's own functions, which PyTorch may change.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import blinkcore
+from blinkcore import limits
 from blinkcore.files import check_readable
 from blinkcore.network.metadata import Metadata
 from blinkcore.network.model import save_model
@@ -53,14 +54,10 @@ def convert_deepblink(
     """
     path = Path(path)
     layers, weights, keras = _read(path)
-    _check_graph(layers, path)
-    convolutions = [n for n in layers if n["class_name"] == "Conv2D"]
-    blocks = [layer["config"]["filters"] for layer in convolutions[:-1:3]]
-    filters = [int(n) for n in blocks[: _n_levels(layers) + 1]]
-    dropouts = [n for n in layers if n["class_name"] == "SpatialDropout2D"]
-    rate = float(dropouts[0]["config"]["rate"]) if dropouts else 0.0
-    network = DeepBlink(filters, rate).eval()
-    _copy(network, layers, weights, path)
+    try:
+        network = _rebuilt(layers, weights, path)
+    except (KeyError, IndexError, TypeError, RecursionError, RuntimeError) as error:
+        raise ValueError(f"{path} is no Keras model as deepBlink saves it") from error
     metadata = Metadata(
         architecture="deepblink",
         arguments=network.arguments,
@@ -83,6 +80,21 @@ def convert_deepblink(
     return metadata
 
 
+def _rebuilt(
+    layers: list[Any], weights: dict[str, list[NDArray[Any]]], path: Path
+) -> DeepBlink:
+    """Build the network with its weights; ValueError if it is not deepBlink's."""
+    _check_graph(layers, path)
+    convolutions = [n for n in layers if n["class_name"] == "Conv2D"]
+    blocks = [layer["config"]["filters"] for layer in convolutions[:-1:3]]
+    filters = [int(n) for n in blocks[: _n_levels(layers) + 1]]
+    dropouts = [n for n in layers if n["class_name"] == "SpatialDropout2D"]
+    rate = float(dropouts[0]["config"]["rate"]) if dropouts else 0.0
+    network = DeepBlink(filters, rate).eval()
+    _copy(network, layers, weights, path)
+    return network
+
+
 def _read(path: Path) -> tuple[list[Any], dict[str, list[NDArray[Any]]], str]:
     """Read the layers in graph order, the weights by layer, and the Keras version."""
     try:
@@ -97,14 +109,24 @@ def _read(path: Path) -> tuple[list[Any], dict[str, list[NDArray[Any]]], str]:
         with h5py.File(path, "r") as file:
             config = json.loads(file.attrs["model_config"])
             groups = file["model_weights"]
+            _check_size(groups, path)
             weights = {
                 name: [group[n][()] for n in group.attrs["weight_names"]]
                 for name, group in groups.items()
             }
             keras = str(file.attrs.get("keras_version", "unknown"))
         return config["config"]["layers"], weights, keras
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, RecursionError, ValueError) as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
         raise ValueError(f"{path} is no Keras model as deepBlink saves it") from error
+
+
+def _check_size(groups: Any, path: Path) -> None:
+    """Raise ValueError if the weights, unpacked, are larger than any model may be."""
+    sizes: list[int] = []
+    groups.visititems(lambda _, item: sizes.append(int(getattr(item, "nbytes", 0))))
+    limits.check(sum(sizes), limits.MODEL, f"{path} has {{}} bytes of weights in it")
 
 
 def _n_levels(layers: list[Any]) -> int:

@@ -130,7 +130,7 @@ def _read_state(path: Path) -> dict[str, Any]:
     """Read the state of the last run; an empty one if it cannot be read."""
     try:
         state = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         state = None
     is_ours = isinstance(state, dict) and isinstance(state.get("steps"), dict)
     return state if is_ours else {"steps": {}}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
 import socket
+import stat
 from contextlib import contextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -36,6 +38,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Path
         Where to write. It is removed if the block fails.
     """
+    check_regular(path)  # renaming over a device would replace it
     with temporary_beside(path) as temporary:
         try:
             yield temporary
@@ -103,8 +106,19 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
+def check_regular(path: Path) -> None:
+    """Raise OSError if a path is a device or a pipe, whose content may never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # there is no such file
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+
+
 def check_readable(path: Path) -> None:
     """Raise the OSError that names a file that cannot be opened."""
+    check_regular(path)
     with path.open("rb"):
         pass
 

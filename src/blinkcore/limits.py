@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from blinkcore.files import check_regular
+
 if TYPE_CHECKING:
     import zipfile
 
@@ -30,6 +32,7 @@ TABLE = 4 * GIB  # of spots: CSV, Parquet, JSON
 XML = GIB
 SELECTIONS = 256 * MIB  # .roi and .zip, packed and unpacked
 DATASET = 64 * GIB  # .npz, unpacked
+EXPANSION = 200  # unpacked over packed, of an archive of more than 1 GiB unpacked
 
 _MEMORY = "BLINKCORE_MAX_MEMORY"
 _SWITCH = "BLINKCORE_NO_LIMITS"
@@ -55,7 +58,11 @@ def check(value: float, limit: int, what: str) -> None:
 
 
 def check_file(path: Path, limit: int) -> None:
-    """Raise ValueError if a file is larger than its limit; ignore a missing file."""
+    """Raise ValueError if a file is larger than its limit; ignore a missing file.
+
+    A device or a pipe has no size, and is refused with an OSError.
+    """
+    check_regular(path)
     with suppress(OSError):
         check(path.stat().st_size, limit, f"{path} has {{}} bytes")
 
@@ -64,6 +71,10 @@ def check_unpacked(archive: zipfile.ZipFile, limit: int, name: str) -> None:
     """Raise ValueError if the members of an archive are larger than allowed, unpacked."""
     total = sum(member.file_size for member in archive.infolist())
     check(total, limit, f"{name} has {{}} bytes in it")
+    packed = sum(member.compress_size for member in archive.infolist())
+    if total > GIB:
+        what = f"{name} is unpacked to {{}} times its size"
+        check(total / max(packed, 1), EXPANSION, what)
 
 
 def check_memory(n_bytes: int, name: str) -> None:

@@ -8,6 +8,7 @@ import os
 import socket
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -17,6 +18,9 @@ from blinkcore.files import temporary_beside
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_numbers = count()
 
 
 @contextmanager
@@ -34,34 +38,33 @@ def locked(path: Path) -> Iterator[None]:
         If another run holds it; the message names that run. A lock of a process of this
         computer that has ended is taken over.
     """
-    lock = path.with_name(f".{path.name}.lock")
+    lock, owner = path.with_name(f".{path.name}.lock"), _owner()
     try:
-        _take(lock, path)
+        _take(lock, path, owner)
         yield
     finally:  # also if the program was interrupted while it took the lock
-        owner = _read(lock)
-        if (owner.get("host"), owner.get("pid")) == (socket.gethostname(), os.getpid()):
+        if _read(lock) == owner:
             with suppress(OSError):
                 lock.unlink()
 
 
-def _take(lock: Path, path: Path) -> None:
-    if _create(lock):
+def _take(lock: Path, path: Path, owner: dict[str, Any]) -> None:
+    if _create(lock, owner):
         return
-    owner = _read(lock)
-    if _is_gone(owner):
+    other = _read(lock)
+    if _is_gone(other):
         lock.unlink(missing_ok=True)
-        if _create(lock):
+        if _create(lock, owner):
             return
-        owner = _read(lock)
+        other = _read(lock)
     raise ValueError(
-        f"another run is writing {path} ({_named(owner)}); if it is not, remove {lock}"
+        f"another run is writing {path} ({_named(other)}); if it is not, remove {lock}"
     )
 
 
-def _create(lock: Path) -> bool:
+def _create(lock: Path, owner: dict[str, Any]) -> bool:
     """Create the lock, with its content or not at all; tell whether it was free."""
-    content = json.dumps(_owner())
+    content = json.dumps(owner)
     with temporary_beside(lock) as temporary:
         temporary.write_text(content, "utf-8")
         try:
@@ -83,6 +86,7 @@ def _owner() -> dict[str, Any]:
         "pid": os.getpid(),
         "started": psutil.Process().create_time(),
         "user": _user(),
+        "number": next(_numbers),  # of a lock in this process
         "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
@@ -97,7 +101,7 @@ def _user() -> str:
 def _read(lock: Path) -> dict[str, Any]:
     try:
         content = json.loads(lock.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

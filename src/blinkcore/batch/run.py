@@ -87,7 +87,8 @@ def predict_files(
         saved.
     """
     one_table, output = options.one_table, options.output
-    lock = locked(output) if one_table and output is not None else nullcontext()
+    # all.csv and all.parquet share one description, so they share a lock.
+    lock = locked(output.with_suffix("")) if one_table and output else nullcontext()
     with lock:
         run = _Run(
             options,

@@ -230,10 +230,10 @@ class Report:
 def is_status(path: Path) -> bool:
     """Tell whether a status may be written: there is no file, or an older status."""
     if not path.is_file():
-        return True
+        return not path.exists()
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and "ok" in content
 
@@ -282,7 +282,9 @@ class one_sentence:
         if isinstance(error, BrokenPipeError):  # the reader of our output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.report.end(SOME_FAILED, "nobody reads the output")
-        if isinstance(error, (ValueError, OSError, ImportError)):
+        if isinstance(error, RecursionError):  # of a file made to do harm
+            error = ValueError("a file that was read is nested too deeply")
+        if isinstance(error, (ValueError, OSError, ImportError, MemoryError)):
             logging.getLogger(__name__).debug("", exc_info=error)
             started = bool(self.report.events)
             self.report.fail(SOME_FAILED if started else WRONG_USAGE, sentence(error))

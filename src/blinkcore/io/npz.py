@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from blinkcore import limits, plain_pickle
-from blinkcore.files import whole_file
+from blinkcore.files import check_regular, whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +56,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     ValueError
         If it is neither, or holds anything but arrays.
     """
+    check_regular(path)
     with path.open("rb") as file:
         is_zip = zipfile.is_zipfile(file)
     if not is_zip:
@@ -133,7 +134,7 @@ def _array(file: IO[bytes]) -> NDArray[Any]:
     content = file.read()
     if not dtype.hasobject:
         return _numbers(dtype, shape, content, is_fortran)
-    return np.asarray(_unpickled(plain_pickle.parse(content)))
+    return np.asarray(_Unpickler(len(content)).array(plain_pickle.parse(content)))
 
 
 def _numbers(
@@ -148,46 +149,78 @@ def _numbers(
     return np.frombuffer(content, dtype).reshape(shape, order=order)
 
 
+_GROWTH = 20  # bytes made of each byte of a pickle; those of deepBlink stay below 3
+_OF_AN_ITEM = 32  # bytes, at least, that an item of a list takes
 # Functions that NumPy's pickles name; NumPy 2 wrote numpy._core, which NumPy 1 calls numpy.core.
 _MULTIARRAY = frozenset({"numpy.core.multiarray", "numpy._core.multiarray"})
 _NUMERIC = frozenset({"numpy.core.numeric", "numpy._core.numeric"})
 
 
-def _unpickled(value: Any) -> Any:
-    """Make numbers and arrays from what `plain_pickle` has read.
+class _Unpickler:
+    """Makes numbers and arrays from what `plain_pickle` has read.
 
-    Raises
-    ------
-    ValueError
-        If it is anything else, by name.
+    A pickle may name one part many times, in parts that are named many times in turn. So
+    what is made of it is limited by its length.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Length of the pickle.
     """
-    if isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, list | tuple):
-        return np.array([_unpickled(v) for v in value])
-    if not isinstance(value, plain_pickle.Call):
-        raise TypeError(f"it holds a {type(value).__name__}, not only arrays")
-    function = _name(value.function)
-    if function.module in _MULTIARRAY and function.name == "_reconstruct":
-        return _from_state(value.state)
-    if function.module in _MULTIARRAY and function.name == "scalar":
-        dtype, content = value.arguments
-        return _numbers(_dtype(dtype), (), _bytes(content), False)[()]
-    if function.module in _NUMERIC and function.name == "_frombuffer":
-        content, dtype, shape, order = value.arguments
-        return _numbers(_dtype(dtype), _shape(shape), _bytes(content), order == "F")
-    raise ValueError(f"it holds a {function.module}.{function.name}, not only arrays")
 
+    def __init__(self, n_bytes: int) -> None:
+        self.left = _GROWTH * n_bytes + limits.MIB  # bytes that may still be made
 
-def _from_state(state: Any) -> NDArray[Any]:
-    """Make an array from the state in its pickle: version, shape, dtype, order, content."""
-    _, shape, dtype, is_fortran, content = state
-    if _type_name(dtype) == "O":
+    def array(self, value: Any) -> Any:
+        """Make a number or an array.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is anything else, by name, or much larger than its pickle.
+        """
+        if isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, list | tuple):
+            self._count(_OF_AN_ITEM * len(value))
+            return np.array([self.array(v) for v in value])
+        if not isinstance(value, plain_pickle.Call):
+            raise TypeError(f"it holds a {type(value).__name__}, not only arrays")
+        function = _name(value.function)
+        if function.module in _MULTIARRAY and function.name == "_reconstruct":
+            return self._from_state(value.state)
+        if function.module in _MULTIARRAY and function.name == "scalar":
+            dtype, content = value.arguments
+            return self._numbers(dtype, (), content, False)[()]
+        if function.module in _NUMERIC and function.name == "_frombuffer":
+            content, dtype, shape, order = value.arguments
+            return self._numbers(dtype, shape, content, order == "F")
+        raise ValueError(
+            f"it holds a {function.module}.{function.name}, not only arrays"
+        )
+
+    def _from_state(self, state: Any) -> NDArray[Any]:
+        """Make an array from its state: version, shape, dtype, order, content."""
+        _, shape, dtype, is_fortran, content = state
+        if _type_name(dtype) != "O":
+            return self._numbers(dtype, shape, content, bool(is_fortran))
+        self._count(_OF_AN_ITEM * len(content))
         objects = np.empty(len(content), object)
         for number, item in enumerate(content):
-            objects[number] = _unpickled(item)
+            objects[number] = self.array(item)
         return objects.reshape(_shape(shape), order="F" if is_fortran else "C")
-    return _numbers(_dtype(dtype), _shape(shape), _bytes(content), bool(is_fortran))
+
+    def _numbers(
+        self, dtype: Any, shape: Any, content: Any, is_fortran: bool
+    ) -> NDArray[Any]:
+        plain = _bytes(content)
+        self._count(len(plain))
+        return _numbers(_dtype(dtype), _shape(shape), plain, is_fortran)
+
+    def _count(self, n_bytes: int) -> None:
+        self.left -= n_bytes
+        if self.left < 0:
+            raise ValueError("it names its parts so often that they would fill memory")
 
 
 def _name(value: Any) -> plain_pickle.Global:

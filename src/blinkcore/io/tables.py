@@ -285,5 +285,5 @@ def parse_json(path: Path) -> Any:
     """Parse a JSON file, or say in one sentence why not."""
     try:
         return json.loads(path.read_text("utf-8-sig"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error

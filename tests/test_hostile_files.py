@@ -1,0 +1,112 @@
+"""Files made to do harm that is not a crash: too deep, too large, without an end."""
+
+import json
+import os
+import pickle
+import stat
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blinkcore.batch.lock import locked
+from blinkcore.files import check_readable, whole_file
+from blinkcore.io import npz
+from programs import call_blinkcore
+
+FEW = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+
+
+@FEW
+@pytest.mark.parametrize(
+    "words", [["report"], ["link"], ["evaluate", "p.csv"], ["dataset", "info"], ["run"]]
+)
+def test_a_pipe_is_not_waited_for(tmp_path, words):
+    os.mkfifo(tmp_path / "p.csv")
+    done = call_blinkcore(*words, "p.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "Error: p.csv: it is no regular file\n"
+
+
+@FEW
+def test_a_device_is_neither_read_nor_replaced(tmp_path):
+    with pytest.raises(OSError, match="no regular file"):
+        check_readable(Path("/dev/zero"))
+    os.mkfifo(tmp_path / "out.csv")
+    with (
+        pytest.raises(OSError, match="no regular file"),
+        whole_file(tmp_path / "out.csv") as temporary,
+    ):
+        temporary.write_text("x")
+    assert stat.S_ISFIFO((tmp_path / "out.csv").stat().st_mode)
+    done = call_blinkcore("predict", "--status", "out.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "out.csv" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("deep.json", ["convert", "deep.json", "-o", "o.csv"]),
+        ("deep.yaml", ["run", "deep.yaml"]),
+    ],
+)
+def test_what_is_nested_deeply_is_a_sentence(tmp_path, name, words):
+    text = "[" * 100_000 + "]" * 100_000
+    (tmp_path / name).write_text(text)
+    done = call_blinkcore(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    done = call_blinkcore("predict", "x.tif", "--status", name, cwd=tmp_path)
+    assert f"--status {name} is a file of another kind" in done.stderr
+    assert (tmp_path / name).read_text() == text
+
+
+def test_a_pickle_that_names_its_parts_again_and_again_is_refused(tmp_path):
+    parts = [1.0, 2.0]
+    for _ in range(60):
+        parts = [parts, parts]
+    objects = np.empty(1, object)
+    header = (
+        b"\x93NUMPY\x01\x00v\x00"
+        + b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(117)
+        + b"\n"
+    )
+    state = (1, (1,), np.dtype(object), False, [parts])
+    content = header + pickle.dumps(_Array(objects, state), protocol=2)
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        for name in (f"{axis}_{part}" for part in npz.PARTS for axis in "xy"):
+            archive.writestr(f"{name}.npy", content)
+    with pytest.raises(ValueError, match="so often that they would fill memory"):
+        npz.read(tmp_path / "d.npz")
+
+
+class _Array:
+    """Pickled like an array of objects with this state."""
+
+    def __init__(self, like, state):
+        self.like, self.state = like, state
+
+    def __reduce__(self):
+        function, arguments, _ = self.like.__reduce__()
+        return function, arguments, self.state
+
+
+def test_what_unpacks_to_far_more_than_its_size_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("blinkcore.limits.GIB", 1 << 20)
+    np.savez_compressed(tmp_path / "d.npz", index=np.zeros(1 << 24, np.uint8))
+    with pytest.raises(ValueError, match=r"is unpacked to 1,0\d\d times its size"):
+        npz.read(tmp_path / "d.npz")
+
+
+def test_a_refused_lock_leaves_the_one_that_is_held(tmp_path):
+    with locked(tmp_path / "a"):
+        for _ in range(2):
+            with pytest.raises(ValueError, match="another run"), locked(tmp_path / "a"):
+                pass
+        owner = json.loads((tmp_path / ".a.lock").read_text())
+        assert owner["pid"] == os.getpid()
+    assert not (tmp_path / ".a.lock").exists()
