@@ -21,7 +21,7 @@ from blinkcore.files import whole_file
 from blinkcore.network import onnx_format
 from blinkcore.network.metadata import METADATA_FILE
 from blinkcore.network.model import Model, load_model, load_weights
-from blinkcore.network.networks import NETWORKS, AnyNetwork
+from blinkcore.network.networks import AnyNetwork, network_of
 from blinkcore.network.torchscript import save_with_normalization
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def export_onnx(name: str | os.PathLike[str], output: str | os.PathLike[str]) ->
 
 def _network(name: str | os.PathLike[str], about: Metadata) -> AnyNetwork:
     """Build the network of a model with its weights."""
-    network = NETWORKS[about.architecture](**about.arguments)
+    network = network_of(about.architecture, about.arguments)
     network.load_state_dict(load_weights(name))
     return network.eval()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -40,7 +41,7 @@ def as_pixel_size(value: PixelSize | float | str | Sequence[float]) -> PixelSize
     """
     given: Any = value.split(",") if isinstance(value, str) else value
     try:
-        numbers = [given] if isinstance(given, (int, float)) else list(given)
+        numbers = [given] if isinstance(given, Real) else list(given)
         sizes = [None if n is None else float(n) for n in numbers]
     except (TypeError, ValueError):
         sizes = []

@@ -157,7 +157,7 @@ class Cluster:
         self._network = _Network(
             str(path.absolute()) if path.is_file() else model_name,
             model.sha256,
-            model.device.partition(":")[0],
+            model.device,
             model.precision,
             get_threads(),
         )

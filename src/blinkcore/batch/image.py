@@ -20,7 +20,7 @@ from blinkcore.detection.quality import (
     series_warning,
 )
 from blinkcore.detection.scale import scale_factor, scale_warning
-from blinkcore.files import writable
+from blinkcore.io.tables import safe_name
 from blinkcore.network.calibration import real_count
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def predict_input(
     if options.threshold is options.fdr is None:
         _warn(item, doubt_warning(spots), said)
     _warn(item, series_warning(spots, image.size("Z")), said)
-    names = [_safe_name(item.name)] * len(spots)
+    names = [safe_name(item.name)] * len(spots)
     spots.insert(0, "image", pd.Series(names, dtype=str))
     record = _described(item, about, image, spots) | {"scale": scale}
     _count(record, image, spots, regions, options)
@@ -130,7 +130,7 @@ def _described(
 ) -> dict[str, Any]:
     size = image.pixel_size
     return {
-        "image": _safe_name(item.name),
+        "image": safe_name(item.name),
         **about,
         "axes": image.axes,
         "shape": list(image.data.shape),
@@ -165,12 +165,6 @@ def _count(
     record[IMAGES] = counts_of_image(*about, spread, options.channel)
     if found:
         record[CELLS] = counts_of_cells(*about, found, spread, options.channel)
-
-
-def _safe_name(name: str) -> str:
-    """Make a name safe: spreadsheets run a cell that begins like a formula."""
-    name = writable(name)
-    return f"./{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def _warn(item: Input, warning: str | None, warned: set[str]) -> None:

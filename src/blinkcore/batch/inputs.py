@@ -275,7 +275,13 @@ def _matches(pattern: str) -> list[Path]:
         return [Path(name) for name in glob.glob(pattern)]  # noqa: PTH207 (absolute)
     path = Path(pattern)
     parts = path.parts[1:] if path.anchor else path.parts
-    return list(Path(path.anchor or ".").glob(str(Path(*parts))))
+    found = Path(path.anchor or ".").glob(str(Path(*parts)))
+    # As without `**`: hidden files and folders are found by their own name only.
+    return [p for p in found if not _hidden(p.parts) - _hidden(path.parts)]
+
+
+def _hidden(parts: Iterable[str]) -> set[str]:
+    return {part for part in parts if part.startswith(".") and part.strip(".")}
 
 
 def _in_zarr(source: Path | str, name: str, relative: str) -> Iterator[Input]:
@@ -307,7 +313,9 @@ def _image_paths(folder: Path, *, recursive: bool) -> list[Path]:
     for place, folders, files in os.walk(folder):
         names = [n for n in files if Path(n).suffix.lower() in io.IMAGE_SUFFIXES]
         zarrs = [n for n in folders if ome_zarr.recognizes(Path(place, n))]
-        deeper = [n for n in folders if recursive and n not in zarrs]
+        deeper = [
+            n for n in folders if recursive and n not in (*zarrs, *_hidden(folders))
+        ]
         folders[:] = deeper
         found += [Path(place, name) for name in (*names, *zarrs)]
     return sorted(

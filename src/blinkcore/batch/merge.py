@@ -103,6 +103,8 @@ def _tables_in(sources: Iterable[Path], output: Path) -> list[Path]:
                     found.setdefault(path.with_suffix(""), path)
             continue
         check_readable(source)
+        if tables.is_counts(source):  # a pattern names those beside the tables, too
+            continue
         if source.with_suffix("") in found:
             raise ValueError(f"{source} is given twice")
         found[source.with_suffix("")] = source

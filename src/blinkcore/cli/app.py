@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,7 +60,12 @@ Amp = Annotated[
     ),
 ]
 ModelName = Annotated[
-    str, typer.Option("--model", "-m", help="Bundled name or path of a .pt file.")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Name of a bundled model or of the registry, or path of a .pt or .onnx file.",
+    ),
 ]
 Axes = Annotated[
     str | None,
@@ -77,11 +83,11 @@ PixelSizes = Annotated[
 Contrast = Annotated[
     str,
     typer.Option(
-        help="Of the pictures: run (one for all), plane, or LOW,HIGH in counts.",
+        help="Contrast of the pictures: run (one for all), plane, or LOW,HIGH in counts.",
         rich_help_panel=WRITING,
     ),
 ]
-Unit = Annotated[str, typer.Option(help="Of positions in labels: auto, px or um.")]
+Unit = Annotated[str, typer.Option(help="Unit of positions in labels: auto, px or um.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -98,6 +104,24 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+# Of outputs that look like a file, and not like a folder such as `run1.2`.
+_FILE_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,7}")
+
+
+def looks_like_file(path: Path) -> bool:
+    """Tell whether a path that is no folder has the name of a file."""
+    return bool(_FILE_SUFFIX.fullmatch(path.suffix)) and not path.is_dir()
+
+
+def check_folder(path: Path | None) -> None:
+    """Raise ValueError if an --output that is to be a folder has the name of a file."""
+    if path is not None and looks_like_file(path):
+        raise ValueError(
+            f"--output {path} looks like a file, and a folder is made here; a folder of "
+            "this name must be made first"
+        )
 
 
 def parse_pixel_size(text: str | None) -> PixelSize | None:

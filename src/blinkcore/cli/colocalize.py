@@ -12,6 +12,7 @@ from blinkcore.cli.app import (
     Debug,
     PixelSizes,
     app,
+    check_folder,
     parse_distance,
     parse_pixel_size,
 )
@@ -69,6 +70,7 @@ def colocalize(
 ) -> None:
     """Pair the spots of two channels, and compare with what chance would give."""
     with one_sentence(debug):
+        check_folder(output)
         pair = _channels(channels)
         from blinkcore.colocalization import channels as reading
         from blinkcore.colocalization import results

@@ -84,13 +84,10 @@ class Report:
         """Say what became of one input."""
         self.events.append(event)
         if self.progress == "json":
+            self._log(_said(event))
             self._print_json(event)
-        elif event.kind == "error":
-            self._say(f"Error: {_located(event)}", is_error=True)
-        elif event.kind == "result" and event.output != "-":
-            self._say(
-                f"{one_line(event.image)}: {count_of(event.spots, 'spot')}{_dim(event)}"
-            )
+        elif event.kind == "error" or (event.kind == "result" and event.output != "-"):
+            self._say(_said(event), is_error=event.kind == "error")
         self.bar.input_done()
 
     def tell(self, text: str, *, is_warning: bool) -> None:
@@ -105,7 +102,9 @@ class Report:
         """Report the totals, write the status and end with the exit code."""
         failed = self._of("error")
         self.bar.stop()
-        if self.progress != "json":
+        if self.progress == "json":
+            self._log(self._summary())
+        else:
             self._say(self._summary())
         self.end(
             SOME_FAILED if failed else 0,
@@ -134,6 +133,7 @@ class Report:
         """End because of an error that concerns all inputs."""
         self.bar.stop()
         if self.progress == "json":
+            self._log(f"Error: {message}")
             self._print({"event": "error", "image": None, "message": message})
         else:
             self._say(f"Error: {message}", is_error=True)
@@ -292,6 +292,15 @@ class one_sentence:
             # Our own mistake: the traceback is shown, and the status tells the host.
             with suppress(typer.Exit):
                 self.report.end(SOME_FAILED, f"internal error: {sentence(error)}")
+
+
+def _said(event: Event) -> str:
+    """Say what became of an input, in a line."""
+    if event.kind == "error":
+        return f"Error: {_located(event)}"
+    if event.kind == "skipped":
+        return f"{one_line(event.image)}: skipped, {event.message}"
+    return f"{one_line(event.image)}: {count_of(event.spots, 'spot')}{_dim(event)}"
 
 
 def _located(event: Event) -> str:

@@ -57,7 +57,7 @@ def create(
     axes: Axes = None,
     pixel_size: PixelSizes = None,
     unit: Unit = "auto",
-    seed: Annotated[int, typer.Option(help="Of the split.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split.", min=0)] = 0,
     debug: Debug = False,
 ) -> None:
     """Pair images with labels by their names and split them into parts."""

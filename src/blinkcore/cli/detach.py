@@ -27,7 +27,9 @@ _WATCH = "from blinkcore.cli.detach import watch; watch()"
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 def detach(
-    folder: Annotated[Path, typer.Argument(help="Of the host, for this run alone.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of the host, for this run alone.")
+    ],
     words: Annotated[list[str], typer.Argument(help="Another command, with options.")],
     patience: Annotated[
         float,

@@ -15,6 +15,7 @@ from blinkcore.cli.app import (
     PixelSizes,
     Unit,
     app,
+    check_folder,
     parse_pixel_size,
 )
 from blinkcore.cli.console import one_sentence
@@ -45,7 +46,7 @@ Output = Annotated[
         help="Folder for scores.csv, groups.csv, summary.json and plots.png.",
     ),
 ]
-Part = Annotated[str, typer.Option(help="Of the data set: train, valid or test.")]
+Part = Annotated[str, typer.Option(help="Part of the data set: train, valid or test.")]
 Threshold = Annotated[
     float | None, typer.Option(help="For models, instead of their own.")
 ]
@@ -55,7 +56,7 @@ Cutoff = Annotated[
         help="Largest distance of a pair, px (not for F1 integral); 3; may be repeated."
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Of the intervals' bootstrap.")]
+Seed = Annotated[int, typer.Option(help="Seed of the intervals' bootstrap.")]
 
 
 @app.command(rich_help_panel=MODELS)
@@ -82,6 +83,7 @@ def evaluate(
 
         if threshold is not None:
             check_threshold(threshold)
+        check_folder(output)
         cutoffs = list(dict.fromkeys(cutoff or [CUTOFF]))
         for distance in cutoffs:
             if not 0 < distance < float("inf"):
@@ -150,7 +152,8 @@ def _write(
 ) -> None:
     import pandas as pd
 
-    from blinkcore.files import whole_file, write_json
+    from blinkcore.files import write_json
+    from blinkcore.io.tables import write_csv
 
     output.mkdir(parents=True, exist_ok=True)
     cutoffs = [summary["cutoff"] for summary in summaries]
@@ -172,10 +175,7 @@ def _write(
         for score, values in scores.items()
     )
     for name, table in (("scores.csv", all_), ("groups.csv", groups)):
-        with whole_file(output / name) as temporary:
-            table.to_csv(
-                temporary, index=False, lineterminator="\n", float_format="%.6g"
-            )
+        write_csv(table, output / name, float_format="%.6g")
     write_json(
         summaries[0] | {"further_cutoffs": summaries[1:]}, output / "summary.json"
     )

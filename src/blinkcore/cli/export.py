@@ -33,7 +33,7 @@ def export(
         ),
     ] = None,
     author: Annotated[
-        list[str] | None, typer.Option(help="Of the model; may be repeated.")
+        list[str] | None, typer.Option(help="Author of the model; may be repeated.")
     ] = None,
     license_: Annotated[
         str, typer.Option("--license", help="SPDX identifier.")

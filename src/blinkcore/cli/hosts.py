@@ -28,7 +28,9 @@ def _group() -> None:
 def install(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="Of Fiji or ImageJ; if not given, the usual places."),
+        typer.Argument(
+            help="Folder of Fiji or ImageJ; if not given, the usual places."
+        ),
     ] = None,
 ) -> None:
     """Copy the macros into the plugins of Fiji or ImageJ."""
@@ -41,7 +43,9 @@ def install(
 
 @knime_app.command("bundle")
 def bundle(
-    folder: Annotated[Path, typer.Argument(help="Is made.")] = Path("blinkcore-knime"),
+    folder: Annotated[Path, typer.Argument(help="Folder to create.")] = Path(
+        "blinkcore-knime"
+    ),
 ) -> None:
     """Copy the KNIME extension, ready for KNIME's bundling tool."""
     with one_sentence(debug=False):

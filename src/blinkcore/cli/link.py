@@ -14,6 +14,7 @@ from blinkcore.cli.app import (
     Debug,
     PixelSizes,
     app,
+    check_folder,
     parse_distance,
     parse_pixel_size,
 )
@@ -63,6 +64,7 @@ def link(
 ) -> None:
     """Link the spots of movies to tracks, and measure how they move."""
     with one_sentence(debug):
+        check_folder(output)
         formats = tuple(f".{name.strip()}" for name in format_.split(","))
         if frame_interval is not None and not 0 < frame_interval < float("inf"):
             raise ValueError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blinkcore import limits
-from blinkcore.cli.app import parse_pixel_size
+from blinkcore.cli.app import looks_like_file, parse_pixel_size
 
 if TYPE_CHECKING:
     from blinkcore.batch.inputs import Event, Input
@@ -169,27 +169,6 @@ def _parse_scale(text: str) -> float | str:
         return text
 
 
-# Of outputs that look like a file, but in a format that is not written.
-_FILE_SUFFIXES = frozenset(
-    [
-        ".tsv",
-        ".txt",
-        ".xls",
-        ".xlsx",
-        ".json",
-        ".tif",
-        ".tiff",
-        ".png",
-        ".jpg",
-        ".npz",
-        ".npy",
-        ".h5",
-        ".zarr",
-        ".pkl",
-    ]
-)
-
-
 def check_format(
     target: Path | None, formats: tuple[str, ...], status: Path | None
 ) -> None:
@@ -203,11 +182,11 @@ def check_format(
             f"--output {target}: one table of all is .csv or .parquet; for others give a "
             f"folder and --format {target.suffix[1:]}"
         )
-    looks_like_file = target is not None and target.suffix.lower() in _FILE_SUFFIXES
-    if target and looks_like_file and not one_table and not target.is_dir():
+    if target and not one_table and looks_like_file(target):
         raise ValueError(
             f"--output {target}: no table is written as {target.suffix}; one table of all "
-            "is .csv or .parquet, anything else is a folder"
+            "is .csv or .parquet, anything else is a folder (which may have this name if "
+            "you make it first)"
         )
     if (target is None or one_table) and len(formats) > 1:
         raise ValueError("--format of several needs a folder as --output")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from blinkcore.cli.app import MODELS, Debug, app, parse_split
+from blinkcore.cli.app import MODELS, Debug, app, check_folder, parse_split
 from blinkcore.cli.console import count_of, one_sentence
 
 
@@ -20,12 +20,15 @@ def simulate(
         ),
     ],
     preset: Annotated[
-        str, typer.Option(help="Kind of scenes, see blinkcore.presets.")
+        str,
+        typer.Option(
+            help="Kind of scenes: general, smfish, suntag, particle, microtubule, receptor, vesicle."
+        ),
     ] = "general",
     count: Annotated[int, typer.Option(help="Number of scenes.", min=1)] = 10,
     size: Annotated[int, typer.Option(help="Height and width in px.", min=8)] = 256,
     split: Annotated[
-        str, typer.Option(help="Of a data set: train/valid/test.")
+        str, typer.Option(help="Shares of a data set: train/valid/test.")
     ] = "0.6/0.2/0.2",
     seed: Annotated[int, typer.Option(help="Same seed, same scenes.", min=0)] = 0,
     debug: Debug = False,
@@ -47,6 +50,7 @@ def simulate(
 
             of_scenes(scenes, parse_split(split), seed).save(output)
         else:
+            check_folder(output)
             _write_scenes(scenes, output)
         typer.echo(f"Wrote {count_of(count, 'scene')} to {output}", err=True)
 

@@ -143,7 +143,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
     from blinkcore.datasets.backgrounds import sha256_of_backgrounds
     from blinkcore.files import sha256_of
     from blinkcore.network.model import read_metadata
-    from blinkcore.network.networks import NETWORKS
+    from blinkcore.network.networks import NETWORKS, network_of
     from blinkcore.simulation.presets import ranges_of
     from blinkcore.training.recipe import TrainConfig
 
@@ -159,7 +159,7 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
     elif values["average_with"]:
         raise ValueError("--average-with needs a model to start from: give --from")
     ranges = ranges_of(values["preset"])
-    _check_recipe(values, NETWORKS[network](**arguments).stride)
+    _check_recipe(values, network_of(network, arguments).stride)
     data, backgrounds = values["data"], values["backgrounds"]
     share = values["implanted"]
     share = (0.4 if backgrounds else 0.0) if share is None else share

@@ -123,7 +123,9 @@ Patience = Annotated[
     int,
     typer.Option(help="Stop after this many validations without progress.", min=0),
 ]
-Seed = Annotated[int, typer.Option(help="Of weights and samples.", min=0)]
+Seed = Annotated[
+    int, typer.Option(help="Seed of the first weights and of the samples.", min=0)
+]
 Resume = Annotated[bool, typer.Option(help="Go on from the checkpoint.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an existing model.")

@@ -16,7 +16,7 @@ from blinkcore.colocalization.colocalize import (
 )
 from blinkcore.colocalization.shift import estimate_shift
 from blinkcore.detection.cells import Regions
-from blinkcore.files import whole_file
+from blinkcore.io import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -201,9 +201,6 @@ def _sizes_of(both: Channels) -> dict[str, int]:
     }
 
 
-def write_summary(tables: list[pd.DataFrame], output: Path) -> None:
+def write_summary(rows: list[pd.DataFrame], output: Path) -> None:
     """Write the rows of all images."""
-    with whole_file(output / "colocalization.csv") as temporary:
-        pd.concat(tables, ignore_index=True).to_csv(
-            temporary, index=False, lineterminator="\n"
-        )
+    tables.write_csv(pd.concat(rows, ignore_index=True), output / "colocalization.csv")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blinkcore import io
 from blinkcore.detection.fit import METHODS, Camera, check_camera
@@ -87,6 +87,8 @@ class PredictOptions:
     truncated: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("threshold", "fdr", "radius", "scale"):
+            object.__setattr__(self, name, _number(name, getattr(self, name)))
         if self.threshold is not None:
             check_threshold(self.threshold)
         if self.fdr is not None:
@@ -139,3 +141,13 @@ class PredictOptions:
                 raise ValueError("camera is for the fit: give measure, too")
         if self.molecules and self.measure is None and self.radius is None:
             raise ValueError("molecules needs intensities: give measure or radius")
+
+
+def _number(name: str, value: Any) -> Any:
+    """Give a number, also of a text such as the command line has; None and "auto" stay."""
+    if value is None or value == "auto":
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a number, got {value!r}") from error

@@ -20,6 +20,7 @@ from blinkcore.io.suffixes import stem_of_spots
 from blinkcore.io.tables import is_counts
 from blinkcore.network.grid import PROBABILITY
 from blinkcore.network.model import Model, bundled_models, load_model
+from blinkcore.network.registry import registered_models
 from blinkcore.spots import PLACES
 
 if TYPE_CHECKING:
@@ -196,10 +197,10 @@ _Tables = dict[str, dict[Place, "NDArray[np.float64]"]]
 
 def _is_table(name: str) -> bool:
     path = Path(name)
-    if path.is_dir() and name in bundled_models():
+    if path.is_dir() and name in {**bundled_models(), **registered_models()}:
         raise ValueError(
-            f"{name} is a bundled model and a folder here; write ./{name} for the folder, "
-            "or run in another folder to use the model"
+            f"{name} is a model and a folder here; write ./{name} for the folder, or run in "
+            "another folder to use the model"
         )
     return path.is_dir() or path.suffix.lower() in suffixes.LABELS
 
@@ -249,6 +250,9 @@ def _label_files(path: Path) -> dict[str, Path]:
         if io.read_sidecar(file) or is_counts(file):
             continue
         if stem_of_spots(file) in files:
+            own = files[stem_of_spots(file)].with_suffix(".json")
+            if io.read_sidecar(own):  # the same result in another format
+                continue
             raise ValueError(f"{files[stem_of_spots(file)]} and {file} share one name")
         files[stem_of_spots(file)] = file
     if not files:

@@ -35,9 +35,13 @@ def format_of(path: Path) -> str | None:
 
 
 def stem_of_spots(path: Path) -> str:
-    """Return the name of a spots file without its suffix, which may have two parts."""
+    """Return the name of a spots file without its suffix, which may have two parts.
+
+    The result of `a.ome.tif` is `a.ome.csv`, and belongs to `a` like its image.
+    """
     suffix = format_of(path)
-    return path.stem if suffix is None else path.name[: -len(suffix)]
+    stem = path.stem if suffix is None else path.name[: -len(suffix)]
+    return stem.removesuffix(".ome")
 
 
 def stem_of_image(path: Path) -> str:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Any
 
-from blinkcore.files import whole_file
+from blinkcore.files import whole_file, writable
 from blinkcore.io import imagej, trackmate
 from blinkcore.io.suffixes import format_of
 from blinkcore.spots import COLUMN_OF, COLUMNS, PLACES, check_spots, ordered
@@ -73,6 +73,26 @@ def tables_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     return list(found.values())
 
 
+def safe_name(name: str) -> str:
+    """Make a name safe: spreadsheets run a cell that begins like a formula."""
+    name = writable(name)
+    return f"./{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+
+
+_NAMES = ("image", "case", "group", "method")  # columns that hold names of files
+
+
+def write_csv(table: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
+    """Write a table that holds no spots, whole or not at all, with safe names."""
+    safe = {
+        n: table[n].map(lambda name: safe_name(str(name))) for n in _NAMES if n in table
+    }
+    with whole_file(path) as temporary:
+        table.assign(**safe).to_csv(
+            temporary, index=False, lineterminator="\n", float_format=float_format
+        )
+
+
 def check_format(suffix: str) -> None:
     """Raise ValueError or ImportError if a table cannot be written as `suffix`."""
     suffix = suffix.lower()
@@ -100,6 +120,10 @@ def write_to(spots: pd.DataFrame, file: IO[bytes], suffix: str) -> None:
     if suffix.lower() == ".parquet":
         spots.to_parquet(file, index=False)
         return
+    if "image" in spots:
+        spots = spots.assign(
+            image=spots["image"].map(lambda name: safe_name(str(name)))
+        )
     floats = spots.select_dtypes("float").columns
     decimals = {name: 6 if name.endswith("_um") else 4 for name in floats}
     spots.round(decimals).to_csv(

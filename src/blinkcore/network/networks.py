@@ -204,6 +204,24 @@ AnyNetwork: TypeAlias = Blink | DeepBlink
 NETWORKS: dict[str, type[AnyNetwork]] = {"blink": Blink, "deepblink": DeepBlink}
 
 
+def network_of(architecture: str, arguments: dict[str, Any]) -> AnyNetwork:
+    """Build a network as a model's metadata describe it.
+
+    Raises
+    ------
+    ValueError
+        If it is not one of blinkcore's own: its file can be run, but not trained further or
+        exported as ONNX.
+    """
+    try:
+        return NETWORKS[architecture](**arguments)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"the model's network is {architecture!r} with {arguments}, which is not one of "
+            f"blinkcore's ({', '.join(NETWORKS)})"
+        ) from error
+
+
 class _ConvBlock(nn.Module):
     """Three convolutions 3 x 3, each with a leaky ReLU, and squeeze-and-excitation."""
 

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from blinkcore import io
-from blinkcore.files import whole_file
-from blinkcore.io import geff_format, trackmate
+from blinkcore.io import geff_format, tables, trackmate
 from blinkcore.tracking import motion
 from blinkcore.tracking.link import LinkOptions, link
 
@@ -108,8 +107,7 @@ def _summary(
             motion.mean_squared_displacement(spots, scale=scale, interval=step),
         ),
     ):
-        with whole_file(output / f"{name}.{suffix}.csv") as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n")
+        tables.write_csv(table, output / f"{name}.{suffix}.csv")
     return Summary(
         name,
         len(spots),

@@ -13,7 +13,7 @@ from torch.optim import swa_utils
 from blinkcore.files import whole_file
 from blinkcore.network.device import half_precision
 from blinkcore.network.model import load_weights
-from blinkcore.network.networks import NETWORKS, AnyNetwork
+from blinkcore.network.networks import AnyNetwork, network_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ class State:
     @classmethod
     def fresh(cls, config: TrainConfig, device: str) -> State:
         """Make the state before the first step."""
-        network = NETWORKS[config.network](**config.arguments).to(device)
+        network = network_of(config.network, config.arguments).to(device)
         if config.start:
             network.load_state_dict(_weights_to_start(config))
         network.to(memory_format=torch.channels_last)  # a sixth faster on a CPU

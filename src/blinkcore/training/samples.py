@@ -21,7 +21,7 @@ from blinkcore.datasets.backgrounds import (
 )
 from blinkcore.datasets.dataset import Sample, inside, load_dataset
 from blinkcore.network import grid, normalize
-from blinkcore.network.networks import NETWORKS
+from blinkcore.network.networks import network_of
 from blinkcore.simulation.implant import implant
 from blinkcore.simulation.scenes import simulate
 
@@ -135,7 +135,7 @@ class _Samples(TorchDataset[tuple[Tensor, Tensor]]):
         self.source, self.first = source, first
         config = source.config
         self.length = config.steps * config.batch_size - first
-        self.network = NETWORKS[config.network](**config.arguments)
+        self.network = network_of(config.network, config.arguments)
 
     def __len__(self) -> int:
         return self.length
