@@ -77,7 +77,7 @@ def test_a_folder_named_like_a_model_is_not_taken_for_it(tmp_path):
     assert done.returncode == 0
     done = call_blinkcore("evaluate", "d.npz", "general", cwd=tmp_path)
     assert done.returncode == 2
-    assert "a bundled model and a folder here" in done.stderr
+    assert "a model and a folder here" in done.stderr
 
 
 def test_labels_in_micrometers_are_scored_with_a_pixel_size(tmp_path, shared):

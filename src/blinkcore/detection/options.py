@@ -87,7 +87,7 @@ class PredictOptions:
     truncated: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "fdr", "radius", "scale"):
+        for name in ("threshold", "fdr", "radius"):
             object.__setattr__(self, name, _number(name, getattr(self, name)))
         if self.threshold is not None:
             check_threshold(self.threshold)
@@ -99,13 +99,14 @@ class PredictOptions:
             )
         self._check_measures()
         self._check_planes()
-        if isinstance(self.scale, str):
-            if self.scale != "auto":
+        if self.scale != "auto":
+            try:
+                object.__setattr__(self, "scale", float(self.scale))
+            except (TypeError, ValueError) as error:
                 raise ValueError(
                     f"scale must be a factor or 'auto', got {self.scale!r}"
-                )
-        else:
-            check_factor(self.scale)
+                ) from error
+            check_factor(float(self.scale))
 
     def _check_planes(self) -> None:
         if self.z not in Z_MODES:
@@ -144,8 +145,8 @@ class PredictOptions:
 
 
 def _number(name: str, value: Any) -> Any:
-    """Give a number, also of a text such as the command line has; None and "auto" stay."""
-    if value is None or value == "auto":
+    """Give a number, also of a text such as the command line has; None stays."""
+    if value is None:
         return value
     try:
         return float(value)

@@ -79,7 +79,13 @@ def safe_name(name: str) -> str:
     return f"./{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
-_NAMES = ("image", "case", "group", "method")  # columns that hold names of files
+_NAMES = (
+    "image",
+    "case",
+    "source",
+    "group",
+    "method",
+)  # columns that hold names of files
 
 
 def write_csv(table: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
