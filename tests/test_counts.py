@@ -78,6 +78,24 @@ def test_a_users_table_of_that_name_is_kept(general, folder, tmp_path):
     assert (tmp_path / "out" / "counts.csv").read_text() == "mine\n1\n"
 
 
+@pytest.mark.parametrize("output", ["out", "all.csv"])
+def test_other_masks_under_the_same_name_are_no_reason_to_skip(general, cells, output):
+    folder, labels, _ = cells
+    options = Options(
+        general,
+        folder / output,
+        labels=(("cell", folder / "masks"),),
+        skip_existing=True,
+    )
+    assert run([folder / "in"], options)[0].kind == "result"
+    assert run([folder / "in"], options)[0].kind == "skipped"
+    (mask,) = (folder / "masks").iterdir()
+    tifffile.imwrite(mask, np.where(labels > 0, 5, 0).astype(labels.dtype))
+    assert run([folder / "in"], options)[0].kind == "result"
+    (table,) = folder.glob("**/*counts_by_cell.csv")
+    assert set(pd.read_csv(table)["cell"]) == {0, 5}
+
+
 def test_spots_are_counted_in_cells_and_their_parts(general, cells):
     folder, labels, nuclei = cells
     places = (("cell", folder / "masks"), ("nucleus", folder / "nuclei"))

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from blinkcore.detection.quality import doubt_warning, image_warning
+from blinkcore.detection.quality import doubt_warning, image_warning, series_warning
 
 
 @pytest.fixture
@@ -55,3 +55,20 @@ def test_rows_with_missing_pixels_are_left_out(camera):
     stretched[::3, 5] = np.nan
     whole = np.delete(np.where(camera < 108, 0, camera), np.s_[::3], axis=0)
     assert image_warning(stretched) == image_warning(whole) is not None
+
+
+def test_spots_that_blink_in_a_stack_are_noticed():
+    rng = np.random.default_rng(0)
+    y, x = rng.uniform(0, 512, (2, 40))
+    near = rng.normal(0, 0.1, (3, 80))
+    blinking = pd.DataFrame(
+        {"y": np.tile(y, 2) + near[0], "x": np.tile(x, 2) + near[1], "n_planes": 2}
+    )
+    assert "blink, give --axes TYX" in str(series_warning(blinking, 20))
+    assert series_warning(blinking, 4) is None
+    # The same places in another channel are no sign of it, and neither are dense spots.
+    both = blinking.assign(channel=np.repeat([0, 1], 40))
+    assert series_warning(both, 20) is None
+    places = rng.uniform(0, 60, (2, 800))
+    dense = pd.DataFrame({"y": places[0], "x": places[1], "n_planes": 2})
+    assert series_warning(dense, 20) is None

@@ -11,6 +11,7 @@ import pandas as pd
 import blinkcore
 from blinkcore.batch.counts import CELLS, IMAGES, counts_of_cells, counts_of_image
 from blinkcore.batch.inputs import identity
+from blinkcore.batch.labels import about_labels
 from blinkcore.detection.cells import Regions
 from blinkcore.detection.predict import predict_image
 from blinkcore.detection.projection import max_projection
@@ -162,6 +163,8 @@ def _count(
         if "border_distance" not in spots:
             spots["border_distance"] = distance
     about = (record["image"], searched, spots)
+    if regions:
+        record["labels"] = about_labels(regions)
     record[IMAGES] = counts_of_image(*about, spread, options.channel)
     if found:
         record[CELLS] = counts_of_cells(*about, found, spread, options.channel)

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from blinkcore import io
-from blinkcore.datasets.pairing import pair_by_name
 from blinkcore.detection import overlay
-from blinkcore.files import check_readable, files_in, one_line, sentence, writable
+from blinkcore.files import one_line, sentence, writable
 from blinkcore.io import ome_zarr, spatialdata_points, tiff_series
 from blinkcore.io.scenes import file_and_scene, with_scene_named, without_scene
 
@@ -163,62 +162,6 @@ def output_names(inputs: list[Input]) -> dict[Path, Path]:
             if len(same) > 1:
                 chosen.update({item.path: longer(item, same) for item in same})
     return chosen
-
-
-def label_images(
-    inputs: list[Input], labels: Iterable[tuple[str, Path]]
-) -> dict[Path, dict[str, Path]]:
-    """Find the label images of each input by name.
-
-    Parameters
-    ----------
-    inputs : list of Input
-        Images.
-    labels : iterable of (str, Path)
-        Column, and a label image or a folder of them.
-
-    Returns
-    -------
-    dict of Path to dict of str to Path
-        Label images of each input, by column.
-
-    Raises
-    ------
-    OSError
-        If a file or folder is not there.
-    ValueError
-        If an input has no label image, or several.
-    """
-    found: dict[Path, dict[str, Path]] = {item.path: {} for item in inputs}
-    for column, place in labels:
-        if not place.is_dir():
-            check_readable(place)
-        if place.is_file() and len(inputs) == 1:
-            found[inputs[0].path][column] = place  # one and one need no common name
-            continue
-        files = files_in(place, io.IMAGE_SUFFIXES) if place.is_dir() else [place]
-        own = {identity(path) for path in files}
-        # A scene of a file is paired under the name of its result.
-        images = {
-            item.path if item.file == item.path
-            else item.path.with_name(item.relative.name): item.path
-            for item in inputs
-            if identity(item.file) not in own
-        }  # fmt: skip
-        if inputs and not images:
-            raise ValueError(
-                f"{place} holds the images themselves; put label images into a folder of "
-                "their own"
-            )
-        pairs = pair_by_name(list(images), files)
-        if pairs.images_alone:
-            raise ValueError(
-                f"{pairs.images_alone[0]} has no label image in {place}: they are found by "
-                "name, such as a_masks.tif for a.tif"
-            )
-        for image, path in pairs.pairs:
-            found[images[image]][column] = path
-    return found
 
 
 def identity(path: Path | str) -> str:

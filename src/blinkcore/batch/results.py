@@ -91,8 +91,8 @@ class Result:
         """The description."""
         return self.file(".json")
 
-    def is_done(self, item: Input) -> bool:
-        """Tell whether all files of the same image, model and options exist.
+    def record_of(self, item: Input) -> dict[str, Any] | None:
+        """Return the record of the same image, model and options, if its tables exist.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class Result:
         before = io.read_sidecar(self.sidecar)
         self._check_own(before)
         if before is None:
-            return False
+            return None
         paths = [record.get("path") for record in before["images"]]
         if paths != [identity(item.source)]:
             raise ValueError(
@@ -111,15 +111,16 @@ class Result:
                 "; choose another output folder"
             )
         written = set(before.get("formats", ()))
-        return (
+        record: dict[str, Any] = before["images"][0]
+        is_there = (
             self.options.skip_existing
             and before.get("complete", True)
-            and is_of(before["images"][0], item)
+            and is_of(record, item)
             and self._same(before)
             and written.issuperset(self.options.formats)
             and all(self._written(suffix) for suffix in self.options.formats)
-            and self.has_pictures(before["images"][0])
         )
+        return record if is_there else None
 
     def has_pictures(self, record: dict[str, Any]) -> bool:
         """Tell whether the pictures that are asked for were drawn for this record."""

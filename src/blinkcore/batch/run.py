@@ -22,9 +22,9 @@ from blinkcore.batch.inputs import (
     Input,
     find_inputs,
     identity,
-    label_images,
     output_names,
 )
+from blinkcore.batch.labels import about_labels, label_images
 from blinkcore.batch.lock import locked
 from blinkcore.batch.options import Options
 from blinkcore.batch.results import Result
@@ -225,12 +225,18 @@ class _Run:
         return spots, record, undrawn
 
     def _is_done(self, item: Input) -> bool:
-        """Tell whether the result of an input is there; errors as of `Result.is_done`."""
+        """Tell whether the result of an input is there; errors as of `Result.record_of`."""
         result = Result.of(self.names[item.path], self.options)
         if self.collected is None:
-            return result.is_done(item)
-        record = self.collected.record_of(item)
-        return record is not None and result.has_pictures(record)
+            record = result.record_of(item)
+        else:
+            record = self.collected.record_of(item)
+        labels = about_labels(self.labels.get(item.path, {}))
+        return (
+            record is not None
+            and result.has_pictures(record)
+            and record.get("labels", {}) == labels
+        )
 
     def _remember(self, result: Result) -> None:
         """Take the counts of an existing result from its description."""

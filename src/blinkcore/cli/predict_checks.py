@@ -265,7 +265,8 @@ def shared_out(items: list[Input], labels: tuple[tuple[str, Path], ...]) -> list
 
     Label images belong to an image, and later files of an OME-TIFF set to its first one.
     """
-    from blinkcore.batch.inputs import identity, label_images
+    from blinkcore.batch.inputs import identity
+    from blinkcore.batch.labels import label_images
 
     found = label_images(items, labels)
     covered = {identity(p) for own in found.values() for p in own.values()}

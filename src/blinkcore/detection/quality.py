@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from blinkcore.network.normalize import FAR, MEDIAN_TO_NOISE, sampled_rows
 
@@ -16,6 +17,8 @@ _MIN_EQUAL = 0.5  # share of pixels with the smallest value in an image that was
 _MIN_FULL = 1e-3  # share of pixels at the largest value of an over-exposed one
 _MAX_RATIO = 4.2  # of the noise of distant pixels to that of neighbours
 _MIN_PLANES, _MIN_REACH = 8, 0.6  # of a stack, and share of it that spots go through
+_SAME_PLACE = 1.0  # px between spots of which one lies above the other
+_MIN_OBJECTS = 10  # fewest objects of a stack to judge it by
 _MIN_SPOTS, _MIN_SURE = 20, 0.65  # fewest spots to judge; least mean probability
 
 
@@ -90,12 +93,15 @@ def doubt_warning(spots: pd.DataFrame) -> str | None:
 
 
 def series_warning(spots: pd.DataFrame, n_planes: int) -> str | None:
-    """Warn if a z-stack looks like a movie: its spots extend through most planes.
+    """Warn if a z-stack looks like a movie.
+
+    Then its spots extend through most planes or, if they blink, lie above each other.
 
     Parameters
     ----------
     spots : DataFrame
-        Objects of a stack, with `n_planes`.
+        Objects of a stack, with `n_planes`, `y` and `x`, px; the first frame and channel
+        are examined.
     n_planes : int
         Planes of the stack.
 
@@ -104,8 +110,22 @@ def series_warning(spots: pd.DataFrame, n_planes: int) -> str | None:
     str or None
         A sentence without the name of the file; None if nothing is wrong.
     """
-    if "n_planes" not in spots or len(spots) < 10 or n_planes < _MIN_PLANES:
+    if "n_planes" not in spots:
         return None
+    for name in {"frame", "channel"} & set(spots.columns):
+        spots = spots[spots[name] == spots[name].min()]
+    if len(spots) < _MIN_OBJECTS or n_planes < _MIN_PLANES:
+        return None
+    places = spots[["y", "x"]].to_numpy(float)
+    apart = cKDTree(places).query(places, k=2)[0][:, 1]
+    area = max(float(np.prod(np.ptp(places, axis=0))), 1.0)
+    by_chance = len(spots) * np.pi * _SAME_PLACE**2 / area
+    above = float((apart < _SAME_PLACE).mean())
+    if above > 0.5 > 2 * by_chance:
+        return (
+            f"{above:.0%} of its spots lie above another one in z; if it is a movie that was "
+            "saved with z for time, whose spots blink, give --axes TYX"
+        )
     median = float(spots["n_planes"].median())
     if median < _MIN_REACH * n_planes:
         return None
