@@ -1,6 +1,7 @@
 """Networks as TorchScript: what is written, how it is read, and how it is made fast.
 
-The only module, with `blinkcore.network.fusion`, that uses functions of TorchScript.
+Functions of TorchScript, which PyTorch may change, are named here, in `fusion`, `archive` and
+`probe` only.
 """
 
 from __future__ import annotations
