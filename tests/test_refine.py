@@ -85,9 +85,9 @@ def test_a_fit_that_begins_far_away_finds_nothing_or_the_spot():
     rng = np.random.default_rng(2)
     true = np.array([15.3, 16.2])
     pixels = (picture(*true) + rng.normal(0, 0.1, (32, 32))).astype(np.float32)
-    fits = fit(pixels, true + rng.uniform(3, 5, (500, 2)))
+    fits = fit(pixels, true + rng.uniform(1, 3, (500, 2)))
     found = np.isfinite(fits[:, 0])
-    assert not found.all()
+    assert 20 < found.sum() < 480
     assert (np.hypot(*(fits[found, :2] - true).T) < 0.02).all()
 
 

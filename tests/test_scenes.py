@@ -66,8 +66,16 @@ def test_snr_is_what_is_asked_for(easy):
 def test_every_probability_can_be_one():
     names = [f.name for f in dataclasses.fields(SceneRanges) if f.name.startswith("p_")]
     everything = SceneRanges(**dict.fromkeys(set(names) - {"p_empty"}, 1.0))
-    scene = simulate((96, 96), np.random.default_rng(1), ranges=everything)
-    assert scene.image.shape == (96, 96)
+    scenes = [
+        simulate((96, 96), np.random.default_rng(1), ranges=r)
+        for r in (everything, SceneRanges(**dict.fromkeys(names, 0.0)))
+    ]
+    for scene in scenes:
+        assert scene.image.shape == (96, 96)
+        assert len(np.unique(scene.image)) > 10
+        assert scene.points.min(initial=0) >= -0.5
+        assert scene.points.max(initial=0) < 95.5
+    assert not np.array_equal(scenes[0].image, scenes[1].image)
 
 
 def test_presets_keep_their_scenes():
