@@ -10,6 +10,7 @@ import tifffile
 
 from blinkcore import io, predict
 from blinkcore.napari import layers
+from blinkcore.simulation.stacks import simulate_stack
 
 pytestmark = [
     pytest.mark.slow,
@@ -152,6 +153,20 @@ def test_a_stack_has_its_spots_in_their_planes(viewer, detection, scene):
     shown = points.data[points.shown]
     assert set(map(tuple, shown[:, :2])) == {(0, 0), (1, 0)}
     assert (shown[:, 0] == 0).sum() == len(predict(scene.image))
+
+
+def test_a_spot_of_a_z_stack_is_one_point_as_in_the_program(viewer, detection):
+    rng = np.random.default_rng(0)
+    places = np.array([[6.0, 40.0, 40.0], [9.0, 90.0, 100.0], [6.5, 60.0, 120.0]])
+    pixels = simulate_stack((16, 128, 160), places, rng).pixels
+    viewer.add_image(pixels, name="stack")
+    detection.axes.value = "ZYX"
+    run(detection)
+    points = detection.spots.value
+    expected = predict(pixels, axes="ZYX")
+    shown = points.data[points.shown]
+    assert len(shown) == len(expected) == 3
+    np.testing.assert_allclose(shown, expected[["z", "y", "x"]].to_numpy(), atol=1e-6)
 
 
 def test_only_the_shown_plane_on_request(viewer, detection, scene):

@@ -6,7 +6,6 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from magicgui.widgets import (
     CheckBox,
     ComboBox,
@@ -24,17 +23,19 @@ from napari.qt.threading import thread_worker
 from napari.utils.notifications import show_warning
 
 from blinkcore import io
-from blinkcore.detection.predict import predict
+from blinkcore.detection.options import PredictOptions
+from blinkcore.detection.predict import candidates_of_plane, predict_image
 from blinkcore.detection.scale import scale_warning
-from blinkcore.image import AXES, Image, Plane, axes_in_order, check_axes
+from blinkcore.image import AXES, Image, axes_in_order, check_axes
 from blinkcore.io.tables import NAPARI_AXES
 from blinkcore.napari.layers import points_layer
 from blinkcore.network.model import DEFAULT, bundled_models, load_model
 from blinkcore.spots import PLACES, ordered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
 
+    import pandas as pd
     from napari.viewer import Viewer
 
     from blinkcore.network.model import Model
@@ -201,24 +202,26 @@ def _shown_place(viewer: Viewer, layer: ImageLayer, axes: str) -> dict[str, int]
     return {"T": index.get("T", 0), "C": index.get("C", 0), "Z": index.get("Z", 0)}
 
 
-def _planes(image: Image, only: dict[str, int] | None) -> Iterator[Plane]:
-    if only is None:
-        yield from image.planes()
-    else:
-        index = tuple(only[a] for a in image.axes if a in only)
-        yield Plane(only["T"], only["C"], only["Z"], np.asarray(image.data[index]))
-
-
 def _find(
     image: Image, model: Model, only: dict[str, int] | None
 ) -> Generator[None, None, pd.DataFrame]:
-    """Find spots plane by plane, so that napari can show how far it is, and stop it."""
-    tables = []
-    for plane in _planes(image, only):
-        spots = predict(plane.data, model, threshold=_LEAST)
+    """Find spots as `blinkcore.predict` does: those of a z-stack are joined over its planes.
+
+    It stops after each plane, so that napari can show how far it is, and end it.
+    """
+    options = PredictOptions(threshold=_LEAST)
+    if only is not None:
+        index = tuple(only[a] for a in image.axes if a in only)
+        spots = predict_image(
+            Image(np.asarray(image.data[index]), "YX"), model, options
+        )
+        yield
         for axis, name in PLACES.items():
             if axis in image.axes:
-                spots[name] = getattr(plane, name)
-        tables.append(spots)
+                spots[name] = only[axis]
+        return ordered(spots)
+    candidates = []
+    for place in image.places():
+        candidates.append(candidates_of_plane(image, place, model, 1.0))
         yield
-    return ordered(pd.concat(tables, ignore_index=True))
+    return predict_image(image, model, options, candidates=candidates)
