@@ -13,7 +13,8 @@ from batches import run, write
 from blinkcore.batch.run import Options
 from blinkcore.io.results import read_results
 from blinkcore.report.collect import contrast_of, nearest_neighbours, read_panels
-from blinkcore.report.page import write_report
+from blinkcore.report.figures import _conditions_figure, figures_of
+from blinkcore.report.page import _panel, write_report
 from programs import call_blinkcore, run_blinkcore
 
 
@@ -59,6 +60,37 @@ def test_distributions_are_of_all_frames(tmp_path, general, scene):
     (panel,) = read_panels(tmp_path / "out", None)
     assert len(panel.all_spots) == 3 * len(panel.spots) > 0
     assert len(nearest_neighbours([panel])) == len(panel.all_spots)
+
+
+def test_tracks_are_lines_and_a_distribution(tmp_path, general, scene):
+    movie = np.stack([np.roll(scene.image, t, axis=1) for t in range(4)])
+    tifffile.imwrite(tmp_path / "m.tif", movie, imagej=True, metadata={"axes": "TYX"})
+    run([tmp_path / "m.tif"], Options(general, tmp_path / "out"))
+    done = call_blinkcore("link", "out", "-o", "t", "--radius", "3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t" / "m.motion.png").read_bytes()[:4] == b"\x89PNG"
+    done = call_blinkcore("report", "out", "--tracks", "t", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (panel,) = read_panels(tmp_path / "out", None, tracks=tmp_path / "t")
+    lines = _panel(panel, 0, 1)["tracks"]
+    linked = pd.read_csv(tmp_path / "t" / "m.csv")
+    sizes = linked.groupby("track").size()
+    assert lines["x"].count(None) == (sizes > 1).sum() > 10
+    assert len(lines["x"]) == len(lines["y"]) == (sizes[sizes > 1] + 1).sum()
+    titles = [f["title"] for f in figures_of([panel], pd.DataFrame())]
+    assert "Spots in a track" in titles
+
+
+def test_conditions_have_a_mean_with_an_interval():
+    totals = {"a": [10.0], "b": [14.0], "c": [12.0], "d": [40.0]}
+    condition = {"a": "control", "b": "control", "c": "control", "d": "drug"}
+    figure = _conditions_figure(totals, condition)
+    (trace,) = figure["traces"]
+    assert trace["x"] == ["control (3)", "drug (1)"]
+    assert trace["y"] == [12.0, 40.0]
+    # Student's t of two degrees of freedom, 4.303, times 2 over the root of 3.
+    assert trace["error_y"]["array"] == pytest.approx([4.968, 0.0], abs=1e-3)
+    assert _conditions_figure(totals, {}) is None
 
 
 def test_each_channel_has_a_contrast_of_its_own(tmp_path, general, scene):

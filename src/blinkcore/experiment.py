@@ -67,6 +67,8 @@ class Recipe:
             else:
                 given = [str(spots)]
             target = self.output / (_FOLDERS[step] or "report.html")
+            if step == "report" and "link" in self.steps:
+                given += ["--tracks", str(self.output / _FOLDERS["link"])]
             if step == "report" and self.samples:
                 given += ["--samples", self.samples]
             yield step, [step, *given, "--output", str(target), *words]

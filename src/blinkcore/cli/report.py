@@ -28,6 +28,11 @@ Samples = Annotated[
 Pictures = Annotated[int, typer.Option(min=1, help="Largest number of pictures.")]
 
 
+Tracks = Annotated[
+    Path | None, typer.Option(help="Folder that link wrote for these results.")
+]
+
+
 @app.command(rich_help_panel=AFTERWARDS)
 def report(
     source: Source,
@@ -36,6 +41,7 @@ def report(
     contrast: Contrast = "run",
     pictures: Pictures = 60,
     pixel_size: PixelSizes = None,
+    tracks: Tracks = None,
     debug: Debug = False,
 ) -> None:
     """Write a page with the spots on their images, counts and distributions."""
@@ -54,5 +60,6 @@ def report(
             contrast=limits,
             max_pictures=pictures,
             pixel_size=parse_pixel_size(pixel_size),
+            tracks=tracks,
         )
         typer.echo(f"Wrote {output}: {count_of(n, 'picture')}", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io as stdio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,7 @@ def read_panels(
     source: Path,
     conditions: dict[str, str] | None,
     pixel_size: PixelSize | None = None,
+    tracks: Path | None = None,
 ) -> list[Panel]:
     """Read results, one panel per image and channel.
 
@@ -95,6 +96,9 @@ def read_panels(
         Condition of each image, by path or name.
     pixel_size : PixelSize, optional
         In µm, in place of the one in the descriptions.
+    tracks : Path, optional
+        Folder that `blinkcore link` wrote: its tables, which have the tracks, are shown in
+        place of those without.
 
     Returns
     -------
@@ -107,6 +111,9 @@ def read_panels(
     """
     panels: list[Panel] = []
     for spots in read_results(source, pixel_size=pixel_size):
+        linked = None if tracks is None else tracks / f"{spots.name}.csv"
+        if linked is not None and linked.is_file():
+            spots = replace(spots, spots=io.read_labels(linked))
         panels += _panels_of(spots, _condition(spots, conditions))
     return panels
 

@@ -14,28 +14,20 @@ from blinkcore.files import whole_file
 from blinkcore.report.collect import (
     Panel,
     contrast_of,
-    nearest_neighbours,
     read_counts,
     read_panels,
     run_facts,
 )
+from blinkcore.report.figures import figures_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
-    from numpy.typing import NDArray
 
     from blinkcore.image import PixelSize
 
-_BINS = 40
 _HOVER = ("probability", "intensity", "snr", "sigma", "z", "n_planes", "cell", "track")
-_HISTOGRAMS = {
-    "probability": "Probability",
-    "intensity": "Intensity (counts)",
-    "snr": "SNR",
-    "sigma": "Width, sigma (px)",
-}
 
 
 def write_report(
@@ -46,6 +38,7 @@ def write_report(
     contrast: tuple[float, float] | str = "run",
     max_pictures: int = 60,
     pixel_size: PixelSize | None = None,
+    tracks: Path | None = None,
 ) -> int:
     """Write a self-contained page about results.
 
@@ -64,6 +57,8 @@ def write_report(
         Further images are in the tables and distributions only.
     pixel_size : PixelSize, optional
         In µm, in place of the one in the descriptions.
+    tracks : Path, optional
+        Folder that `blinkcore link` wrote for these results.
 
     Returns
     -------
@@ -77,7 +72,7 @@ def write_report(
     ImportError
         If Jinja2 or Plotly is not installed.
     """
-    panels = read_panels(source, conditions, pixel_size)
+    panels = read_panels(source, conditions, pixel_size, tracks)
     pictures = panels[:max_pictures]
     limits, note = _contrast(pictures, contrast)
     shown = [_panel(p, *own) for p, own in zip(pictures, limits, strict=True)]
@@ -123,7 +118,7 @@ def _rendered(
     text = (resources.files("blinkcore.report") / "template.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     # "</script>" would end the script even inside a string, so "</" is escaped.
-    data = json.dumps({"panels": shown, "figures": _figures(panels, counts)})
+    data = json.dumps({"panels": shown, "figures": figures_of(panels, counts)})
     return environment.from_string(text).render(
         title=source.name or str(source),
         version=blinkcore.__version__,
@@ -174,7 +169,20 @@ def _panel(panel: Panel, low: float, high: float) -> dict[str, Any]:
         "hover": {name: _numbers(spots[name], 3) for name in known},
         "n": len(spots),
         "bar": _scale_bar(panel),
+        "tracks": _lines(panel.all_spots),
     }
+
+
+def _lines(spots: pd.DataFrame) -> dict[str, list[float | None]]:
+    """Give the tracks of a panel as one line, with a gap (None) after each track."""
+    lines: dict[str, list[float | None]] = {"x": [], "y": []}
+    if "track" not in spots:
+        return lines
+    for _, own in spots.sort_values("frame").groupby("track"):
+        if len(own) > 1:
+            for axis, line in lines.items():
+                line += [*_numbers(own[axis], 1), None]
+    return lines
 
 
 def _numbers(values: Any, decimals: int) -> list[float | None]:
@@ -188,64 +196,3 @@ def _scale_bar(panel: Panel) -> dict[str, Any] | None:
         return None
     length = bar_length(panel.shape[1] * panel.pixel_size.x)
     return {"px": length / panel.pixel_size.x, "text": f"{length:g} µm"}
-
-
-def _figures(panels: list[Panel], counts: pd.DataFrame) -> list[dict[str, Any]]:
-    figures: list[dict[str, Any] | None] = [_counts_figure(panels, counts)]
-    for column, title in _HISTOGRAMS.items():
-        values = [
-            panel.all_spots[column].to_numpy(float)
-            for panel in panels
-            if column in panel.all_spots
-        ]
-        if values:
-            figures.append(_histogram(np.concatenate(values), title))
-    figures.append(_histogram(nearest_neighbours(panels), "Nearest neighbour (px)"))
-    return [figure for figure in figures if figure is not None]
-
-
-def _counts_figure(panels: list[Panel], counts: pd.DataFrame) -> dict[str, Any]:
-    """Spots of each image, by condition, with the interval of the real ones."""
-    condition = {panel.image: panel.condition for panel in panels}
-    if counts.empty:
-        totals: dict[str, list[float]] = {}
-        for panel in panels:
-            totals.setdefault(panel.image, [0.0])[0] += len(panel.all_spots)
-    else:
-        known = [c for c in ("n", "expected", "low", "high") if c in counts]
-        totals = {
-            str(name): list(row)
-            for name, row in counts.groupby("image", sort=False)[known].sum().iterrows()
-        }
-    groups = sorted({condition.get(name, "") for name in totals})
-    traces = []
-    for group in groups:
-        names = [name for name in totals if condition.get(name, "") == group]
-        trace: dict[str, Any] = {
-            "type": "bar", "name": group or "images", "x": names,
-            "y": [totals[name][0] for name in names],
-        }  # fmt: skip
-        if names and len(totals[names[0]]) == 4:
-            n, _, low, high = np.array([totals[name] for name in names]).T
-            trace["error_y"] = {
-                "type": "data", "symmetric": False,
-                "array": np.maximum(high - n, 0).tolist(),
-                "arrayminus": np.maximum(n - low, 0).tolist(),
-            }  # fmt: skip
-        traces.append(trace)
-    title = "Spots of each image; bars: interval of 95 % for the real ones"
-    return {"title": title, "traces": traces, "x": "", "y": "Spots", "log": False}
-
-
-def _histogram(values: NDArray[np.float64], title: str) -> dict[str, Any] | None:
-    values = values[np.isfinite(values)]
-    if len(values) == 0:
-        return None
-    top = float(np.quantile(values, 0.995))
-    edges = np.linspace(
-        float(values.min()), max(top, float(values.min()) + 1e-9), _BINS
-    )
-    number, _ = np.histogram(np.minimum(values, edges[-1]), edges)  # the rest is last
-    centres = (edges[1:] + edges[:-1]) / 2
-    trace = {"type": "bar", "x": centres.tolist(), "y": number.tolist(), "name": title}
-    return {"title": title, "traces": [trace], "x": title, "y": "Spots", "log": False}

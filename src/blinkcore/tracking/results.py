@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,7 @@ from blinkcore import io
 from blinkcore.io import geff_format, tables, trackmate
 from blinkcore.tracking import motion
 from blinkcore.tracking.link import LinkOptions, link
+from blinkcore.tracking.plots import plot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,14 +102,14 @@ def _summary(
     scale, step = _scale(spots, size), interval or 1.0
     units = ("px" if size is None else "µm", "frame" if interval is None else "s")
     described = motion.track_table(spots, scale=scale, interval=step)
+    msd = motion.mean_squared_displacement(spots, scale=scale, interval=step)
     for suffix, table in (
         ("tracks", described.assign(length_unit=units[0], time_unit=units[1])),
-        (
-            "msd",
-            motion.mean_squared_displacement(spots, scale=scale, interval=step),
-        ),
+        ("msd", msd),
     ):
         tables.write_csv(table, output / f"{name}.{suffix}.csv")
+    if find_spec("matplotlib") is not None and len(described):
+        plot(described, msd, units, output / f"{name}.motion.png")
     return Summary(
         name,
         len(spots),
