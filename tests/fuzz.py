@@ -5,11 +5,15 @@
 Each input is a sound file with some bytes changed. A reader may read it or raise ValueError or
 OSError; anything else, a signal or more than 20 s is a finding, and the input is kept in
 build/fuzz. Children do the work, so that one that dies costs nothing but itself.
+
+With --keep, one small input for each way of being refused, and each finding, goes to
+tests/corpus, which the tests read again.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import os
@@ -26,8 +30,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fuzz_files import datasets, images, labels, models
+from fuzz_files import datasets, images, labels, models, others
 
+CORPUS = Path(__file__).parent / "corpus"
+SMALL = 3000  # bytes, of an input that is kept
 FOUND = Path(__file__).parents[1] / "build" / "fuzz"
 LIMIT = 20  # s, for one input
 NASTY = [b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x7f\xff\xff\xff",
@@ -64,7 +70,8 @@ def _in_archive(data, rng):
     target = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(target, "w") as new:
         infos = old.infolist()
-        names = [i for i in infos if i.filename.endswith((".py", ".pkl", ".json"))]
+        ends = (".py", ".pkl", ".json", ".npy")
+        names = [i for i in infos if i.filename.endswith(ends)]
         chosen = names[int(rng.integers(len(names)))].filename
         for info in infos:
             content = old.read(info)
@@ -102,6 +109,24 @@ def read_model(path):
     load_model(path, device="cpu")
 
 
+def read_other(path):
+    """Read what is neither images nor labels: by its suffix."""
+    from blinkcore import io as files
+    from blinkcore.cli.recipe_file import read_yaml
+    from blinkcore.convert import convert_deepblink
+    from blinkcore.network.registry import REGISTRY, registered_models
+
+    if path.suffix == ".h5":
+        convert_deepblink(path, path.with_name("converted.pt"))
+    elif path.suffix == ".yaml":
+        read_yaml(path, "a recipe")
+    elif path.suffix == ".json":
+        files.read_sidecar(path)
+    else:
+        os.environ[REGISTRY] = str(path)
+        registered_models()
+
+
 def read_pickle(path):
     from blinkcore.plain_pickle import parse
 
@@ -117,6 +142,7 @@ TARGETS = {
     "datasets": (datasets, read_dataset),
     "models": (models, read_model),
     "pickles": (lambda: PICKLES, read_pickle),
+    "others": (others, read_other),
 }
 
 
@@ -153,38 +179,54 @@ def numbers(rng):
             array(n, m).astype(np.float32), array(width, 2),
             radius=int(rng.integers(0, 9)), sigma=float(abs(array(1)[0])),
         ),
+        lambda: _core.fit(
+            array(n, m).astype(np.float32), array(width, 2),
+            radius=int(rng.integers(0, 9)), sigma=float(abs(array(1)[0])),
+            poisson=bool(rng.random() < 0.5), offset=float(array(1)[0]),
+            gain=float(abs(array(1)[0])), read_variance=float(abs(array(1)[0])),
+            n_threads=1,
+        ),
     ]  # fmt: skip
     calls[int(rng.integers(len(calls)))]()
 
 
 def once(name, seeds, rng, folder):
-    """Run one damaged input; gives the finding, or nothing."""
+    """Run one damaged input; gives the finding, how it was refused, and the file."""
     if name == "numbers":
         with np.errstate(all="ignore"):
-            return _outcome(lambda: numbers(rng)), None
+            return *_outcome(lambda: numbers(rng)), None
     file, data = seeds[int(rng.integers(len(seeds)))]
     inside = file.endswith((".pt", ".npz")) and rng.random() < 0.7
     try:
-        damaged = (
-            _in_archive(data, rng) if inside and file == "m.pt" else mutated(data, rng)
-        )
+        damaged = _in_archive(data, rng) if inside else mutated(data, rng)
     except (zipfile.BadZipFile, OSError):
         damaged = mutated(data, rng)
     path = folder / file
     path.write_bytes(damaged)
-    return _outcome(lambda: TARGETS[name][1](path)), path
+    return *_outcome(lambda: TARGETS[name][1](path)), path
 
 
 def _outcome(call):
+    """Give the finding, and how the input was refused: the message without its details."""
     try:
         call()
-    except (ValueError, OSError):
-        return None
+    except (ValueError, OSError) as error:
+        words = [w for w in str(error).split() if w.isalpha()]
+        return None, f"{type(error).__name__} {' '.join(words)}"[:60]
     except MemoryError:
-        return None
-    except BaseException:  # noqa: BLE001
-        return traceback.format_exc()
-    return None
+        return None, "MemoryError"
+    except BaseException as error:  # noqa: BLE001
+        return traceback.format_exc(), f"finding {type(error).__name__}"
+    return None, "read"
+
+
+def keep(name, path, how):
+    """Keep an input in the corpus if it is small and the first that is refused so."""
+    digest = hashlib.sha256(how.encode()).hexdigest()[:8]
+    kept = CORPUS / name / f"{digest}-{path.name}"
+    if path.stat().st_size <= SMALL and not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(path.read_bytes())
 
 
 def child(name, seed, seconds, count, folder):
@@ -201,10 +243,12 @@ def child(name, seed, seconds, count, folder):
         (folder / "at").write_text(f"{seed} {n}")
         if hasattr(signal, "alarm"):
             signal.alarm(LIMIT)
-        problem, path = once(name, seeds, rng, folder)
+        problem, how, path = once(name, seeds, rng, folder)
         if hasattr(signal, "alarm"):
             signal.alarm(0)
         n += 1
+        if "FUZZ_KEEP" in os.environ and path is not None:
+            keep(name, path, how)
         if problem is not None:
             FOUND.mkdir(parents=True, exist_ok=True)
             kept = FOUND / f"{name}-{seed}-{n}{path.suffix if path else '.txt'}"
@@ -250,7 +294,10 @@ def main():
     parser.add_argument("--seconds", type=float, default=60.0, help="for each target")
     parser.add_argument("--count", type=int, help="inputs of each target, at most")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--keep", action="store_true", help="add to tests/corpus")
     chosen = parser.parse_args()
+    if chosen.keep:
+        os.environ["FUZZ_KEEP"] = "1"
     failed = False
     print(f"seed {chosen.seed}\n\n| target | inputs | findings |\n|---|---|---|")
     for name in chosen.targets or [*TARGETS, "numbers"]:

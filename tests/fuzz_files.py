@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 from pathlib import Path
 
@@ -82,3 +83,27 @@ def models():
     from blinkcore.network.model import bundled_models
 
     return [("m.pt", bundled_models()["general"].read_bytes())]
+
+
+def others():
+    """A deepBlink model, a recipe, a description of results, a registry."""
+    found = [
+        ("r.yaml", b"images: [a.tif, b/]\noutput: out\npredict: {threshold: 0.5}\nlink: {}\n"),
+        ("a.json", b'{"blinkcore": "0.1.0", "images": [{"image": "a.tif", "spots": 3}]}'),
+        ("registry.txt", b"ours.pt 0123456789abcdef https://example.org/ours.pt\n"),
+    ]  # fmt: skip
+    try:
+        import h5py
+    except ImportError:
+        return found
+
+    def write(path):
+        with h5py.File(path, "w") as file:
+            layers = [{"class_name": "Conv2D", "name": "c", "inbound_nodes": [],
+                       "config": {"filters": 2, "kernel_size": [3, 3], "padding": "same"}}]  # fmt: skip
+            file.attrs["model_config"] = json.dumps({"config": {"layers": layers}})
+            group = file.create_group("model_weights").create_group("c")
+            group["c/kernel:0"] = np.zeros((3, 3, 1, 2), np.float32)
+            group.attrs["weight_names"] = ["c/kernel:0"]
+
+    return [*found, _written("m.h5", write)]

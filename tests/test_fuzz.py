@@ -1,8 +1,26 @@
 """A few hundred damaged inputs for each reader; `make fuzz` runs for longer."""
 
+import shutil
+
 import pytest
 
 import fuzz
+
+KEPT = sorted(fuzz.CORPUS.glob("*/*"))
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda p: f"{p.parent.name}-{p.name}")
+def test_the_corpus_is_read_or_refused(path, tmp_path, monkeypatch):
+    """What `make fuzz` has kept: one input for each way in which it was refused."""
+    monkeypatch.setenv("BLINKCORE_REGISTRY", "")
+    mine = tmp_path / path.name.partition("-")[2]
+    shutil.copy(path, mine)
+    problem, _ = fuzz._outcome(lambda: fuzz.TARGETS[path.parent.name][1](mine))
+    assert problem is None
+
+
+def test_there_is_a_corpus_of_each_kind_of_file():
+    assert {p.parent.name for p in KEPT} == set(fuzz.TARGETS) - {"models"}
 
 
 @pytest.mark.slow

@@ -103,7 +103,7 @@ def _open() -> pooch.Pooch:
         path, base = Path(where), ""
     source = pooch.create(path=cache, base_url=base)
     try:
-        limits.check(path.stat().st_size, limits.REGISTRY, f"{where} has {{}} bytes")
+        limits.check_file(path, limits.REGISTRY)
         source.load_registry(path)
     except (OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
