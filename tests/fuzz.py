@@ -211,8 +211,10 @@ def _outcome(call):
     try:
         call()
     except (ValueError, OSError) as error:
-        words = [w for w in str(error).split() if w.isalpha()]
-        return None, f"{type(error).__name__} {' '.join(words)}"[:60]
+        words = [
+            w for w in str(error).split() if w.isalpha() and w.islower() and len(w) > 3
+        ]
+        return None, f"{type(error).__name__} {' '.join(words[:3])}"
     except MemoryError:
         return None, "MemoryError"
     except BaseException as error:  # noqa: BLE001

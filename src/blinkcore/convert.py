@@ -15,6 +15,7 @@ import torch
 import blinkcore
 from blinkcore import limits
 from blinkcore.files import check_readable
+from blinkcore.network.apart import try_apart
 from blinkcore.network.metadata import Metadata
 from blinkcore.network.model import save_model
 from blinkcore.network.networks import DeepBlink
@@ -105,6 +106,14 @@ def _read(path: Path) -> tuple[list[Any], dict[str, list[NDArray[Any]]], str]:
             "pip install 'blinkcore[deepblink]'"
         ) from error
     check_readable(path)
+    # First elsewhere: the library may search a damaged file without an end.
+    try_apart(lambda: _content(path, h5py), f"{path}")
+    return _content(path, h5py)
+
+
+def _content(
+    path: Path, h5py: Any
+) -> tuple[list[Any], dict[str, list[NDArray[Any]]], str]:
     try:
         with h5py.File(path, "r") as file:
             config = json.loads(file.attrs["model_config"])
@@ -116,7 +125,7 @@ def _read(path: Path) -> tuple[list[Any], dict[str, list[NDArray[Any]]], str]:
             }
             keras = str(file.attrs.get("keras_version", "unknown"))
         return config["config"]["layers"], weights, keras
-    except (OSError, KeyError, TypeError, RecursionError, ValueError) as error:
+    except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
         raise ValueError(f"{path} is no Keras model as deepBlink saves it") from error

@@ -94,7 +94,15 @@ def load_dataset(path: str | os.PathLike[str]) -> Dataset:
     ValueError
         If it is neither.
     """
-    return Dataset(tuple(Sample(**_known(s)) for s in npz.read(Path(path))))
+    try:
+        return Dataset(tuple(Sample(**_known(s)) for s in npz.read(Path(path))))
+    except (
+        TypeError,
+        AttributeError,
+    ) as error:  # fields are missing, or of other kinds
+        raise ValueError(
+            f"{path} is not a data set that can be read: {error}"
+        ) from error
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:

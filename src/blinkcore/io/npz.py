@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -61,9 +60,9 @@ def read(path: Path) -> list[dict[str, Any]]:
         is_zip = zipfile.is_zipfile(file)
     if not is_zip:
         raise ValueError(f"{path} is not a data set (.npz), whatever its name says")
-    with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
-        limits.check_unpacked(archive, limits.DATASET, str(path))
     try:
+        with zipfile.ZipFile(path) as archive:
+            limits.check_unpacked(archive, limits.DATASET, str(path))
         with np.load(path, allow_pickle=False) as content:
             if _INDEX in content.files:
                 return _own(content)

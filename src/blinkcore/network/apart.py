@@ -22,12 +22,12 @@ from blinkcore.limits import GIB
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SECONDS = 30.0  # a small image takes milliseconds
+_SECONDS = 15.0  # a small image takes milliseconds
 _MEMORY = 2 * GIB  # bytes, besides what this process has
 _PASSED = b"passed"
 
 
-def try_apart(check: Callable[[], None]) -> None:
+def try_apart(check: Callable[[], object], what: str = "its network") -> None:
     """Call a function in a copy of this process that ends after it.
 
     Where a process cannot be copied (Windows, macOS) the function is called here.
@@ -36,11 +36,13 @@ def try_apart(check: Callable[[], None]) -> None:
     ----------
     check : callable
         Raises ValueError with a sentence if the model is of no use.
+    what : str
+        What is tried, for the sentences.
 
     Raises
     ------
     ValueError
-        Of the function; or if it takes more than 30 s or 2 GiB, or ends its process.
+        Of the function; or if it takes more than 15 s or 2 GiB, or ends its process.
     """
     if sys.platform != "linux":
         check()
@@ -50,10 +52,10 @@ def try_apart(check: Callable[[], None]) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads; see _in_child
         child = os.fork()
     if child == 0:
-        _in_child(check, writing)
+        _in_child(check, what, writing)
     os.close(writing)
     try:
-        answer = _answer(reading)
+        answer = _answer(reading, what)
     finally:
         os.close(reading)
         with suppress(ProcessLookupError):
@@ -61,10 +63,10 @@ def try_apart(check: Callable[[], None]) -> None:
         os.waitpid(child, 0)
     if answer != _PASSED:
         said = answer.decode("utf-8", "replace")
-        raise ValueError(said or "its network ends the process in which it runs")
+        raise ValueError(said or f"{what} ends the process in which it runs")
 
 
-def _in_child(check: Callable[[], None], writing: int) -> None:
+def _in_child(check: Callable[[], object], what: str, writing: int) -> None:
     """Call the function, write what came of it, and end without any cleaning up."""
     try:
         import resource
@@ -80,16 +82,16 @@ def _in_child(check: Callable[[], None], writing: int) -> None:
     except ValueError as error:
         answer = str(error).encode("utf-8", "replace")
     except MemoryError:
-        answer = b"its network needs too much memory"
+        answer = f"{what} needs too much memory".encode()
     except BaseException as error:  # noqa: BLE001, this process ends here
-        answer = f"its network fails: {type(error).__name__}".encode()
+        answer = f"{what} fails: {type(error).__name__}".encode()
     finally:
         with suppress(OSError):
             os.write(writing, answer)
         os._exit(0)
 
 
-def _answer(reading: int) -> bytes:
+def _answer(reading: int, what: str) -> bytes:
     """Read what the child writes; empty if it ended without a word."""
     end = time.monotonic() + _SECONDS
     content = b""
@@ -101,4 +103,4 @@ def _answer(reading: int) -> bytes:
         if not part:
             return content
         content += part
-    return f"its network does not come back within {_SECONDS:.0f} s".encode()
+    return f"{what} does not come back within {_SECONDS:.0f} s".encode()
