@@ -1,4 +1,4 @@
-"""Files made to do harm that is not a crash: too deep, too large, without an end."""
+"""Files that do harm without a crash: too deep, too large, without an end, cut off."""
 
 import json
 import os
@@ -8,12 +8,14 @@ import sys
 import zipfile
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 
 from blinkcore.batch.lock import locked
 from blinkcore.files import check_readable, whole_file
-from blinkcore.io import npz
+from blinkcore.io import npz, read_image
 from programs import call_blinkcore
 
 FEW = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
@@ -110,3 +112,21 @@ def test_a_refused_lock_leaves_the_one_that_is_held(tmp_path):
         owner = json.loads((tmp_path / ".a.lock").read_text())
         assert owner["pid"] == os.getpid()
     assert not (tmp_path / ".a.lock").exists()
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".jpg"])
+def test_compressed_images_that_are_cut_off_say_so(tmp_path, suffix):
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    path = tmp_path / f"a{suffix}"
+    content = imagecodecs.jpeg8_encode(pixels)
+    if suffix == ".tif":
+        tifffile.imwrite(path, pixels, compression="jpeg", photometric="minisblack")
+        content = path.read_bytes()
+    path.write_bytes(content)
+    image = read_image(path, truncated=True)
+    np.asarray(image.middle_plane(None).data)
+    assert not image.misses_pixels
+    path.write_bytes(content[:-1000])
+    image = read_image(path, truncated=True)
+    np.asarray(image.middle_plane(None).data)
+    assert image.misses_pixels

@@ -245,7 +245,7 @@ def test_one_table_that_is_killed_can_be_resumed(tmp_path, scene):
     }
 
 
-def test_a_truncated_plane_is_read_when_asked(general, tmp_path, scene):
+def test_a_truncated_plane_is_read_when_asked(general, tmp_path, scene, caplog):
     path = write(tmp_path / "s.tif", scene.image)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * 0.6)])
@@ -258,6 +258,14 @@ def test_a_truncated_plane_is_read_when_asked(general, tmp_path, scene):
     assert len(predict(path, general, truncated=True)) == event.spots
     about = json.loads((tmp_path / "b" / "s.json").read_text("utf-8"))
     assert about["options"]["truncated"] is True
+    assert about["images"][0]["truncated"] is True
+    assert "s.tif is cut off: what is missing counts as empty" in caplog.text
+    caplog.clear()
+    path.write_bytes(content)
+    run([path], Options(general, tmp_path / "c", truncated=True))
+    about = json.loads((tmp_path / "c" / "s.json").read_text("utf-8"))
+    assert "truncated" not in about["images"][0]
+    assert "cut off" not in caplog.text
 
 
 def test_names_that_spreadsheets_would_run_are_paths(

@@ -101,6 +101,8 @@ class Image:
         In µm; None if the file does not state it.
     frame_interval : float or None
         Time between frames in s; None if the file does not state it.
+    is_cut : bool
+        The file was cut off, and read all the same; see `misses_pixels`.
 
     Raises
     ------
@@ -114,6 +116,7 @@ class Image:
     axes: str
     pixel_size: PixelSize | None = None
     frame_interval: float | None = None
+    is_cut: bool = False
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""
@@ -122,6 +125,11 @@ class Image:
             raise ValueError(f"axes must be in the order {AXES}, got {self.axes!r}")
         if self.data.dtype.kind not in "buif":
             raise TypeError(f"pixels must be real numbers, got {self.data.dtype}")
+
+    @property
+    def misses_pixels(self) -> bool:
+        """Whether a part of the file that was read so far was cut off."""
+        return self.is_cut or bool(getattr(self.data, "is_cut", False))
 
     def size(self, axis: str) -> int:
         """Return the length of an axis, 1 if the image does not have it."""

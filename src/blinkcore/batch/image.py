@@ -88,14 +88,23 @@ def predict_input(
     how = replace(options, scale=scale)
     about = {"path": identity(item.source), "file": state}
     spots = _searched(item, image, how, about, unfinished, on_plane, cluster)
-    if options.threshold is options.fdr is None:
-        _warn(item, doubt_warning(spots), said)
-    _warn(item, series_warning(spots, image.size("Z")), said)
+    _warn_of_result(item, image, spots, options, said)
     names = [safe_name(item.name)] * len(spots)
     spots.insert(0, "image", pd.Series(names, dtype=str))
     record = _described(item, about, image, spots) | {"scale": scale}
     _count(record, image, spots, regions, options)
     return image, spots, record
+
+
+def _warn_of_result(
+    item: Input, image: Image, spots: pd.DataFrame, options: Options, said: set[str]
+) -> None:
+    """Warn of what is known only after the spots were found."""
+    if options.threshold is options.fdr is None:
+        _warn(item, doubt_warning(spots), said)
+    _warn(item, series_warning(spots, image.size("Z")), said)
+    if image.misses_pixels:
+        logger.warning("%s is cut off: what is missing counts as empty", item.name)
 
 
 def _searched(
@@ -137,6 +146,7 @@ def _described(
         "shape": list(image.data.shape),
         "pixel_size_um": None if size is None else size._asdict(),
         "frame_interval_s": image.frame_interval,
+        **({"truncated": True} if image.misses_pixels else {}),
         "spots": len(spots),
         "dim_specks_left_out": spots.attrs["dim_specks"],
     }

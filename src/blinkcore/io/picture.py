@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import imagecodecs
@@ -63,10 +64,12 @@ def read(
             raise
         raise ValueError(f"{path} is damaged: {error}") from error
     if axes == "YXC":
-        return in_order(np.atleast_3d(pixels), axes, pixel_size)
+        image = in_order(np.atleast_3d(pixels), axes, pixel_size)
+        return replace(image, is_cut=is_cut)
     if axes not in (None, "YX"):
         raise ValueError(f"{path} is a picture with axes YX or YXC, got {axes!r}")
-    return from_samples(path, pixels, pixel_size=pixel_size, rgb=rgb)
+    image = from_samples(path, pixels, pixel_size=pixel_size, rgb=rgb)
+    return replace(image, is_cut=is_cut)
 
 
 def _decoded_size(content: bytes) -> int:

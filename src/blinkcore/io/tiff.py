@@ -227,9 +227,8 @@ def _lazy(
             need = series.dataoffset + series.nbytes
             size = path.stat().st_size
             if size < need and layout.truncated:
-                return in_order(
-                    filled(path, series.dataoffset, dtype, shape), axes, pixel_size
-                )
+                rest = filled(path, series.dataoffset, dtype, shape)
+                return replace(in_order(rest, axes, pixel_size), is_cut=True)
             if size < need:
                 raise ValueError(f"it ends after {size} of {need} bytes {CUT}")
             mapped = np.memmap(path, dtype, "r", series.dataoffset, shape)
@@ -246,17 +245,29 @@ def _whole(path: Path, series: tifffile.TiffPageSeries, layout: Layout) -> Image
     """Read all pixels at once."""
     limits.check_memory(series.nbytes, str(path))
     with _readable(path):
-        for page in series.pages if not layout.truncated else ():
-            check_complete(page)
+        is_cut = any(_is_cut(page, layout.truncated) for page in series.pages)
         pixels = series.asarray().reshape(layout.shape)
     if series.keyframe.photometric == _WHITE_IS_ZERO:
         pixels = pixels.max() - pixels if pixels.dtype.kind == "f" else ~pixels
     if "S" not in layout.axes:
-        return in_order(pixels, layout.axes, layout.pixel_size)
+        image = in_order(pixels, layout.axes, layout.pixel_size)
+        return replace(image, is_cut=is_cut)
     samples_last = np.moveaxis(pixels, layout.axes.index("S"), -1)
-    return from_samples(
+    image = from_samples(
         path, samples_last, pixel_size=layout.pixel_size, rgb=layout.rgb
     )
+    return replace(image, is_cut=is_cut)
+
+
+def _is_cut(page: Any, allowed: bool) -> bool:
+    """Tell whether a plane is cut off; raise ValueError if that is not allowed."""
+    try:
+        check_complete(page)
+    except ValueError:
+        if not allowed:
+            raise
+        return True
+    return False
 
 
 class _Pages:
@@ -269,7 +280,8 @@ class _Pages:
         self.axes = axes = axes_in_order(file_axes)
         self.shape = tuple(shape[file_axes.index(a)] for a in axes)
         self.dtype = np.dtype(series.dtype)
-        self._path, self._is_truncated = path, layout.truncated
+        self._path, self._may_be_cut = path, layout.truncated
+        self.is_cut = False  # of the planes that were read
         self._pages = [page for page in series.pages if page is not None]
         self._leading = [axes.index(a) for a in file_axes[:-2]]
         self._file_shape = shape[:-2]
@@ -280,8 +292,8 @@ class _Pages:
         with _readable(self._path):
             page = self._pages[number]
             with opened(page.parent.filehandle):
-                if not self._is_truncated:
-                    check_complete(page)
+                self.is_cut |= _is_cut(page, self._may_be_cut)
+                if not self._may_be_cut:
                     large = large_page(page, self._path, _readable)
                     if large is not None:
                         return large
