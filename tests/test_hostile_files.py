@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import stat
 import sys
 import zipfile
@@ -130,3 +131,29 @@ def test_compressed_images_that_are_cut_off_say_so(tmp_path, suffix):
     image = read_image(path, truncated=True)
     np.asarray(image.middle_plane(None).data)
     assert image.misses_pixels
+
+
+def test_an_error_that_nobody_foresaw_ends_one_file_and_is_described(
+    tmp_path, examples, monkeypatch
+):
+    from blinkcore.batch import run
+
+    whole = run.predict_input
+
+    def broken(item, *arguments):
+        if item.path.name == "a.tif":
+            raise KeyError("surprise")
+        return whole(item, *arguments)
+
+    monkeypatch.setattr(run, "predict_input", broken)
+    for name in "ab":
+        shutil.copy(examples / "cells.tif", tmp_path / f"{name}.tif")
+    words = ["predict", "a.tif", "b.tif", "-o", "out", "--status", "s.json"]
+    done = call_blinkcore(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "please report it" in done.stderr
+    assert "Traceback" not in done.stderr
+    status = json.loads((tmp_path / "s.json").read_text())
+    assert status["images"]["done"] == 1
+    (failed,) = status["failed"]
+    assert "KeyError: 'surprise'" in failed["details"]

@@ -103,6 +103,8 @@ class Event:
         How many specks of another class of brightness were left out.
     message : str
         Why it failed or was skipped, in one sentence.
+    details : str
+        Traceback of an error that nobody foresaw.
     """
 
     kind: str
@@ -111,6 +113,7 @@ class Event:
     spots: int = 0
     dim_specks: int = 0
     message: str = ""
+    details: str = ""
 
 
 def find_inputs(

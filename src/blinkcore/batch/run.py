@@ -7,6 +7,7 @@ A failing file never stops the others, finished results are kept, and every tabl
 from __future__ import annotations
 
 import logging
+import traceback
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -183,7 +184,13 @@ class _Run:
                 spots, record, undrawn = self._find_and_write(item, result)
         except Exception as error:
             logger.debug("%s", item.name, exc_info=True)
-            return Event("error", item.name, output, message=_reason(error))
+            return Event(
+                "error",
+                item.name,
+                output,
+                message=_reason(error),
+                details=_details(error),
+            )
         if undrawn is not None:
             n, why = len(spots), _reason(undrawn)
             message = f"its {n} spots are written, but not the picture: {why}"
@@ -250,6 +257,13 @@ def _reason(error: Exception) -> str:
     if isinstance(error, FAILURES):
         return sentence(error)
     return f"{type(error).__name__}: {sentence(error)} ({_UNFORESEEN})"
+
+
+def _details(error: Exception) -> str:
+    """Give the traceback of an error that nobody foresaw; empty for others."""
+    if isinstance(error, FAILURES):
+        return ""
+    return "".join(traceback.format_exception(error))
 
 
 def _contrast(inputs: list[Input], options: Options) -> dict[int, tuple[float, float]]:

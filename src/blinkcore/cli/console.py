@@ -201,7 +201,11 @@ class Report:
                 "failed": len(failed),
             },
             "spots": sum(e.spots for e in results),
-            "failed": [{"image": e.image, "message": e.message} for e in failed],
+            "failed": [
+                {"image": e.image, "message": e.message}
+                | ({"details": e.details} if e.details else {})
+                for e in failed
+            ],
         }
         if self.status is not None:
             write_json(content, self.status)
