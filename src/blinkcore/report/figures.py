@@ -120,7 +120,7 @@ def _conditions_figure(
         "y": [float(np.mean(groups[name])) for name in names],
         "error_y": {"type": "data", "array": half},
     }  # fmt: skip
-    title = "Spots of an image, mean of each condition (number of images); bars: 95 %, Student's t"
+    title = "Mean of each condition (images); bars: interval of 95 %"
     return {"title": title, "traces": [trace], "x": "", "y": "Spots"}
 
 

@@ -98,12 +98,13 @@ def _contrast(
     }
     if len(set(common.values())) <= 1:
         low, high = next(iter(common.values()), (0.0, 1.0))
-        note = f"One contrast for all: {low:g} to {high:g} counts."
+        note = f"One contrast for all: {low:.4g} to {high:.4g} counts."
     else:
         each = (
-            f"{low:g} to {high:g} in channel {c}" for c, (low, high) in common.items()
+            f"{low:.4g} to {high:.4g} counts in channel {c}"
+            for c, (low, high) in common.items()
         )
-        note = f"One contrast for each channel: {', '.join(each)} counts."
+        note = f"One contrast for each channel: {', '.join(each)}."
     return [common[panel.channel] for panel in pictures], note
 
 
