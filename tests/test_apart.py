@@ -1,6 +1,8 @@
 """A model is tried in a process of its own, whatever it does there."""
 
 import os
+import signal
+import subprocess
 import sys
 import time
 
@@ -8,6 +10,8 @@ import pytest
 
 from blinkcore.network import apart
 from blinkcore.network.apart import try_apart
+from blinkcore.network.model import save_model
+from blinkcore.network.networks import Blink
 from blinkcore.network.script_code import check_code
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies its process")
@@ -28,7 +32,10 @@ def test_what_passes_passes():
     [
         (refuse, "its grid is wrong"),
         (lambda: bytearray(3 << 30), "its network needs too much memory"),
-        (os.abort, "its network ends the process in which it runs"),
+        (
+            lambda: os.kill(os.getpid(), signal.SIGKILL),
+            "its network ends the process in which it runs",
+        ),
         (lambda: {}["none"], "its network fails: KeyError"),
     ],
 )
@@ -54,3 +61,17 @@ def test_what_doubles_with_each_line_is_refused(line, said):
     text = f'def f(x: Tensor) -> Tensor:\n  a = torch.format("{{}}", "x")\n  {line}\n  return x\n'
     with pytest.raises(ValueError, match=said):
         check_code({"code/m.py": text})
+
+
+def test_trying_a_model_does_not_import_pytorchs_compiler(tmp_path, describe):
+    """It takes seconds, and its copy of LLVM crashes beside the one of a graphics driver."""
+    path = tmp_path / "m.pt"
+    save_model(Blink(filters=4, depth=1, levels=1), describe(Blink(4, 1, 1)), path)
+    code = (
+        "import sys; from blinkcore import load_model; load_model(sys.argv[1], device='cpu');"
+        "print(sorted({'triton', 'torch._dynamo'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

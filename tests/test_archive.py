@@ -232,7 +232,7 @@ class Bad(torch.nn.Module):
         if self.kind == 2:
             return grid / (grid - grid)
         if self.kind == 3:
-            return torch.nn.functional.interpolate(grid, scale_factor=[900.0, 900.0])
+            return torch.nn.functional.interpolate(grid, scale_factor=[3000.0, 3000.0])
         return grid
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SECONDS = 15.0  # a small image takes milliseconds
-_MEMORY = 2 * GIB  # bytes, besides what this process has
+_MEMORY = GIB  # bytes, besides what this process has
+IS_POSSIBLE = sys.platform == "linux"  # to copy this process, and to limit the copy
 _PASSED = b"passed"
 
 
@@ -42,9 +43,9 @@ def try_apart(check: Callable[[], object], what: str = "its network") -> None:
     Raises
     ------
     ValueError
-        Of the function; or if it takes more than 15 s or 2 GiB, or ends its process.
+        Of the function; or if it takes more than 15 s or 1 GiB, or ends its process.
     """
-    if sys.platform != "linux":
+    if not IS_POSSIBLE:
         check()
         return
     reading, writing = os.pipe()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from blinkcore.network.apart import IS_POSSIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,12 +47,14 @@ def probe(network: Any, metadata: Metadata) -> None:
     if hasattr(network, "with_error"):
         methods.append(("with_error", 4))
     for name, n_channels in methods:
-        memory = _BoundedMemory(_MAX_GROWTH * image.numel())
+        # Where the process is limited, nothing else need be; and this class would import
+        # PyTorch's compiler, which takes seconds and crashes beside other copies of LLVM.
+        memory = None if IS_POSSIBLE else _bounded(_MAX_GROWTH * image.numel())
         try:
-            with torch.inference_mode(), memory:
+            with torch.inference_mode(), memory or nullcontext():
                 grid = getattr(network, name)(image)
         except (RuntimeError, torch.jit.Error) as error:  # of PyTorch, many lines
-            if memory.is_exceeded:
+            if "allocate" in str(error) or (memory and memory.is_exceeded):
                 raise ValueError("its network needs too much memory") from error
             reason = str(error).strip().rpartition("\n")[2]
             raise ValueError(f"its network fails: {reason}") from error
@@ -113,21 +117,22 @@ def _check_grid(grid: Any, shape: tuple[int, ...]) -> None:
         raise ValueError("its network gives standard errors that are not positive")
 
 
-class _BoundedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Ends a run in which a single operator gives more numbers than allowed."""
+def _bounded(n_max: int) -> Any:
+    """Make what ends a run in which a single operator gives more numbers than allowed."""
+    from torch.utils._python_dispatch import TorchDispatchMode
 
-    def __init__(self, n_max: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.n_max = n_max
-        self.is_exceeded = False
+    class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        is_exceeded = False
 
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        result = function(*args, **(kwargs or {}))
-        tensors = result if isinstance(result, tuple | list) else [result]
-        for tensor in tensors:
-            if isinstance(tensor, torch.Tensor) and tensor.numel() > self.n_max:
-                self.is_exceeded = True
-                raise RuntimeError
-        return result
+        def __torch_dispatch__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            result = function(*args, **(kwargs or {}))
+            tensors = result if isinstance(result, tuple | list) else [result]
+            for tensor in tensors:
+                if isinstance(tensor, torch.Tensor) and tensor.numel() > n_max:
+                    self.is_exceeded = True
+                    raise RuntimeError
+            return result
+
+    return Bounded()  # type: ignore[no-untyped-call]
