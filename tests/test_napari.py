@@ -41,7 +41,10 @@ def screen(display):
 
 @pytest.fixture
 def viewer(screen):
+    # Training imports PyTorch's compiler, whose copy of LLVM crashes once the one of a
+    # graphics driver is loaded: other tests of this process need it before.
     import napari
+    import torch._dynamo  # noqa: F401
 
     viewer = napari.Viewer(show=True)
     yield viewer
