@@ -128,7 +128,7 @@ class Fitter {
             }
         const double n = static_cast<double>(pixels_.size());
         const double slope = (n * product - light * seen) / (n * squared - light * light);
-        const double intensity = std::max(slope, 1.0);  // NaN, too
+        const double intensity = slope > 1.0 ? slope : 1.0;  // 1 for NaN, too
         const double least = options_.poisson ? kLeast : -std::numeric_limits<double>::infinity();
         return {y, x, options_.sigma, intensity, std::max((seen - intensity * light) / n, least)};
     }

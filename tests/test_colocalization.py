@@ -191,6 +191,22 @@ def test_images_with_one_channel_are_left_out_by_name(tmp_path, caplog):
     assert done.returncode == 0, done.stderr
 
 
+def test_results_of_the_same_images_pair_whatever_they_are_called(tmp_path):
+    spots = pd.DataFrame({"image": ["in/A/a.tif", "in/B/a.tif"], "y": 1.0, "x": 1.0})
+    spots.to_csv(tmp_path / "all.csv", index=False)
+    for number, name in enumerate(("a_of_A", "a_of_B")):
+        (tmp_path / "flat").mkdir(exist_ok=True)
+        spots[number : number + 1].to_csv(
+            tmp_path / "flat" / f"{name}.csv", index=False
+        )
+    done = call_blinkcore("colocalize", "all.csv", "flat", "-o", "c", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert pd.read_csv(tmp_path / "c" / "colocalization.csv")["n_pairs"].tolist() == [
+        1,
+        1,
+    ]
+
+
 def test_a_channel_that_is_not_there_is_refused(results):
     done = call_blinkcore(
         "colocalize", results / "spots", "--channels", "0,5", cwd=results

@@ -67,6 +67,7 @@ def test_tables_of_array_jobs_merge_by_a_pattern(tmp_path, examples):
     [
         ["predict", "x.tif", "-o", "spots.feather"],
         ["predict", "x.tif", "-o", "spots.csv.gz"],
+        ["predict", "x.tif", "-o", "spots.tif"],
         ["link", "s.csv", "-o", "tracks.csv"],
         ["colocalize", "s.csv", "s.csv", "-o", "pairs.csv"],
         ["evaluate", "s.csv", "s.csv", "-o", "scores.csv"],
@@ -79,6 +80,19 @@ def test_a_folder_is_not_given_the_name_of_a_file(tmp_path, words):
     assert done.returncode == 2
     assert f"--output {words[words.index('-o') + 1]}" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["s.csv"]
+
+
+def test_a_folder_may_be_called_like_a_well(tmp_path, examples):
+    image = examples / "cells.tif"
+    done = call_blinkcore("predict", image, "-o", "plate.B02", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "plate.B02" / "cells.csv").exists()
+
+
+def test_cells_without_a_name_stay_empty(tmp_path):
+    table = pd.DataFrame({"image": ["=a", None], "group": [-0.5, np.nan]})
+    tables.write_csv(table, tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "image,group\n./=a,-0.5\n,\n"
 
 
 def test_formulas_are_not_passed_on_to_spreadsheets(tmp_path):

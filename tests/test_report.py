@@ -66,7 +66,9 @@ def test_tracks_are_lines_and_a_distribution(tmp_path, general, scene):
     movie = np.stack([np.roll(scene.image, t, axis=1) for t in range(4)])
     tifffile.imwrite(tmp_path / "m.tif", movie, imagej=True, metadata={"axes": "TYX"})
     run([tmp_path / "m.tif"], Options(general, tmp_path / "out"))
-    done = call_blinkcore("link", "out", "-o", "t", "--radius", "3", cwd=tmp_path)
+    done = call_blinkcore(
+        "link", "out", "-o", "t", "--radius", "3", "--min-spots", "3", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "t" / "m.motion.png").read_bytes()[:4] == b"\x89PNG"
     done = call_blinkcore("report", "out", "--tracks", "t", cwd=tmp_path)
@@ -77,6 +79,7 @@ def test_tracks_are_lines_and_a_distribution(tmp_path, general, scene):
     sizes = linked.groupby("track").size()
     assert lines["x"].count(None) == (sizes > 1).sum() > 10
     assert len(lines["x"]) == len(lines["y"]) == (sizes[sizes > 1] + 1).sum()
+    assert len(panel.all_spots) == len(pd.read_csv(tmp_path / "out" / "m.csv"))
     titles = [f["title"] for f in figures_of([panel], pd.DataFrame())]
     assert "Spots in a track" in titles
 

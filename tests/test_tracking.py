@@ -296,3 +296,18 @@ def test_a_table_in_micrometres_needs_the_size_of_a_pixel(tmp_path):
         "link", "m.csv", "-o", "t", "--pixel-size", "0.5", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_motion_that_differs_by_rounding_alone_is_drawn(tmp_path):
+    rows = [
+        (50.0 * k, 10 + 0.1 * frame, frame)
+        for k, n in enumerate((4, 7, 11))
+        for frame in range(n)
+    ]
+    table = pd.DataFrame(rows, columns=["y", "x", "frame"])
+    table.to_csv(tmp_path / "m.csv", index=False)
+    done = call_blinkcore(
+        "link", "m.csv", "-o", "t", "--frame-interval", "0.1", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t" / "m.motion.png").exists()

@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import blinkcore
@@ -23,7 +24,6 @@ from blinkcore.io import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 STEPS = ("predict", "link", "colocalize", "report")
 KEYS = ("images", "output", "samples", *STEPS)
@@ -139,13 +139,16 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def _digest(words: list[str], spots: Path, folder: Path) -> str:
-    """Hash a command, its sample sheet, and the size and time of each spots table."""
+    """Hash a command, its sample sheet, and the size and time of each table it reads."""
     digest = hashlib.sha256(json.dumps(words).encode())
     if "--samples" in words:
         sheet = folder / words[words.index("--samples") + 1]
         digest.update(sheet.read_bytes() if sheet.is_file() else b"")
-    if spots.is_dir():
-        for path in tables.tables_in(spots, recursive=True):
+    folders = [spots]
+    if "--tracks" in words:
+        folders.append(folder / words[words.index("--tracks") + 1])
+    for place in filter(Path.is_dir, folders):
+        for path in tables.tables_in(place, recursive=True):
             about = path.stat()
             digest.update(f"{path} {about.st_size} {about.st_mtime_ns}".encode())
     return digest.hexdigest()

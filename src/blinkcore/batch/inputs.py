@@ -222,8 +222,8 @@ def _matches(pattern: str) -> list[Path]:
     path = Path(pattern)
     parts = path.parts[1:] if path.anchor else path.parts
     found = Path(path.anchor or ".").glob(str(Path(*parts)))
-    # As without `**`: hidden files and folders are found by their own name only.
-    return [p for p in found if not _hidden(p.parts) - _hidden(path.parts)]
+    # As without `**`: hidden files and folders must be asked for.
+    return [p for p in found if _hidden(path.parts) or not _hidden(p.parts)]
 
 
 def _hidden(parts: Iterable[str]) -> set[str]:

@@ -282,9 +282,11 @@ class Result:
 
 
 def _same_file(before: dict[str, Any], record: dict[str, Any]) -> bool:
-    """Tell whether an earlier result is of the same file, unchanged since."""
+    """Tell whether an earlier result is of the same file and masks, unchanged since."""
     earlier = before["images"][0] if before["images"] else {}
-    return all(earlier.get(key) == record.get(key) for key in ("path", "file"))
+    return all(
+        earlier.get(key) == record.get(key) for key in ("path", "file", "labels")
+    )
 
 
 def _is_table_of_spots(path: Path) -> bool:

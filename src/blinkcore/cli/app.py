@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,13 +105,50 @@ def _root(
     pass
 
 
-# Of outputs that look like a file, and not like a folder such as `run1.2`.
-_FILE_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,7}")
+# Of files, not of folders such as `plate.B02`.
+_FILE_SUFFIXES = frozenset(
+    [
+        ".csv",
+        ".tsv",
+        ".txt",
+        ".json",
+        ".geojson",
+        ".parquet",
+        ".feather",
+        ".xls",
+        ".xlsx",
+        ".ods",
+        ".xml",
+        ".roi",
+        ".zip",
+        ".gz",
+        ".geff",
+        ".h5",
+        ".hdf5",
+        ".zarr",
+        ".npy",
+        ".npz",
+        ".mat",
+        ".pkl",
+        ".yaml",
+        ".yml",
+        ".html",
+        ".htm",
+        ".pdf",
+        ".pt",
+        ".onnx",
+        ".tif",
+        ".tiff",
+        ".png",
+        ".jpg",
+        ".jpeg",
+    ]
+)
 
 
 def looks_like_file(path: Path) -> bool:
     """Tell whether a path that is no folder has the name of a file."""
-    return bool(_FILE_SUFFIX.fullmatch(path.suffix)) and not path.is_dir()
+    return path.suffix.lower() in _FILE_SUFFIXES and not path.is_dir()
 
 
 def check_folder(path: Path | None) -> None:

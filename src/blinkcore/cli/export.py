@@ -13,7 +13,7 @@ from blinkcore.cli.console import one_sentence
 
 @app.command(rich_help_panel=MODELS)
 def export(
-    model: Annotated[str, typer.Argument(help="Bundled name or path of a .pt file.")],
+    model: Annotated[str, typer.Argument(help="Name of a model, or path.")],
     output: Annotated[
         Path,
         typer.Option(

@@ -68,7 +68,10 @@ def models(
 
 @models_app.command("show")
 def show(
-    model: Annotated[str, typer.Argument(help="Bundled name or path of a .pt file.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="Name of a model, or path of its file."),
+    ],
     debug: Debug = False,
 ) -> None:
     """Show what a model says about itself, as JSON."""

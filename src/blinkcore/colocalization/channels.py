@@ -62,15 +62,21 @@ def read_channels(
     one = list(read_results(first, pixel_size=pixel_size))
     if second is None:
         return _two_of(one, channels)
-    other = {s.name: s for s in read_results(second, pixel_size=pixel_size)}
+    other = list(read_results(second, pixel_size=pixel_size))
     if len(one) == len(other) == 1:
-        return [Channels(one[0], *other.values())]
-    both = [Channels(spots, other[spots.name]) for spots in one if spots.name in other]
+        return [Channels(one[0], other[0])]
+    # The same file has the same path, whatever its results are called.
+    found = {s.name: s for s in other} | {s.image: s for s in other if s.image}
+    pairs = [(spots, found.get(spots.image) or found.get(spots.name)) for spots in one]
+    both = [Channels(spots, match) for spots, match in pairs if match is not None]
     if not both:
         raise ValueError(f"{first} and {second} have no image in common by name")
-    alone = {spots.name for spots in one} ^ set(other)
-    for name in sorted(alone):
-        logger.warning("%s is left out: %s", name, "it is in one of the two only")
+    paired = {
+        id(spots) for channels in both for spots in (channels.first, channels.second)
+    }
+    for spots in (*one, *other):
+        if id(spots) not in paired:
+            logger.warning("%s is left out: it is in one of the two only", spots.name)
     return both
 
 

@@ -88,11 +88,13 @@ _NAMES = (
 )  # columns that hold names of files
 
 
+def _safe(value: Any) -> Any:
+    return safe_name(value) if isinstance(value, str) else value
+
+
 def write_csv(table: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
     """Write a table that holds no spots, whole or not at all, with safe names."""
-    safe = {
-        n: table[n].map(lambda name: safe_name(str(name))) for n in _NAMES if n in table
-    }
+    safe = {n: table[n].map(_safe) for n in _NAMES if n in table}
     with whole_file(path) as temporary:
         table.assign(**safe).to_csv(
             temporary, index=False, lineterminator="\n", float_format=float_format
@@ -127,9 +129,7 @@ def write_to(spots: pd.DataFrame, file: IO[bytes], suffix: str) -> None:
         spots.to_parquet(file, index=False)
         return
     if "image" in spots:
-        spots = spots.assign(
-            image=spots["image"].map(lambda name: safe_name(str(name)))
-        )
+        spots = spots.assign(image=spots["image"].map(_safe))
     floats = spots.select_dtypes("float").columns
     decimals = {name: 6 if name.endswith("_um") else 4 for name in floats}
     spots.round(decimals).to_csv(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io as stdio
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,8 @@ class Panel:
         Of this channel and frame.
     all_spots : DataFrame
         Of this channel in all frames.
+    linked : DataFrame
+        Spots of this channel with their `track`, if they were linked.
     pixels : ndarray, shape (height, width), or None
         What is shown, for a stack the maximum over z; None if the image is missing.
     shape : tuple of int
@@ -64,6 +66,7 @@ class Panel:
     channel: int
     spots: pd.DataFrame
     all_spots: pd.DataFrame
+    linked: pd.DataFrame
     pixels: NDArray[Any] | None
     shape: tuple[int, int]
     pixel_size: PixelSize | None
@@ -97,8 +100,7 @@ def read_panels(
     pixel_size : PixelSize, optional
         In µm, in place of the one in the descriptions.
     tracks : Path, optional
-        Folder that `blinkcore link` wrote: its tables, which have the tracks, are shown in
-        place of those without.
+        Folder that `blinkcore link` wrote for these results.
 
     Returns
     -------
@@ -111,10 +113,9 @@ def read_panels(
     """
     panels: list[Panel] = []
     for spots in read_results(source, pixel_size=pixel_size):
-        linked = None if tracks is None else tracks / f"{spots.name}.csv"
-        if linked is not None and linked.is_file():
-            spots = replace(spots, spots=io.read_labels(linked))
-        panels += _panels_of(spots, _condition(spots, conditions))
+        path = None if tracks is None else tracks / f"{spots.name}.csv"
+        linked = io.read_labels(path) if path and path.is_file() else spots.spots
+        panels += _panels_of(spots, _condition(spots, conditions), linked)
     return panels
 
 
@@ -126,7 +127,7 @@ def _condition(spots: ImageSpots, conditions: dict[str, str] | None) -> str:
     return next((known[name] for name in names if name in known), "")
 
 
-def _panels_of(spots: ImageSpots, condition: str) -> list[Panel]:
+def _panels_of(spots: ImageSpots, condition: str, linked: pd.DataFrame) -> list[Panel]:
     image = None
     # The image was moved, or another program wrote the table: there is no picture.
     with suppress(OSError, ValueError):
@@ -142,6 +143,7 @@ def _panels_of(spots: ImageSpots, condition: str) -> list[Panel]:
             title += f", channel {channel}"
             own = own[own["channel"] == channel] if "channel" in own else own
         every = own
+        tracks = linked[linked["channel"] == channel] if "channel" in linked else linked
         if sizes.get("T", 1) > 1:
             title += f", frame {frame} of {sizes['T']}"
             own = own[own["frame"] == frame] if "frame" in own else own
@@ -150,7 +152,7 @@ def _panels_of(spots: ImageSpots, condition: str) -> list[Panel]:
             pixels = image.plane(min(frame, image.size("T") - 1), channel, 0).data
         shape = _shape(pixels, sizes, own)
         panels.append(
-            Panel(title, spots.image or spots.name, condition, channel, own, every, pixels,
+            Panel(title, spots.image or spots.name, condition, channel, own, every, tracks, pixels,
                   shape, spots.pixel_size)
         )  # fmt: skip
     return panels

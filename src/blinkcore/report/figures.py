@@ -50,9 +50,9 @@ def figures_of(panels: list[Panel], counts: pd.DataFrame) -> list[dict[str, Any]
             figures.append(_histogram(np.concatenate(values), title))
     figures.append(_histogram(nearest_neighbours(panels), "Nearest neighbour (px)"))
     lengths = [
-        panel.all_spots.groupby("track").size().to_numpy(float)
+        panel.linked.groupby("track").size().to_numpy(float)
         for panel in panels
-        if "track" in panel.all_spots
+        if "track" in panel.linked
     ]
     if lengths:
         figures.append(

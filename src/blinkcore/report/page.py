@@ -170,7 +170,7 @@ def _panel(panel: Panel, low: float, high: float) -> dict[str, Any]:
         "hover": {name: _numbers(spots[name], 3) for name in known},
         "n": len(spots),
         "bar": _scale_bar(panel),
-        "tracks": _lines(panel.all_spots),
+        "tracks": _lines(panel.linked),
     }
 
 

@@ -52,7 +52,11 @@ def plot(
         (speeds, "mean_speed", f"{length}/{time}"),
     ):
         values = tracks[column].to_numpy(float)
-        axes.hist(values[np.isfinite(values)], 30)
+        values = values[np.isfinite(values)]
+        if len(values):
+            low, high = float(values.min()), float(values.max())
+            # Values that differ by rounding alone are one bar.
+            axes.hist(values, 30, range=(low, max(high, low + 1e-3 * abs(low) + 1e-9)))
         axes.set(xlabel=f"{column.replace('_', ' ')}, {unit}", ylabel="tracks")
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from blinkcore.image import PixelSize
     from blinkcore.io.results import ImageSpots
+
+logger = logging.getLogger(__name__)
 
 FORMATS = (".csv", ".xml", ".geff")
 
@@ -109,7 +112,10 @@ def _summary(
     ):
         tables.write_csv(table, output / f"{name}.{suffix}.csv")
     if find_spec("matplotlib") is not None and len(described):
-        plot(described, msd, units, output / f"{name}.motion.png")
+        try:
+            plot(described, msd, units, output / f"{name}.motion.png")
+        except (ValueError, RuntimeError) as error:  # the tables are written
+            logger.warning("%s: its motion could not be drawn: %s", name, error)
     return Summary(
         name,
         len(spots),
