@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from blinkcore.files import whole_file
+from blinkcore.io.tables import write_csv
 from blinkcore.network.calibration import real_count
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def write_counts(records: Iterable[Mapping[str, Any]], name: str, path: Path) ->
     for column in _WHOLE & set(table.columns):
         # Whole numbers, also where some are empty.
         table[column] = table[column].astype("Int64")
-    with whole_file(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(table, path)
 
 
 def _read(path: Path) -> pd.DataFrame:

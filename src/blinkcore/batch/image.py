@@ -167,14 +167,14 @@ def _count(
         real = real_count(spots["probability"].to_numpy(), spread)._asdict()
         record["real_spots"] = {name: round(n, 1) for name, n in real.items()}
     searched = max_projection(image) if options.z == "max" else image
+    if regions:  # described before they are read, like the image
+        record["labels"] = about_labels(regions)
     found = {n: Regions.read(path, searched.sizes) for n, path in regions.items()}
     for column, areas in found.items():
         spots[column], distance = areas.of_spots(spots)
         if "border_distance" not in spots:
             spots["border_distance"] = distance
     about = (record["image"], searched, spots)
-    if regions:
-        record["labels"] = about_labels(regions)
     record[IMAGES] = counts_of_image(*about, spread, options.channel)
     if found:
         record[CELLS] = counts_of_cells(*about, found, spread, options.channel)

@@ -35,25 +35,26 @@ def is_counts(path: Path) -> bool:
     """Tell whether a file is a table of counts of `blinkcore predict`, not of spots."""
     if not path.name.endswith(("counts.csv", "counts_by_cell.csv", "_of_all.csv")):
         return False
-    import pandas as pd
-
-    try:
-        columns = pd.read_csv(path, nrows=0).columns
-    except (OSError, ValueError):
-        return False
-    return {"image", "n"} <= set(columns) and "y" not in columns
+    columns = _header(path)
+    return {"image", "n"} <= columns and "y" not in columns
 
 
 def is_about_tracks(path: Path) -> bool:
     """Tell whether a file is a table of `blinkcore link` that holds no spots."""
-    import pandas as pd
-
     if not path.name.endswith((".tracks.csv", ".msd.csv")):
         return False
+    columns = _header(path)
+    return bool(columns) and "y" not in columns
+
+
+def _header(path: Path) -> set[str]:
+    """Read the names of a CSV's columns; none if it cannot be read."""
+    import pandas as pd
+
     try:
-        return "y" not in pd.read_csv(path, nrows=0).columns
+        return set(pd.read_csv(path, nrows=0).columns)
     except (OSError, ValueError):
-        return False
+        return set()
 
 
 def tables_in(folder: Path, *, recursive: bool = False) -> list[Path]:

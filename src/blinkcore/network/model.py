@@ -276,10 +276,12 @@ def _loaded(path: Path, checked: _Checked, device: str) -> Any:
     from blinkcore.network.probe import probe
 
     try:
-        if not checked.is_ours:
-            on_cpu = torchscript.load(checked.script, "cpu")
-            try_apart(partial(probe, on_cpu, checked.metadata))
-        network = torchscript.load(checked.script, device)
+        if checked.is_ours:
+            return torchscript.load(checked.script, device)
+        network = torchscript.load(checked.script, "cpu")
+        try_apart(partial(probe, network, checked.metadata))
+        if device != "cpu":
+            network = torchscript.load(checked.script, device)
     except ValueError as error:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
     return network
