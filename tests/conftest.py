@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from blinkcore.simulation.ranges import SceneRanges
 from blinkcore.simulation.scenes import simulate
-from real_imagej import FIJI, START_JVM
+from real_imagej import FIJI, bring_imagej
 
 # What Hypothesis keeps stays out of the folder's root.
 set_hypothesis_home_dir(Path(__file__).parents[1] / "build" / "hypothesis")
@@ -124,24 +123,15 @@ def java():
 
 
 @pytest.fixture(scope="session")
-def imagej(java):
+def imagej(java, tmp_path_factory):
     """Path of ImageJ's jar, from Maven Central."""
-    code = START_JVM + textwrap.dedent(
-        """
-        start_jvm(["-Djava.awt.headless=true"])
-        print("PATH", jimport("java.lang.System").getProperty("java.class.path"))
-        sys.stdout.flush()
-        os._exit(0)
-        """
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    for line in done.stdout.splitlines():
-        if line.startswith("PATH "):
-            jars = line[5:].split(os.pathsep)
-            return next(jar for jar in jars if Path(jar).name.startswith("ij-"))
-    pytest.skip(f"ImageJ cannot be had: {done.stderr[-300:]}")
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    jar, problem = bring_imagej(folder)
+    if jar is None:
+        pytest.skip(f"ImageJ cannot be had: {problem}")
+    return str(jar)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import tifffile
 
 from blinkcore import io, predict
 from programs import BLINKCORE
-from real_imagej import FIJI, START_JVM, bright_spot, write_tiff
+from real_imagej import FIJI, bright_spot, start_jvm_with, write_tiff
 
 pytestmark = pytest.mark.slow
 
@@ -298,7 +298,7 @@ def test_planes_are_counted_in_the_status_line(imagej, display, tmp_path):
     """The macro runs in a thread, while this looks at ImageJ's window."""
     noise = np.random.default_rng(0).poisson(50, (120, 256, 256)).astype(np.uint16)
     movie = write_tiff(tmp_path / "movie.tif", noise, axes="TYX")
-    code = START_JVM + textwrap.dedent(
+    code = start_jvm_with(imagej) + textwrap.dedent(
         f"""
         import threading, time
         start_jvm([f"-Duser.home={tmp_path}", "-Dplugins.dir={FIJI}"])

@@ -1,7 +1,5 @@
 """The PyImageJ bridge in the real ImageJ, in one process and without a window."""
 
-"""The macros and the bridge in the real ImageJ, with its window under Xvfb and without."""
-
 import subprocess
 import sys
 import textwrap
@@ -11,7 +9,7 @@ import pandas as pd
 import pytest
 
 from blinkcore import io, predict
-from real_imagej import FIJI, START_JVM, bright_spot, write_tiff
+from real_imagej import FIJI, bright_spot, start_jvm_with, write_tiff
 
 pytestmark = pytest.mark.slow
 
@@ -24,9 +22,11 @@ from blinkcore_fiji import detect, point_roi, results_table, to_numpy
 """
 
 
-def in_process(java, code, tmp_path):
+def in_process(imagej, code, tmp_path):
     """Run Python code with ImageJ in its process, without a display."""
-    whole = START_JVM + BRIDGE.format(fiji=str(FIJI)) + textwrap.dedent(code)
+    whole = (
+        start_jvm_with(imagej) + BRIDGE.format(fiji=str(FIJI)) + textwrap.dedent(code)
+    )
     done = subprocess.run(
         [sys.executable, "-c", whole + "\nsys.stdout.flush(); os._exit(0)\n"],
         check=False, capture_output=True, text=True, cwd=tmp_path, timeout=120,
@@ -35,9 +35,9 @@ def in_process(java, code, tmp_path):
     return done.stdout
 
 
-def test_the_bridge_finds_what_the_program_finds(imagej, java, tmp_path, examples):
+def test_the_bridge_finds_what_the_program_finds(imagej, tmp_path, examples):
     in_process(
-        java,
+        imagej,
         f"""
         imp = jimport("ij.IJ").openImage({str(examples / "cells.tif")!r})
         spots = detect(None, imp, threshold=0.5, show=False)
@@ -58,12 +58,12 @@ def test_the_bridge_finds_what_the_program_finds(imagej, java, tmp_path, example
     np.testing.assert_allclose(points, expected, atol=1e-3)
 
 
-def test_the_bridge_carries_hyperstacks_bit_by_bit(imagej, java, tmp_path):
+def test_the_bridge_carries_hyperstacks_bit_by_bit(imagej, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 65535, (3, 4, 2, 9, 7))
     path = write_tiff(tmp_path / "s.tif", pixels.astype(np.uint16), axes="TZCYX")
     np.save(tmp_path / "pixels.npy", pixels)
     in_process(
-        java,
+        imagej,
         f"""
         imp = jimport("ij.IJ").openImage({str(path)!r})
         assert (to_numpy(imp) == np.load("pixels.npy")).all()
@@ -76,9 +76,9 @@ def test_the_bridge_carries_hyperstacks_bit_by_bit(imagej, java, tmp_path):
     )
 
 
-def test_the_bridge_says_what_is_wrong(imagej, java, tmp_path):
+def test_the_bridge_says_what_is_wrong(imagej, tmp_path):
     out = in_process(
-        java,
+        imagej,
         """
         colour = jimport("ij.IJ").createImage("c", "RGB", 20, 20, 1)
         grey = jimport("ij.IJ").createImage("g", "16-bit", 20, 20, 1)
@@ -113,12 +113,12 @@ def test_the_bridge_explains_itself_without_java():
     assert "--fiji" in done.stdout
 
 
-def test_the_bridge_takes_named_dimensions_in_any_order(java, imagej, tmp_path):
+def test_the_bridge_takes_named_dimensions_in_any_order(imagej, tmp_path):
     pixels = np.random.default_rng(0).poisson(100, (2, 3, 64, 64)).astype(np.uint16)
     pixels[1, 2, 10:21, 30:41] += bright_spot()
     np.save(tmp_path / "pixels.npy", pixels)
     out = in_process(
-        java,
+        imagej,
         """
         import xarray
         image = xarray.DataArray(np.load("pixels.npy"), dims=["t", "c", "y", "x"])
@@ -138,10 +138,10 @@ def test_the_bridge_takes_named_dimensions_in_any_order(java, imagej, tmp_path):
 
 
 def test_the_bridge_leaves_the_users_overlay_and_knows_nanometres(
-    imagej, java, tmp_path, examples
+    imagej, tmp_path, examples
 ):
     in_process(
-        java,
+        imagej,
         f"""
         imp = jimport("ij.IJ").openImage({str(examples / "cells.tif")!r})
         imp.setOverlay(jimport("ij.gui.Overlay")(jimport("ij.gui.Roi")(3, 4, 5, 6)))
@@ -162,11 +162,11 @@ def test_the_bridge_leaves_the_users_overlay_and_knows_nanometres(
     )
 
 
-def test_the_command_of_fijis_python_mode(imagej, java, tmp_path, examples):
+def test_the_command_of_fijis_python_mode(imagej, tmp_path, examples):
     """As SciJava runs it: its parameters are there as variables."""
     script = FIJI / "plugins" / "Blinkcore" / "Detect_Spots_PyImageJ.py"
     out = in_process(
-        java,
+        imagej,
         f"""
         import blinkcore_fiji
         shown = []
