@@ -77,6 +77,32 @@ def counts(model, probability, found):
            "within (0.95)"], rows)  # fmt: skip
 
 
+def counts_elsewhere(model, probability, real):
+    """Print how often the interval holds with other thresholds than the model's."""
+    spread = model.metadata.count_spread
+    if spread is None:
+        return
+    rows = []
+    rules = {
+        f"threshold {t:g}": lambda p, t=t: p > t for t in (0.1, 0.2, 0.5, 0.7, 0.9)
+    }
+    rules |= {
+        f"--fdr {f:g}": lambda p, f=f: keep_for_fdr(p, f) for f in (0.05, 0.1, 0.2)
+    }
+    for name, rule in rules.items():
+        held, expected, n_real = [], 0.0, 0
+        for p, r in zip(probability, real, strict=True):
+            kept = rule(p)
+            if kept.any():
+                said = real_count(p[kept], spread)
+                held.append(said.low <= r[kept].sum() <= said.high)
+                expected, n_real = expected + said.expected, n_real + r[kept].sum()
+        rows.append([name, len(held), f"{expected:.0f}", n_real,
+                     f"{np.mean(held):.3f}"])  # fmt: skip
+    print("The same with other thresholds than that of the model:\n")
+    table(["kept", "scenes", "expected", "real", "within (0.95)"], rows)
+
+
 def draw(path, said, true, found, truth):
     """Reliability diagram, and where in their pixel spots are found."""
     from matplotlib.figure import Figure
@@ -134,6 +160,7 @@ def main():
     print("Share of false spots requested with --fdr, image by image:\n")
     table(["--fdr", "spots kept", "false", "recall"], rows)
     counts(model, [s[:, 2] for s in sure_ones], n_real)
+    counts_elsewhere(model, probability, real)
     distances, places = np.concatenate(distances), np.concatenate(places)
     if errors:
         coverage(np.concatenate(errors), distances)

@@ -96,6 +96,69 @@ def test_an_affine_shift_is_found_and_kept_in_a_file(tmp_path):
     assert Shift.load(tmp_path / "shift.json") == shift
 
 
+def test_the_shift_along_z_is_the_median_of_the_pairs(tmp_path):
+    first, second = two_channels(n=60, n_shared=30, shift=(1.0, -2.0))
+    rng = np.random.default_rng(5)
+    z = rng.uniform(0, 40, 90)
+    first = np.column_stack([z[:60], first])
+    second = np.column_stack([z[30:] + 2.5 + rng.normal(0, 0.1, 60), second])
+    shift = estimate_shift([first], [second])
+    assert shift.offset_z == pytest.approx(-2.5, abs=0.1)
+    np.testing.assert_allclose(shift.offset, (-1.0, 2.0), atol=0.15)
+    shift.save(tmp_path / "shift.json")
+    assert Shift.load(tmp_path / "shift.json") == shift
+
+
+def test_beads_are_found_in_their_stack_and_correct_all_three_axes(tmp_path):
+    from blinkcore.simulation.stacks import simulate_stack
+
+    rng = np.random.default_rng(0)
+    places_of_beads = places(25, apart=40.0)
+    z = rng.uniform(4, 8, 25)
+    pixels = [
+        simulate_stack(
+            (13, *SHAPE), np.column_stack([z + dz, places_of_beads + offset]), rng
+        ).pixels
+        for dz, offset in ((0.0, (0.0, 0.0)), (1.2, (1.5, -2.5)))
+    ]
+    about = {"axes": "ZCYX", "unit": "um", "spacing": 0.2}
+    tifffile.imwrite(
+        tmp_path / "beads.tif", np.stack(pixels, axis=1), imagej=True,
+        resolution=(10, 10), metadata=about,
+    )  # fmt: skip
+    spots = pd.DataFrame({"channel": 0, "z": z, "y": 5.0, "x": places_of_beads[:, 1]})
+    spots["y"] = places_of_beads[:, 0]
+    other = spots.assign(channel=1, z=z + 1.2, y=spots["y"] + 1.5, x=spots["x"] - 2.5)
+    pd.concat([spots, other]).to_csv(tmp_path / "s.csv", index=False)
+    command = ["colocalize", "s.csv", "-o", "c", "--distance", "1", "--pixel-size"]
+    done = call_blinkcore(
+        *command, "0.2,0.1,0.1", "--calibration", "beads.tif", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "s: 25 of 25 and 25 spots are pairs" in done.stderr
+    shift = Shift.load(tmp_path / "c" / "shift.json")
+    assert shift.model == "affine"
+    assert shift.offset_z == pytest.approx(-2.4, abs=0.1)  # 1.2 planes of 2 px
+    # A shift in px of x means fewer planes where they lie further apart.
+    for name, z_size, n in (("same", "0.2", 25), ("other", "0.5", 0)):
+        again = call_blinkcore(
+            "colocalize", "s.csv", "-o", name, "--distance", "1", "--pixel-size",
+            f"{z_size},0.1,0.1", "--calibration", "c/shift.json", cwd=tmp_path,
+        )  # fmt: skip
+        assert f"s: {n} of 25" in again.stderr
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "beads.tif").rename(tmp_path / "folder" / "beads.tif")
+    done = call_blinkcore(
+        *command, "0.2,0.1,0.1", "--calibration", "folder", cwd=tmp_path
+    )
+    assert "s: 25 of 25" in done.stderr
+    flat = tmp_path / "flat.tif"
+    tifffile.imwrite(flat, np.zeros((64, 64), np.uint8))
+    done = call_blinkcore(*command, "0.1", "--calibration", flat, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "flat.tif has no channel 1" in done.stderr
+
+
 def test_too_few_pairs_are_a_sentence():
     with pytest.raises(ValueError, match="needs 5 pairs of spots, and there are"):
         estimate_shift([places(3)], [places(3, seed=9)])

@@ -118,7 +118,10 @@ def test_spots_are_counted_in_cells_and_their_parts(general, cells):
     assert table.loc[1, "area_px"] == (labels == 1).sum()
     inside = (spots["cell"] == 1) & (spots["nucleus"] > 0)
     assert table.loc[1, "n_in_nucleus"] == inside.sum() > 0
-    assert np.isnan(table.loc[0, "area_px"])  # outside has no area of its own
+    assert table.loc[0, "area_px"] == (labels == 0).sum()  # outside of all cells
+    both = (labels == 1) & (nuclei > 0)
+    assert table.loc[1, "area_px_in_nucleus"] == both.sum() > 0
+    assert table["area_px_in_nucleus"].sum() == (nuclei > 0).sum()
 
 
 def test_the_distance_to_the_border_is_that_of_the_cell():
@@ -131,7 +134,7 @@ def test_the_distance_to_the_border_is_that_of_the_cell():
     found, distance = regions.of_spots(spots)
     np.testing.assert_array_equal(found, [1, 1, 1, 0])
     np.testing.assert_array_equal(distance, [0.5, 2.5, 0.5, np.nan])
-    assert regions.sizes(0) == {1: 100, 2: 100}
+    assert regions.sizes(0) == {0: 400, 1: 100, 2: 100}
     for number, own in regions.pixels(0).items():
         np.testing.assert_array_equal(own, np.argwhere(labels == number))
     assert image.sizes == regions.labels.sizes

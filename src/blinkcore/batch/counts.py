@@ -77,23 +77,28 @@ def counts_of_cells(
     Returns
     -------
     list of dict
-        As `counts_of_image`, and `cell`, its area or volume, spots for each µm² or µm³ where
-        the size of a pixel is known, and how many of its spots lie in each of the parts.
+        As `counts_of_image`, and `cell`, its area or volume, and spots for each µm² or µm³
+        where the size of a pixel is known; the same of each of its parts.
     """
-    main, *parts = regions
+    main, *parts = regions.items()
     rows = []
-    sizes: dict[int, dict[int, int]] = {}
+    sizes: dict[int, list[dict[int, int]]] = {}
     for place, chosen in _groups(image, spots, channel):
         frame = place.get("frame", 0)
         if frame not in sizes:
-            sizes[frame] = regions[main].sizes(frame)
-        by_cell = dict(list(chosen.groupby(main)))
-        for cell in [*sizes[frame], 0]:
+            inside = [None, *(part for _, part in parts)]
+            sizes[frame] = [main[1].sizes(frame, part) for part in inside]
+        whole, *of_parts = sizes[frame]
+        by_cell = dict(list(chosen.groupby(main[0])))
+        for cell in [*sorted(set(whole) - {0}), 0]:
             own = by_cell.get(cell, chosen.iloc[:0])
             row = {"image": name, **place, "cell": cell, **_count(own, spread)}
-            row |= {f"n_in_{part}": int((own[part] > 0).sum()) for part in parts}
-            if cell:
-                row |= _size(sizes[frame][cell], len(own), image, regions[main].is_3d)
+            row |= _size(whole.get(cell, 0), len(own), image, main[1].is_3d)
+            for (part, region), size in zip(parts, of_parts, strict=True):
+                n = int((own[part] > 0).sum())
+                is_3d = main[1].is_3d or region.is_3d
+                about = _size(size.get(cell, 0), n, image, is_3d)
+                row |= {f"{key}_in_{part}": v for key, v in ({"n": n} | about).items()}
             rows.append(row)
     return rows
 
@@ -121,7 +126,8 @@ def write_counts(records: Iterable[Mapping[str, Any]], name: str, path: Path) ->
     if path.exists():
         before = _read(path)
         table = pd.concat([before[~before["image"].isin(table["image"])], table])
-    for column in _WHOLE & set(table.columns):
+    is_whole = [c for c in table.columns if c.split("_in_")[0] in _WHOLE]
+    for column in is_whole:
         # Whole numbers, also where some are empty.
         table[column] = table[column].astype("Int64")
     write_csv(table, path)
@@ -169,5 +175,6 @@ def _size(n_pixels: int, n_spots: int, image: Image, is_3d: bool) -> dict[str, A
     if size is not None and (not is_3d or size.z is not None):
         one = size.y * size.x * ((size.z or 1.0) if is_3d else 1.0)
         row[f"{what}_um{power}"] = round(n_pixels * one, 4)
-        row[f"density_um{power}"] = round(n_spots / (n_pixels * one), 6)
+        density = n_spots / (n_pixels * one) if n_pixels else np.nan
+        row[f"density_um{power}"] = round(density, 6)
     return row

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_CUT_OFF = "is cut off: what is missing counts as empty"
+
 
 def predict_input(
     item: Input,
@@ -79,32 +81,41 @@ def predict_input(
     """
     state = item.state()  # before it is read: a file that changes meanwhile is not done
     image = options.read(item.source)
-    if check_scale:
-        warning = scale_warning(image, options.model, options.channel)
-        if warning is not None:
-            logger.warning("%s: %s", item.name, warning)
-    _warn(item, image_warning(image.middle_plane(options.channel).data), said)
+    warnings = _warnings_of_image(image, options, check_scale)
+    _say(item, warnings, said)
     scale = scale_factor(image, options.model, options.scale, options.channel)
     how = replace(options, scale=scale)
     about = {"path": identity(item.source), "file": state}
     spots = _searched(item, image, how, about, unfinished, on_plane, cluster)
-    _warn_of_result(item, image, spots, options, said)
+    late = _warnings_of_result(image, spots, options)
+    _say(item, late, said)
     names = [safe_name(item.name)] * len(spots)
     spots.insert(0, "image", pd.Series(names, dtype=str))
     record = _described(item, about, image, spots) | {"scale": scale}
+    record["warnings"] = [*warnings, *late]
     _count(record, image, spots, regions, options)
     return image, spots, record
 
 
-def _warn_of_result(
-    item: Input, image: Image, spots: pd.DataFrame, options: Options, said: set[str]
-) -> None:
+def _warnings_of_image(image: Image, options: Options, check_scale: bool) -> list[str]:
+    """Warn of what is known before the spots are found."""
+    found = [image_warning(image.middle_plane(options.channel).data)]
+    if check_scale:
+        found.append(scale_warning(image, options.model, options.channel))
+    return [text for text in found if text is not None]
+
+
+def _warnings_of_result(
+    image: Image, spots: pd.DataFrame, options: Options
+) -> list[str]:
     """Warn of what is known only after the spots were found."""
-    if options.threshold is options.fdr is None:
-        _warn(item, doubt_warning(spots), said)
-    _warn(item, series_warning(spots, image.size("Z")), said)
-    if image.misses_pixels:
-        logger.warning("%s is cut off: what is missing counts as empty", item.name)
+    is_default = options.threshold is options.fdr is None
+    found = [
+        doubt_warning(spots) if is_default else None,
+        series_warning(spots, image.size("Z")),
+        _CUT_OFF if image.misses_pixels else None,
+    ]
+    return [text for text in found if text is not None]
 
 
 def _searched(
@@ -160,9 +171,7 @@ def _count(
     options: Options,
 ) -> None:
     """Add the counts to the record of an image, and the cells of its spots to the table."""
-    # Intervals are valid only for the threshold that they were fitted with.
-    known = options.threshold is options.fdr is None
-    spread = options.model.metadata.count_spread if known else None
+    spread = options.model.metadata.count_spread
     if spread is not None:
         real = real_count(spots["probability"].to_numpy(), spread)._asdict()
         record["real_spots"] = {name: round(n, 1) for name, n in real.items()}
@@ -180,9 +189,12 @@ def _count(
         record[CELLS] = counts_of_cells(*about, found, spread, options.channel)
 
 
-def _warn(item: Input, warning: str | None, warned: set[str]) -> None:
-    """Log a warning about an image, once per run for each kind of warning."""
-    kind = " ".join(w for w in (warning or "").split() if w.isalpha())
-    if warning is not None and kind not in warned:
-        warned.add(kind)
-        logger.warning("%s: %s", item.name, warning)
+def _say(item: Input, warnings: list[str], said: set[str]) -> None:
+    """Log the warnings about an image, each kind once in a run."""
+    for warning in warnings:
+        kind = " ".join(w for w in warning.split() if w.isalpha())
+        if warning == _CUT_OFF:
+            logger.warning("%s %s", item.name, warning)  # of each image
+        elif kind not in said:
+            said.add(kind)
+            logger.warning("%s: %s", item.name, warning)

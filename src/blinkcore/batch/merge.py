@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from blinkcore import io
 from blinkcore.batch.collected import joined
 from blinkcore.batch.counts import CELLS, IMAGES, write_counts
-from blinkcore.batch.results import made_now
 from blinkcore.files import check_readable, write_json
 from blinkcore.io import tables
+from blinkcore.io.provenance import made_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

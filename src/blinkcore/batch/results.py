@@ -8,9 +8,7 @@ files of an interrupted run can be recognized.
 from __future__ import annotations
 
 import glob
-import sys
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +16,9 @@ import blinkcore
 from blinkcore import io
 from blinkcore.batch.inputs import identity, is_of
 from blinkcore.detection import overlay
-from blinkcore.files import remove, writable, write_json
+from blinkcore.files import remove, write_json
 from blinkcore.io import tables
+from blinkcore.io.provenance import made_now
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,14 +31,6 @@ COORDINATES = (
     "y down and x right in px; an integer is the centre of a pixel, the first pixel's "
     "centre is (0, 0); frame, channel and z count from 0"
 )
-
-
-def made_now() -> dict[str, Any]:
-    """Return when a table was made, and by which command."""
-    return {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": [writable(word) for word in sys.argv],
-    }
 
 
 def sidecar(options: Options, images: list[dict[str, Any]]) -> dict[str, Any]:

@@ -105,50 +105,38 @@ def _root(
     pass
 
 
-# Of files, not of folders such as `plate.B02`.
-_FILE_SUFFIXES = frozenset(
+# Of files that are no output of this program; a folder may be called `plate.B02`.
+_OTHER_SUFFIXES = frozenset(
     [
-        ".csv",
-        ".tsv",
-        ".txt",
-        ".json",
-        ".geojson",
-        ".parquet",
-        ".feather",
-        ".xls",
-        ".xlsx",
-        ".ods",
-        ".xml",
-        ".roi",
-        ".zip",
         ".gz",
-        ".geff",
-        ".h5",
+        ".feather",
         ".hdf5",
-        ".zarr",
-        ".npy",
-        ".npz",
-        ".mat",
-        ".pkl",
-        ".yaml",
-        ".yml",
         ".html",
         ".htm",
-        ".pdf",
-        ".pt",
+        ".mat",
+        ".npy",
+        ".npz",
+        ".ods",
         ".onnx",
-        ".tif",
-        ".tiff",
-        ".png",
-        ".jpg",
-        ".jpeg",
+        ".pdf",
+        ".pkl",
+        ".pt",
+        ".xls",
+        ".xlsx",
+        ".yaml",
+        ".yml",
     ]
 )
 
 
 def looks_like_file(path: Path) -> bool:
     """Tell whether a path that is no folder has the name of a file."""
-    return path.suffix.lower() in _FILE_SUFFIXES and not path.is_dir()
+    from blinkcore.io import IMAGE_SUFFIXES
+    from blinkcore.io.suffixes import LABELS, WRITERS
+
+    own = {f".{suffix.rsplit('.', 1)[-1]}" for suffix in (*WRITERS, ".geff")}
+    known = _OTHER_SUFFIXES | own | {*LABELS, *IMAGE_SUFFIXES}
+    return path.suffix.lower() in known and not path.is_dir()
 
 
 def check_folder(path: Path | None) -> None:
@@ -158,6 +146,18 @@ def check_folder(path: Path | None) -> None:
             f"--output {path} looks like a file, and a folder is made here; a folder of "
             "this name must be made first"
         )
+
+
+def record_step(context: typer.Context, output: Path) -> None:
+    """Write beside the results of a command with which options they were made."""
+    from blinkcore.io.provenance import write_provenance
+
+    plain = (str, int, float, type(None))
+    options = {
+        name: value if isinstance(value, plain) else str(value)
+        for name, value in context.params.items()
+    }
+    write_provenance(output, str(context.info_name), {"options": options})
 
 
 def parse_pixel_size(text: str | None) -> PixelSize | None:

@@ -15,12 +15,14 @@ from blinkcore.cli.app import (
     check_folder,
     parse_distance,
     parse_pixel_size,
+    record_step,
 )
 from blinkcore.cli.console import one_sentence
 
 if TYPE_CHECKING:
     from blinkcore.colocalization.channels import Channels
     from blinkcore.colocalization.shift import Shift
+    from blinkcore.image import PixelSize
 
 First = Annotated[
     Path, typer.Argument(help="Table of spots, or a folder of results of predict.")
@@ -43,8 +45,9 @@ ShiftModel = Annotated[
 Calibration = Annotated[
     Path | None,
     typer.Option(
-        help="Estimate the shift from this table of beads in both channels, or take it "
-        "from a shift.json; without it, from the pair itself."
+        help="Estimate the shift from this image of beads in both channels (or a folder "
+        "of such images, or a table of their spots), or take it from a shift.json; "
+        "without it, from the pair itself."
     ),
 ]
 LargestShift = Annotated[float, typer.Option(help="Largest shift to look for, px.")]
@@ -56,6 +59,7 @@ Labels = Annotated[
 
 @app.command(rich_help_panel=AFTERWARDS)
 def colocalize(
+    context: typer.Context,
     first: First,
     second: Second = None,
     output: Output = Path("colocalization"),
@@ -83,13 +87,15 @@ def colocalize(
         images = reading.read_channels(first, second, pair, size)
         reaches = [_reach(distance, both) for both in images]
         found = _shift(
-            images, pair, calibration, shift, largest=largest_shift, distance=reaches[0]
-        )
+            images, pair, calibration, shift, size, largest=largest_shift,
+            distance=reaches[0],
+        )  # fmt: skip
         if found is not None:
             found.save(output / "shift.json")
             y, x = found.offset
+            along_z = f", {found.offset_z:+.2f} px in z" if found.offset_z else ""
             typer.echo(
-                f"shift of the second channel: {y:+.2f} px in y, {x:+.2f} px in x "
+                f"shift of the second channel: {y:+.2f} px in y, {x:+.2f} px in x{along_z} "
                 f"({found.model}, {found.n_pairs} pairs, {found.residual:.2f} px left)",
                 err=True,
             )
@@ -102,6 +108,7 @@ def colocalize(
             tables.append(table)
             typer.echo(_sentence(both.name, table), err=True)
         results.write_summary(tables, output)
+        record_step(context, output)
         typer.echo(f"Written to {output}", err=True)
 
 
@@ -128,10 +135,11 @@ def _shift(
     pair: tuple[int, int],
     calibration: Path | None,
     model: str,
+    pixel_size: PixelSize | None,
     **limits: float,
 ) -> Shift | None:
     """Read the shift, or estimate it from beads or from the images themselves."""
-    from blinkcore.colocalization.channels import read_channels
+    from blinkcore.colocalization.channels import read_beads
     from blinkcore.colocalization.results import shift_between
     from blinkcore.colocalization.shift import Shift
 
@@ -139,7 +147,7 @@ def _shift(
         return None if model == "none" else shift_between(images, model, **limits)
     if calibration.suffix.lower() == ".json":
         return Shift.load(calibration)
-    beads = read_channels(calibration, None, pair)
+    beads = read_beads(calibration, pair, pixel_size)
     return shift_between(beads, "affine" if model == "none" else model, **limits)
 
 

@@ -17,6 +17,7 @@ from blinkcore.cli.app import (
     check_folder,
     parse_distance,
     parse_pixel_size,
+    record_step,
 )
 from blinkcore.cli.console import count_of, one_sentence
 
@@ -50,6 +51,7 @@ FrameInterval = Annotated[
 
 @app.command(rich_help_panel=AFTERWARDS)
 def link(
+    context: typer.Context,
     source: Source,
     output: Output = Path("tracks"),
     radius: Radius = "5",
@@ -97,6 +99,7 @@ def link(
                 raise ValueError(f"{movie.image or source}: {error}") from error
             for summary in found:
                 typer.echo(_sentence(summary), err=True)
+        record_step(context, output)
         typer.echo(f"Written to {output}", err=True)
 
 

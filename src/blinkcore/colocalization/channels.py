@@ -11,8 +11,11 @@ from blinkcore import io
 from blinkcore.datasets.pairing import pair_by_name
 from blinkcore.files import files_in
 from blinkcore.io.results import ImageSpots, read_results
+from blinkcore.io.tables import tables_in
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from blinkcore.image import PixelSize
 
 logger = logging.getLogger(__name__)
@@ -98,6 +101,58 @@ def _two_of(images: list[ImageSpots], channels: tuple[int, int]) -> list[Channel
     for problem in problems:
         logger.warning("left out: %s", problem)
     return both
+
+
+def read_beads(
+    source: Path, channels: tuple[int, int], pixel_size: PixelSize | None = None
+) -> list[Channels]:
+    """Read the spots of beads in two channels, or find them in images of beads.
+
+    Parameters
+    ----------
+    source : Path
+        Image, or folder of images, in which the default model then finds the beads; or
+        results of `blinkcore predict`, as for `read_channels`.
+    channels : tuple of int
+        The two channels, from 0.
+    pixel_size : PixelSize, optional
+        In µm, in place of the one in the files.
+
+    Returns
+    -------
+    list of Channels
+
+    Raises
+    ------
+    OSError, ValueError
+        If a file cannot be read, or lacks one of the channels.
+    """
+    images = files_in(source, io.IMAGE_SUFFIXES) if source.is_dir() else [source]
+    is_image = [path for path in images if path.suffix.lower() in io.IMAGE_SUFFIXES]
+    if not is_image or (source.is_dir() and tables_in(source)):
+        return read_channels(source, None, channels, pixel_size)
+    return list(_found_in(is_image, channels, pixel_size))
+
+
+def _found_in(
+    paths: list[Path], channels: tuple[int, int], pixel_size: PixelSize | None
+) -> Iterator[Channels]:
+    from blinkcore.detection.predict import predict
+    from blinkcore.network.model import load_model
+
+    model = load_model()
+    for path in paths:
+        image = io.read_image(path, pixel_size=pixel_size)
+        if max(channels) >= image.size("C"):
+            raise ValueError(f"{path} has no channel {max(channels)}")
+        sides = (
+            ImageSpots(
+                path.stem, str(path), predict(image, model, channel=channel),
+                image.pixel_size, sizes=dict(zip(image.axes, image.data.shape, strict=True)),
+            )
+            for channel in channels
+        )  # fmt: skip
+        yield Channels(*sides)
 
 
 def label_of(both: Channels, labels: Path) -> Path:

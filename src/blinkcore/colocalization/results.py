@@ -37,6 +37,8 @@ def shift_between(
         for group in _frames(both):
             for side, spots in enumerate((both.first.spots, both.second.spots)):
                 points = spots[["y", "x"]].to_numpy(float)
+                if _has_z(both):
+                    points = np.column_stack([spots["z"] * _ratio(both), points])
                 sides[side].append(points[group.rows[side]])
     return estimate_shift(*sides, model=model, largest=largest, distance=distance)
 
@@ -108,7 +110,7 @@ def colocalize_image(
         pairs expected by chance with its interval.
     """
     spots = (both.first.spots, both.second.spots)
-    corrected = (spots[0], _moved(spots[1], shift))
+    corrected = (spots[0], _moved(spots[1], shift, _ratio(both)))
     regions = cells = None
     if labels is not None:
         regions = Regions.read(labels, both.first.sizes or _sizes_of(both))
@@ -156,18 +158,28 @@ def _row(both: Channels, group: _Group, pairs: Pairs) -> dict[str, Any]:
 def _places(spots: pd.DataFrame, both: Channels) -> NDArray[np.float64]:
     """Give positions in units of a pixel's width, z first if both channels have it."""
     scaled: NDArray[np.float64] = spots[["y", "x"]].to_numpy(float) * _scale(both)
-    if "z" not in both.first.spots or "z" not in both.second.spots:
+    if not _has_z(both):
         return scaled
+    return np.column_stack([spots["z"].to_numpy(float) * _ratio(both), scaled])
+
+
+def _has_z(both: Channels) -> bool:
+    return "z" in both.first.spots and "z" in both.second.spots
+
+
+def _ratio(both: Channels) -> float:
+    """Give the distance of planes in px of x; 1 if it is not known."""
     size = both.first.pixel_size
-    ratio = 1.0 if size is None or size.z is None else size.z / size.x
-    return np.column_stack([spots["z"].to_numpy(float) * ratio, scaled])
+    return 1.0 if size is None or size.z is None else size.z / size.x
 
 
-def _moved(spots: pd.DataFrame, shift: Shift | None) -> pd.DataFrame:
+def _moved(spots: pd.DataFrame, shift: Shift | None, ratio: float) -> pd.DataFrame:
     if shift is None:
         return spots
     y, x = shift.apply(spots[["y", "x"]].to_numpy(float)).T
     moved: pd.DataFrame = spots.assign(y=y, x=x)
+    if "z" in spots:
+        moved["z"] = spots["z"] + shift.offset_z / ratio
     return moved
 
 

@@ -35,10 +35,12 @@ class Shift:
         2 x 2.
     offset : tuple of float
         y, x in px.
+    offset_z : float
+        Along z, in px of x (in planes where the distance of planes is not known).
     n_pairs : int
         Pairs of spots that it was estimated from.
     residual : float
-        Root mean square distance of these pairs after the correction, in px.
+        Root mean square distance in y and x of these pairs after the correction, in px.
     """
 
     model: str
@@ -46,9 +48,10 @@ class Shift:
     offset: tuple[float, float]
     n_pairs: int
     residual: float
+    offset_z: float = 0.0
 
     def apply(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Correct places (n, 2) of the second channel."""
+        """Correct positions y, x (n, 2) of the second channel."""
         corrected: NDArray[np.float64] = points @ np.array(self.matrix).T + self.offset
         return corrected
 
@@ -69,6 +72,7 @@ class Shift:
                 (float(y), float(x)),
                 int(content["n_pairs"]),
                 float(content["residual"]),
+                float(content.get("offset_z", 0.0)),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} is not a shift of blinkcore") from error
@@ -89,8 +93,9 @@ def estimate_shift(
 
     Parameters
     ----------
-    first, second : list of ndarray of float64, shape (n, 2)
-        y, x of the spots of each image or frame, in px.
+    first, second : list of ndarray of float64, shape (n, 2 or 3)
+        Positions y, x (px) of the spots of each image or frame, with z before them in
+        stacks. Pairs are found by y and x; along z their median difference is the shift.
     model : {"translation", "affine"}
         What to estimate.
     largest : float
@@ -107,31 +112,64 @@ def estimate_shift(
     ValueError
         If there are too few pairs.
     """
-    matrix, offset = np.eye(2), _most_frequent(first, second, largest)
+    fixed_side, moving_side = (
+        [points[:, -2:] for points in side] for side in (first, second)
+    )
+    matrix, offset = np.eye(2), _most_frequent(fixed_side, moving_side, largest)
     for _ in range(_ROUNDS):
-        pairs = [
-            (a[p[:, 0]], b[p[:, 1]])
-            for a, b in zip(first, second, strict=True)
-            if len(p := _core.match(a, b @ matrix.T + offset, cutoff=distance))
+        rows = [
+            _core.match(a, b @ matrix.T + offset, cutoff=distance)
+            for a, b in zip(fixed_side, moving_side, strict=True)
         ]
-        n = sum(len(a) for a, _ in pairs)
+        n = sum(map(len, rows))
         if n < _MIN_PAIRS[model]:
             raise ValueError(
                 f"a shift ({model}) needs {_MIN_PAIRS[model]} pairs of spots, and there are "
                 f"{n} within {distance:g} px of each other"
             )
-        fixed, moving = (np.concatenate(side) for side in zip(*pairs, strict=True))
-        if model == "affine":
-            design = np.column_stack([moving, np.ones(n)])
-            solution, *_ = np.linalg.lstsq(design, fixed, rcond=None)
-            matrix, offset = solution[:2].T, solution[2]
-        else:
-            offset = np.median(fixed - moving, axis=0)
+        fixed = _chosen(fixed_side, rows, 0)
+        moving = _chosen(moving_side, rows, 1)
+        matrix, offset = _fitted(fixed, moving, model)
     remaining = fixed - (moving @ matrix.T + offset)
     residual = float(np.sqrt((remaining**2).sum(axis=1).mean()))
     (a, b), (c, d) = matrix.tolist()
     y, x = offset.tolist()
-    return Shift(model, ((a, b), (c, d)), (y, x), n, residual)
+    z = _along_z(first, second, rows)
+    return Shift(model, ((a, b), (c, d)), (y, x), n, residual, z)
+
+
+def _chosen(
+    points: list[NDArray[np.float64]], rows: list[NDArray[np.int64]], side: int
+) -> NDArray[np.float64]:
+    """Collect the points of all pairs on one side, (n, 2)."""
+    own = [p[r[:, side]] for p, r in zip(points, rows, strict=True)]
+    return np.concatenate(own)
+
+
+def _fitted(
+    fixed: NDArray[np.float64], moving: NDArray[np.float64], model: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit what maps the moving points to the fixed ones: matrix and offset."""
+    if model == "translation":
+        return np.eye(2), np.median(fixed - moving, axis=0)
+    design = np.column_stack([moving, np.ones(len(moving))])
+    solution, *_ = np.linalg.lstsq(design, fixed, rcond=None)
+    return solution[:2].T, solution[2]
+
+
+def _along_z(
+    first: list[NDArray[np.float64]],
+    second: list[NDArray[np.float64]],
+    rows: list[NDArray[np.int64]],
+) -> float:
+    """Give the median difference of z of the pairs; 0 without z."""
+    apart = [
+        a[p[:, 0], 0] - b[p[:, 1], 0]
+        for a, b, p in zip(first, second, rows, strict=True)
+        if a.shape[1] == b.shape[1] == 3
+    ]
+    every = np.concatenate(apart) if apart else np.empty(0)
+    return float(np.median(every)) if len(every) else 0.0
 
 
 def _most_frequent(

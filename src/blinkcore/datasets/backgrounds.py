@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from blinkcore.network.model import Model
 
-_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _MIN_SIDE = 32  # px
 # Spots in a plane, and for each megapixel, above which it is no background: the models mark
 # some 30 by mistake, in the worst of 34 real planes 180 (benchmarks/results/real.md).
@@ -218,7 +217,7 @@ def describe_backgrounds(folder: str | os.PathLike[str]) -> list[dict[str, str]]
 
 
 def _files(folder: str | os.PathLike[str]) -> list[Path]:
-    files = files_in(Path(folder), _SUFFIXES)
+    files = files_in(Path(folder), io.IMAGE_SUFFIXES)
     if not files:
         raise ValueError(f"{folder} has no image (TIFF, PNG or JPEG) in it")
     return files

@@ -116,14 +116,30 @@ class Regions:
         distance[labels == 0] = np.nan
         return labels, distance
 
-    def sizes(self, frame: int) -> dict[int, int]:
-        """Count the pixels of each region in a frame: its area, or its volume."""
+    def sizes(self, frame: int, inside: Regions | None = None) -> dict[int, int]:
+        """Count the pixels of each region in a frame: its area, or its volume.
+
+        Parameters
+        ----------
+        frame : int
+            From 0.
+        inside : Regions, optional
+            Only pixels that also lie in one of these regions count, such as nuclei.
+
+        Returns
+        -------
+        dict of int to int
+            Region 0 is outside of all.
+        """
         total: dict[int, int] = {}
-        for z in range(self.labels.size("Z")):
-            numbers, counts = np.unique(self.plane(frame, z), return_counts=True)
+        depths = [r.labels.size("Z") for r in (self, inside) if r is not None]
+        for z in range(max(depths)):
+            plane = self.plane(frame, z)
+            if inside is not None:
+                plane = plane[inside.plane(frame, z) > 0]
+            numbers, counts = np.unique(plane, return_counts=True)
             for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
                 total[number] = total.get(number, 0) + count
-        total.pop(0, None)
         return total
 
     def pixels(self, frame: int) -> dict[int, NDArray[np.int64]]:

@@ -229,7 +229,8 @@ def real_count(probability: NDArray[np.float64], width: float) -> RealCount:
     Parameters
     ----------
     probability : ndarray of float64, shape (n,)
-        Of the spots found in one image with the threshold of the model.
+        Of the spots found in one image. The interval was fitted with the threshold of the
+        model, and holds nearly as often with others (`benchmarks/calibration.py`).
     width : float
         Of the model, see `fit_interval_width`: half the interval over the square root of
         sum(p (1 - p)) + 1/4 + (0.05 sum(p))².

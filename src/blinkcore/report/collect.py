@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from blinkcore import io
 from blinkcore.detection.projection import max_projection
 from blinkcore.files import check_readable
+from blinkcore.io.provenance import read_provenance
 from blinkcore.io.results import ImageSpots, read_results
 from blinkcore.io.scenes import with_scene_named, without_scene
 
@@ -233,8 +234,8 @@ def read_sample_sheet(path: Path) -> dict[str, str]:
     return dict(zip(table["image"], table["condition"], strict=True))
 
 
-def run_facts(source: Path) -> list[tuple[str, str]]:
-    """Say how results were made, from their descriptions."""
+def run_facts(source: Path, tracks: Path | None = None) -> list[tuple[str, str]]:
+    """Say how results and their tracks were made, from their descriptions."""
     if source.is_dir():
         sidecars = [io.read_sidecar(path) for path in sorted(source.rglob("*.json"))]
     else:
@@ -260,4 +261,26 @@ def run_facts(source: Path) -> list[tuple[str, str]]:
         facts.append(
             ("note", f"{len(others)} different models or options in this folder")
         )
-    return facts
+    return facts + _tracks_facts(tracks) + _warning_facts(known)
+
+
+def _tracks_facts(folder: Path | None) -> list[tuple[str, str]]:
+    made = None if folder is None else read_provenance(folder, "link")
+    return [("tracks", " ".join(map(str, made.get("command", []))))] if made else []
+
+
+def _warning_facts(known: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Collect the warnings about the images; those of one kind together."""
+    kinds: dict[str, list[str]] = {}
+    for content in known:
+        for record in filter(lambda r: isinstance(r, dict), content["images"]):
+            for text in record.get("warnings") or ():
+                kind = " ".join(w for w in str(text).split() if w.isalpha())
+                kinds.setdefault(kind, []).append(f"{record.get('image')}: {text}")
+    return [
+        (
+            "warning",
+            texts[0] + (f" (and {n} more images)" if (n := len(texts) - 1) else ""),
+        )
+        for texts in kinds.values()
+    ]

@@ -76,7 +76,7 @@ def write_report(
     pictures = panels[:max_pictures]
     limits, note = _contrast(pictures, contrast)
     shown = [_panel(p, *own) for p, own in zip(pictures, limits, strict=True)]
-    page = _rendered(source, panels, shown, note)
+    page = _rendered(source, panels, shown, note, run_facts(source, tracks))
     with whole_file(output) as temporary:
         temporary.write_text(page, "utf-8")
     return len(shown)
@@ -109,7 +109,11 @@ def _contrast(
 
 
 def _rendered(
-    source: Path, panels: list[Panel], shown: list[dict[str, Any]], contrast: str
+    source: Path,
+    panels: list[Panel],
+    shown: list[dict[str, Any]],
+    contrast: str,
+    facts: list[tuple[str, str]],
 ) -> str:
     """Fill the template."""
     import jinja2
@@ -133,7 +137,7 @@ def _rendered(
         contrast=contrast,
         columns=list(counts.columns),
         rows=[[_cell(v) for v in row] for row in counts.itertuples(index=False)],
-        facts=run_facts(source),
+        facts=facts,
     )
 
 
