@@ -197,6 +197,46 @@ def test_wrong_masks_are_one_sentence(cells, make, words):
     assert "Traceback" not in done.stderr
 
 
+def test_an_image_without_a_mask_fails_alone(cells, scene):
+    folder, *_ = cells
+    write(folder / "in" / "b.tif", scene.image)
+    done = call_blinkcore(
+        "predict", folder / "in", "-o", folder / "out", "--labels", folder / "masks"
+    )
+    assert done.returncode == 1
+    assert "b.tif has no label image in" in done.stderr
+    assert (folder / "out" / "a.csv").is_file()
+    assert not (folder / "out" / "b.csv").exists()
+
+
+def test_masks_of_a_stack_are_refused_for_its_projection(general, tmp_path, scene):
+    stack = np.stack([scene.image] * 3)
+    tifffile.imwrite(tmp_path / "s.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    masks = np.ones(stack.shape, np.uint16)
+    tifffile.imwrite(tmp_path / "m.tif", masks, photometric="minisblack")
+    done = call_blinkcore(
+        "predict", "s.tif", "-o", "out", "--z", "max", "--labels", "m.tif",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "with --z max, label images are of a single plane" in done.stderr
+
+
+def test_the_border_above_a_spot_counts_where_planes_have_a_distance():
+    labels = np.zeros((7, 40, 40), np.uint8)
+    labels[2:5, 5:35, 5:35] = 1  # from z = 1.5 to 4.5, from 4.5 to 34.5
+    regions = Regions(Image(labels, "ZYX"))
+    spots = pd.DataFrame({"z": [3.0, 2, 3, 0], "y": 20.0, "x": [20.0, 20, 5, 20]})
+    _, flat = regions.of_spots(spots)
+    np.testing.assert_array_equal(flat, [14.5, 14.5, 0.5, np.nan])
+    _, deep = regions.of_spots(spots, 2.0)  # planes are 2 px apart
+    np.testing.assert_array_equal(deep, [3.0, 1.0, 0.5, np.nan])
+    # The edge of the image is not a border.
+    whole = Regions(Image(np.ones((3, 5, 5), np.uint8), "ZYX"))
+    _, deep = whole.of_spots(pd.DataFrame({"z": [1.0], "y": [2.0], "x": [2.0]}), 2.0)
+    assert deep.tolist() == [np.inf]
+
+
 def test_columns_of_the_table_are_no_names_of_labels(cells):
     folder, *_ = cells
     for words in (["--labels", "y=m"], ["--labels", "m", "--labels", "cell=m"]):

@@ -12,8 +12,14 @@ import tifffile
 from batches import run, write
 from blinkcore.batch.run import Options
 from blinkcore.io.results import read_results
-from blinkcore.report.collect import contrast_of, nearest_neighbours, read_panels
-from blinkcore.report.figures import _conditions_figure, figures_of
+from blinkcore.report.collect import (
+    contrast_of,
+    nearest_neighbours,
+    read_counts,
+    read_panels,
+)
+from blinkcore.report.facts import run_facts
+from blinkcore.report.figures import figures_of
 from blinkcore.report.page import _panel, write_report
 from programs import call_blinkcore, run_blinkcore
 
@@ -84,18 +90,6 @@ def test_tracks_are_lines_and_a_distribution(tmp_path, general, scene):
     assert "Spots in a track" in titles
 
 
-def test_conditions_have_a_mean_with_an_interval():
-    totals = {"a": [10.0], "b": [14.0], "c": [12.0], "d": [40.0]}
-    condition = {"a": "control", "b": "control", "c": "control", "d": "drug"}
-    figure = _conditions_figure(totals, condition)
-    (trace,) = figure["traces"]
-    assert trace["x"] == ["control (3)", "drug (1)"]
-    assert trace["y"] == [12.0, 40.0]
-    # Student's t of two degrees of freedom, 4.303, times 2 over the root of 3.
-    assert trace["error_y"]["array"] == pytest.approx([4.968, 0.0], abs=1e-3)
-    assert _conditions_figure(totals, {}) is None
-
-
 def test_each_channel_has_a_contrast_of_its_own(tmp_path, general, scene):
     pixels = np.stack([scene.image, scene.image * 100])
     tifffile.imwrite(tmp_path / "m.tif", pixels, imagej=True, metadata={"axes": "CYX"})
@@ -117,6 +111,65 @@ def test_results_in_folders_and_images_without_spots_are_shown(
         assert [len(p.spots) > 0 for p in panels] == [True, False]
     names = {spots.name for spots in read_results(tmp_path / "out")}
     assert sorted(name.split("/")[0] for name in names) == ["day1", "day2"]
+
+
+def test_an_image_called_counts_has_a_report(tmp_path, general, scene):
+    write(tmp_path / "in" / "counts.tif", scene.image)
+    run([tmp_path / "in"], Options(general, tmp_path / "out"))
+    assert write_report(tmp_path / "out", tmp_path / "r.html") == 1
+    counts = read_counts(tmp_path / "out")
+    assert counts["n"].tolist() == [len(pd.read_csv(tmp_path / "out" / "counts.csv"))]
+
+
+def test_one_table_of_a_folder_has_its_own_counts(results):
+    counts = read_counts(results / "a.csv")
+    assert len(counts) == 1
+    assert counts["image"].str.endswith("a.tif").all()
+
+
+def test_what_a_report_lacks_is_said(results, tmp_path, caplog):
+    shutil.rmtree(results.parent / "in")
+    assert write_report(results, tmp_path / "r.html") == 0
+    assert "no picture of" in caplog.text
+    assert "The images were not found." in (tmp_path / "r.html").read_text("utf-8")
+    done = call_blinkcore("report", results, "--tracks", "none", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "there is no folder of tracks none" in done.stderr
+    (tmp_path / "empty").mkdir()
+    done = call_blinkcore("report", results, "--tracks", "empty", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "empty has no tracks" in caplog.text
+
+
+def test_warnings_about_the_images_are_in_the_report(tmp_path, general, scene):
+    clipped = np.where(scene.image < np.quantile(scene.image, 0.7), 0, scene.image)
+    for name in ("a", "b"):
+        write(tmp_path / "in" / f"{name}.tif", clipped)
+    run([tmp_path / "in"], Options(general, tmp_path / "out"))
+    facts = dict(run_facts(tmp_path / "out"))
+    assert "its pixels have the smallest value" in facts["warning"]
+    assert facts["warning"].endswith("(and 1 more image)")
+
+
+def test_a_folder_of_tracks_has_a_report_of_its_own(tmp_path, general, scene):
+    movie = np.stack([np.roll(scene.image, t, axis=1) for t in range(4)])
+    about = {"axes": "TYX", "unit": "um"}
+    tifffile.imwrite(
+        tmp_path / "m.tif", movie, imagej=True, metadata=about, resolution=(10, 10)
+    )
+    run([tmp_path / "m.tif"], Options(general, tmp_path / "out"))
+    done = call_blinkcore("link", "out", "-o", "out/tracks", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (panel,) = read_panels(tmp_path / "out" / "tracks", None)
+    assert 0 < len(panel.spots) < len(panel.all_spots)  # those of the middle frame
+    assert panel.pixel_size.x == pytest.approx(0.1)
+    facts = dict(run_facts(tmp_path / "out" / "tracks"))
+    assert "link" in facts["command"]
+    assert len(read_panels(tmp_path / "out", None)) == 1  # the tracks are no results
+    assert (
+        "link"
+        in dict(run_facts(tmp_path / "out", tmp_path / "out" / "tracks"))["tracks"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +247,35 @@ def test_the_slider_hides_spots_and_hovering_tells_of_one(browser, results, tmp_
     hover = layer.text
     assert "probability" in hover
     assert "intensity" in hover
+
+
+@pytest.mark.slow
+def test_pictures_follow_keys_and_the_theme_and_stay_in_the_page(
+    browser, results, tmp_path
+):
+    write_report(results, tmp_path / "r.html")
+    opened(browser, tmp_path / "r.html")
+    titles = browser.execute_script(
+        "return [...document.querySelectorAll('.modebar-btn')].map(b => b.dataset.title)"
+    )
+    assert len(titles) > 3
+    assert not [title for title in titles if "Share" in title or "Cloud" in title]
+    picture = browser.find_element("id", "panel2")
+    assert "spots" in picture.get_attribute("aria-label")
+    look = "return document.getElementById('panel2')._fullLayout.xaxis.range.slice()"
+    before = browser.execute_script(look)
+    for key, test in (
+        ("+", lambda now: now[1] - now[0] < before[1] - before[0]),
+        ("0", lambda now: now == pytest.approx(before)),
+        ("\ue014", lambda now: now[0] > before[0]),  # arrow to the right
+    ):
+        picture.send_keys(key)
+        until(lambda test=test: test(browser.execute_script(look)))
+    colour = "return document.getElementById('figure0')._fullLayout.xaxis.color"
+    for theme, text in (("dark", "#e4e7eb"), ("light", "#1d2127")):
+        feature = {"name": "prefers-color-scheme", "value": theme}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        until(lambda text=text: browser.execute_script(colour) == text)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from blinkcore.io.tables import write_csv
+from blinkcore.io.tables import COUNTS, write_csv
 from blinkcore.network.calibration import real_count
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from blinkcore.detection.cells import Regions
     from blinkcore.image import Image
 
-IMAGES = "counts"  # name of the table, and of its rows in a description
+IMAGES = COUNTS  # name of the table, and of its rows in a description
 CELLS = "counts_by_cell"
 _WHOLE = {"frame", "channel", "cell", "n", "area_px", "volume_px"}
 

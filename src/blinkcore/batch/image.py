@@ -179,8 +179,10 @@ def _count(
     if regions:  # described before they are read, like the image
         record["labels"] = about_labels(regions)
     found = {n: Regions.read(path, searched.sizes) for n, path in regions.items()}
+    size = image.pixel_size
+    apart = None if size is None or size.z is None else size.z / size.x
     for column, areas in found.items():
-        spots[column], distance = areas.of_spots(spots)
+        spots[column], distance = areas.of_spots(spots, apart)
         if "border_distance" not in spots:
             spots["border_distance"] = distance
     about = (record["image"], searched, spots)

@@ -31,14 +31,14 @@ def label_images(
     Returns
     -------
     dict of Path to dict of str to Path
-        Label images of each input, by column.
+        Label images of each input, by column; an input may lack some, see `check_labels`.
 
     Raises
     ------
     OSError
         If a file or folder is not there.
     ValueError
-        If an input has no label image, or several.
+        If no input has a label image, or one has several.
     """
     found: dict[Path, dict[str, Path]] = {item.path: {} for item in inputs}
     for column, place in labels:
@@ -62,14 +62,27 @@ def label_images(
                 "their own"
             )
         pairs = pair_by_name(list(images), files)
-        if pairs.images_alone:
-            raise ValueError(
-                f"{pairs.images_alone[0]} has no label image in {place}: they are found by "
-                "name, such as a_masks.tif for a.tif"
-            )
+        if pairs.images_alone and not pairs.pairs:
+            raise ValueError(_missing(pairs.images_alone[0], place))
         for image, path in pairs.pairs:
             found[images[image]][column] = path
     return found
+
+
+def check_labels(
+    item: Input, found: Mapping[str, Path], labels: Iterable[tuple[str, Path]]
+) -> None:
+    """Raise ValueError if an input lacks one of its label images."""
+    for column, place in labels:
+        if column not in found:
+            raise ValueError(_missing(item.path, place))
+
+
+def _missing(image: Path, place: Path) -> str:
+    return (
+        f"{image} has no label image in {place}: they are found by name, such as "
+        "a_masks.tif for a.tif"
+    )
 
 
 def about_labels(labels: Mapping[str, Path]) -> dict[str, Any]:

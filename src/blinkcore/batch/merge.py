@@ -54,8 +54,7 @@ def merge(sources: Iterable[Path], output: Path) -> tuple[int, int]:
     content = {**_how(about[0]), **made_now(), "images": records}
     write_json(content, output.with_suffix(".json"))
     for name in (IMAGES, CELLS):
-        path = output.with_name(f"{output.stem}.{name}.csv")
-        write_counts(records, name, path)
+        write_counts(records, name, tables.counts_path(output, name))
     return len(records), len(table)
 
 

@@ -25,7 +25,7 @@ from blinkcore.batch.inputs import (
     identity,
     output_names,
 )
-from blinkcore.batch.labels import about_labels, label_images
+from blinkcore.batch.labels import about_labels, check_labels, label_images
 from blinkcore.batch.lock import locked
 from blinkcore.batch.options import Options
 from blinkcore.batch.results import Result
@@ -33,6 +33,7 @@ from blinkcore.batch.timeout import time_limit
 from blinkcore.batch.unfinished import kept
 from blinkcore.detection.overlay import percentiles
 from blinkcore.files import sentence
+from blinkcore.io import tables
 from blinkcore.spots import PLACES
 
 if TYPE_CHECKING:
@@ -157,11 +158,8 @@ class _Run:
             return None
         records = self.records if self.collected is None else self.collected.records
         for name in (IMAGES, CELLS):
-            if self.collected is not None:
-                path = output.with_name(f"{output.stem}.{name}.csv")
-            else:
-                is_taken = any(n == Path(name) for n in self.names.values())
-                path = output / f"{name}{'_of_all' if is_taken else ''}.csv"
+            is_taken = any(n == Path(name) for n in self.names.values())
+            path = tables.counts_path(output, name, is_taken=is_taken)
             try:
                 write_counts(records, name, path)
             except FAILURES as error:
@@ -174,6 +172,7 @@ class _Run:
         result = Result.of(self.names[item.path], options)
         output = str(result.table if collected is None else options.output or "-")
         try:
+            check_labels(item, self.labels.get(item.path, {}), options.labels)
             if self._is_done(item):
                 self._remember(result)
                 return Event(

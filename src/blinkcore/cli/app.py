@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -148,16 +148,13 @@ def check_folder(path: Path | None) -> None:
         )
 
 
-def record_step(context: typer.Context, output: Path) -> None:
-    """Write beside the results of a command with which options they were made."""
-    from blinkcore.io.provenance import write_provenance
-
+def options_of(context: typer.Context) -> dict[str, Any]:
+    """Give the options of the command that runs, as JSON has them."""
     plain = (str, int, float, type(None))
-    options = {
+    return {
         name: value if isinstance(value, plain) else str(value)
         for name, value in context.params.items()
     }
-    write_provenance(output, str(context.info_name), {"options": options})
 
 
 def parse_pixel_size(text: str | None) -> PixelSize | None:
@@ -172,25 +169,59 @@ def parse_pixel_size(text: str | None) -> PixelSize | None:
         raise ValueError(f"--{error}") from error
 
 
-def parse_distance(option: str, text: str, pixel_size: PixelSize | None) -> float:
-    """Parse a distance, a number of px or one like 0.5um; return it in px."""
-    number, in_um = text.strip(), False
-    for unit in ("um", "µm", "μm"):
+_UM = {"um": 1.0, "µm": 1.0, "μm": 1.0, "nm": 1e-3}
+
+
+def parse_distance(
+    option: str, text: str, pixel_size: PixelSize | None, *, in_depth: bool = False
+) -> float:
+    """Parse a distance, a number of px or one like 0.5um or 500nm; return it in px.
+
+    `in_depth`: the positions have z, so that µm need the distance of planes, too.
+    """
+    number, um = text.strip(), None
+    for unit, size in _UM.items():
         if number.endswith(unit):
-            number, in_um = number.removesuffix(unit), True
+            number, um = number.removesuffix(unit), size
     try:
         value = float(number.removesuffix("px"))
     except ValueError as error:
         raise ValueError(
             f"{option} must be a number of px, or like 0.5um, got {text!r}"
         ) from error
-    if not in_um:
+    if um is None:
         return value
     if pixel_size is None:
         raise ValueError(
             f"{option} {text}: the size of a pixel is not known; give --pixel-size"
         )
-    return value / pixel_size.x
+    if in_depth and pixel_size.z is None:
+        raise ValueError(
+            f"{option} {text}: the distance of planes is not known; give --pixel-size "
+            f"Z,Y,X, like 0.3,{pixel_size.y:g},{pixel_size.x:g}"
+        )
+    return value * um / pixel_size.x
+
+
+def warn_of_depth(name: str, pixel_size: PixelSize | None) -> None:
+    """Say that distances along z are guessed, where that of planes is not known."""
+    if pixel_size is None or pixel_size.z is None:
+        typer.echo(
+            f"{name}: the distance of planes is not known, so a plane counts as one px; "
+            "give --pixel-size Z,Y,X",
+            err=True,
+        )
+
+
+def check_own_folder(output: Path, *sources: Path | None) -> None:
+    """Raise ValueError if an --output folder is that of the spots that are read."""
+    for source in sources:
+        folder = source if source is None or source.is_dir() else source.parent
+        if folder is not None and output.resolve() == folder.resolve():
+            raise ValueError(
+                f"--output {output} is the folder of the spots, whose tables would be "
+                "replaced; choose another one"
+            )
 
 
 def parse_contrast(text: str) -> tuple[float, float] | str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,14 +13,17 @@ from blinkcore.cli.app import (
     PixelSizes,
     app,
     check_folder,
+    check_own_folder,
+    options_of,
     parse_distance,
     parse_pixel_size,
-    record_step,
+    warn_of_depth,
 )
 from blinkcore.cli.console import one_sentence
 
 if TYPE_CHECKING:
     from blinkcore.colocalization.channels import Channels
+    from blinkcore.colocalization.results import ImagePairs
     from blinkcore.colocalization.shift import Shift
     from blinkcore.image import PixelSize
 
@@ -75,6 +78,7 @@ def colocalize(
     """Pair the spots of two channels, and compare with what chance would give."""
     with one_sentence(debug):
         check_folder(output)
+        check_own_folder(output, first, second)
         pair = _channels(channels)
         from blinkcore.colocalization import channels as reading
         from blinkcore.colocalization import results
@@ -92,31 +96,32 @@ def colocalize(
         )  # fmt: skip
         if found is not None:
             found.save(output / "shift.json")
-            y, x = found.offset
-            along_z = f", {found.offset_z:+.2f} px in z" if found.offset_z else ""
-            typer.echo(
-                f"shift of the second channel: {y:+.2f} px in y, {x:+.2f} px in x{along_z} "
-                f"({found.model}, {found.n_pairs} pairs, {found.residual:.2f} px left)",
-                err=True,
-            )
-        tables = []
+            typer.echo(_said(found), err=True)
+        pairs = []
         for both, reach in zip(images, reaches, strict=True):
             mask = None if labels is None else reading.label_of(both, labels)
-            table = results.colocalize_image(
-                both, output, distance=reach, shift=found, labels=mask
-            )
-            tables.append(table)
-            typer.echo(_sentence(both.name, table), err=True)
-        results.write_summary(tables, output)
-        record_step(context, output)
+            pairs.append(
+                results.colocalize_image(
+                    both, output, distance=reach, shift=found, labels=mask,
+                    recorded=options_of(context),
+                )
+            )  # fmt: skip
+            typer.echo(_sentence(pairs[-1:]), err=True)
+        if len(pairs) > 1:
+            typer.echo(_sentence(pairs), err=True)
+        results.write_summary(pairs, output, options_of(context))
         typer.echo(f"Written to {output}", err=True)
 
 
 def _reach(distance: str, both: Channels) -> float:
     """Give the largest distance of a pair in px of an image."""
-    reach = parse_distance("--distance", distance, both.first.pixel_size)
+    depth = both.first.has_depth and both.second.has_depth
+    size = both.first.pixel_size
+    reach = parse_distance("--distance", distance, size, in_depth=depth)
     if not reach > 0:
         raise ValueError(f"--distance must be above 0, got {distance}")
+    if depth:
+        warn_of_depth(both.name, size)
     return reach
 
 
@@ -146,21 +151,38 @@ def _shift(
     if calibration is None:
         return None if model == "none" else shift_between(images, model, **limits)
     if calibration.suffix.lower() == ".json":
-        return Shift.load(calibration)
+        known = Shift.load(calibration)
+        if model not in ("none", known.model):
+            raise ValueError(f"--shift {model}: {calibration} holds a {known.model}")
+        return known
     beads = read_beads(calibration, pair, pixel_size)
     return shift_between(beads, "affine" if model == "none" else model, **limits)
 
 
-def _sentence(name: str, table: Any) -> str:
-    whole = table[table["cell"].isna()] if "cell" in table else table
-    n = int(whole["n_pairs"].sum())
-    chance = float(whole["chance"].sum())
-    # Frames are independent: their intervals add up as standard errors do.
-    spread = float(
-        (((whole["chance_high"] - whole["chance_low"]) / 2) ** 2).sum() ** 0.5
-    )
+def _said(shift: Shift) -> str:
+    """Describe a shift in a line."""
+    y, x = shift.offset
+    along_z = f", {shift.offset_z:+.2f} px in z" if shift.offset_z else ""
     return (
-        f"{name}: {n} of {int(whole['n_first'].sum())} and "
-        f"{int(whole['n_second'].sum())} spots are pairs; by chance "
-        f"{chance:.1f} ({max(0.0, chance - spread):.0f} to {chance + spread:.0f})"
+        f"shift of the second channel: {y:+.2f} px in y, {x:+.2f} px in x{along_z} "
+        f"({shift.model}, {shift.n_pairs} pairs, {shift.residual:.2f} px left)"
+    )
+
+
+def _sentence(pairs: list[ImagePairs]) -> str:
+    """Say how many spots of one or all images are pairs, and what chance gives."""
+    from blinkcore.colocalization.colocalize import Chance
+
+    n, n_first, n_second = (
+        sum(one.total[key] for one in pairs)
+        for key in ("n_pairs", "n_first", "n_second")
+    )
+    by_chance = pairs[0].by_chance.copy()
+    for one in pairs[1:]:
+        by_chance += one.by_chance
+    chance = Chance.of(by_chance)
+    name = pairs[0].name if len(pairs) == 1 else f"all {len(pairs)} images"
+    return (
+        f"{name}: {n} of {n_first} and {n_second} spots are pairs; by chance "
+        f"{chance.mean:.1f} ({chance.low:.0f} to {chance.high:.0f})"
     )

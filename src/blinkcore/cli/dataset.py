@@ -181,11 +181,10 @@ def check(
         if output is not None:
             import pandas as pd
 
-            from blinkcore.files import whole_file
+            from blinkcore.io.tables import write_csv
 
-            with whole_file(output) as temporary:
-                rows = [vars(result) for result in (*results, whole)]
-                pd.DataFrame(rows).to_csv(temporary, index=False)
+            rows = [vars(result) for result in (*results, whole)]
+            write_csv(pd.DataFrame(rows), output)
         verdict = f"{n_wrong} of {len(results)} samples should be looked at"
         if whole.problems:
             verdict += ", and what the others have in common"

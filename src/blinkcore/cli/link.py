@@ -15,9 +15,11 @@ from blinkcore.cli.app import (
     PixelSizes,
     app,
     check_folder,
+    check_own_folder,
+    options_of,
     parse_distance,
     parse_pixel_size,
-    record_step,
+    warn_of_depth,
 )
 from blinkcore.cli.console import count_of, one_sentence
 
@@ -67,6 +69,7 @@ def link(
     """Link the spots of movies to tracks, and measure how they move."""
     with one_sentence(debug):
         check_folder(output)
+        check_own_folder(output, source)
         formats = tuple(f".{name.strip()}" for name in format_.split(","))
         if frame_interval is not None and not 0 < frame_interval < float("inf"):
             raise ValueError(
@@ -86,21 +89,30 @@ def link(
         for movie in movies:
             known = replace(movie, interval=frame_interval or movie.interval)
             options = LinkOptions(
-                parse_distance("--radius", radius, known.pixel_size),
+                _reach(radius, known),
                 gap,
                 splitting,
                 merging,
             )
             try:
                 found = link_movie(
-                    known, output, options, formats=formats, min_spots=min_spots
-                )
+                    known, output, options, formats=formats, min_spots=min_spots,
+                    recorded=options_of(context),
+                )  # fmt: skip
             except ValueError as error:
                 raise ValueError(f"{movie.image or source}: {error}") from error
             for summary in found:
                 typer.echo(_sentence(summary), err=True)
-        record_step(context, output)
         typer.echo(f"Written to {output}", err=True)
+
+
+def _reach(radius: str, movie: ImageSpots) -> float:
+    """Give the largest step in px of a movie's x."""
+    depth = movie.has_depth
+    reach = parse_distance("--radius", radius, movie.pixel_size, in_depth=depth)
+    if depth:
+        warn_of_depth(movie.name, movie.pixel_size)
+    return reach
 
 
 def _movies(images: list[ImageSpots], source: Path) -> list[ImageSpots]:

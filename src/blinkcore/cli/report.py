@@ -49,7 +49,7 @@ def report(
         if output.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"--output must end in .html, got {output}")
         limits = parse_contrast(contrast)
-        from blinkcore.report.collect import read_sample_sheet
+        from blinkcore.report.conditions import read_sample_sheet
         from blinkcore.report.page import write_report
 
         conditions = None if samples is None else read_sample_sheet(samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,8 @@ def read_channels(
     pairs = [(spots, found.get(spots.image) or found.get(spots.name)) for spots in one]
     both = [Channels(spots, match) for spots, match in pairs if match is not None]
     if not both:
+        both = _paired_by_marks(one, other)
+    if not both:
         raise ValueError(f"{first} and {second} have no image in common by name")
     paired = {
         id(spots) for channels in both for spots in (channels.first, channels.second)
@@ -81,6 +84,37 @@ def read_channels(
         if id(spots) not in paired:
             logger.warning("%s is left out: it is in one of the two only", spots.name)
     return both
+
+
+def _paired_by_marks(
+    first: list[ImageSpots], second: list[ImageSpots]
+) -> list[Channels]:
+    """Pair images whose names differ by one mark of the channel, as `a_w1` and `a_w2`."""
+    found = {spots.name: spots for spots in second}
+    for other in found:
+        ours, theirs = _difference(first[0].name, other)
+        if not ours or not theirs:
+            continue
+        names = [theirs.join(spots.name.rsplit(ours, 1)) for spots in first]
+        if len(set(names)) == len(first) and set(names) <= set(found):
+            for spots, name in zip(first, names, strict=True):
+                logger.info("%s is paired with %s", spots.name, name)
+            return [
+                Channels(spots, found[name])
+                for spots, name in zip(first, names, strict=True)
+            ]
+    return []
+
+
+def _difference(one: str, other: str) -> tuple[str, str]:
+    """Give the words, set off by separators, in which two names differ."""
+    ours, theirs = (re.split(r"([^A-Za-z0-9]+)", name) for name in (one, other))
+    differ = [i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b]
+    if len(ours) != len(theirs) or len(differ) != 1:
+        return "", ""
+    # With the separator before, so that no part of a longer word is taken for it.
+    start = max(differ[0] - 1, 0)
+    return "".join(ours[start : differ[0] + 1]), "".join(theirs[start : differ[0] + 1])
 
 
 def _two_of(images: list[ImageSpots], channels: tuple[int, int]) -> list[Channels]:

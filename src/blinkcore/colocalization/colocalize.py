@@ -26,16 +26,27 @@ class Pairs(NamedTuple):
         Row of the first and of the second spot.
     distance : ndarray of float64, shape (n,)
         In the unit of the positions.
-    chance, low, high : float
-        Mean number of pairs when the second channel's spots are placed at random, and
-        the ends of its 95 % interval.
+    by_chance : ndarray of int64, shape (N_SHUFFLES,)
+        Number of pairs each time that the second channel's spots are placed at random.
     """
 
     rows: NDArray[np.int64]
     distance: NDArray[np.float64]
-    chance: float
+    by_chance: NDArray[np.int64]
+
+
+class Chance(NamedTuple):
+    """How many pairs chance gives: the mean, and the ends of its 95 % interval."""
+
+    mean: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, by_chance: NDArray[np.int64]) -> Chance:
+        """Summarize numbers of pairs, which add up over frames that are independent."""
+        low, high = np.quantile(by_chance, _INTERVAL)
+        return cls(float(np.mean(by_chance)), float(low), float(high))
 
 
 def colocalize(
@@ -44,7 +55,7 @@ def colocalize(
     *,
     distance: float,
     shuffled: Callable[[np.random.Generator], NDArray[np.float64]],
-    seed: int = 0,
+    rng: np.random.Generator,
 ) -> Pairs:
     """Match the spots of two channels one to one.
 
@@ -56,8 +67,8 @@ def colocalize(
         Largest distance of a pair.
     shuffled : callable
         Takes a random generator and returns random positions for the spots of `second`.
-    seed : int
-        Seed of the random positions.
+    rng : Generator
+        Of the random positions.
 
     Returns
     -------
@@ -65,15 +76,13 @@ def colocalize(
     """
     rows = _core.match(first, second, cutoff=distance)
     separation = np.sqrt(((first[rows[:, 0]] - second[rows[:, 1]]) ** 2).sum(axis=1))
-    rng = np.random.default_rng(seed)
-    counts = [
-        len(_core.match(first, shuffled(rng), cutoff=distance))
-        for _ in range(N_SHUFFLES if len(first) and len(second) else 0)
-    ]
-    if not counts:
-        return Pairs(rows, separation, 0.0, 0.0, 0.0)
-    low, high = np.quantile(counts, _INTERVAL)
-    return Pairs(rows, separation, float(np.mean(counts)), float(low), float(high))
+    by_chance = np.zeros(N_SHUFFLES, np.int64)
+    if len(first) and len(second):
+        by_chance[:] = [
+            len(_core.match(first, shuffled(rng), cutoff=distance))
+            for _ in range(N_SHUFFLES)
+        ]
+    return Pairs(rows, separation, by_chance)
 
 
 def shuffled_in_field(
@@ -109,12 +118,15 @@ def shuffled_in_regions(
 
     Parameters
     ----------
-    second, scale
-        See `shuffled_in_field`.
+    second : ndarray of float64, shape (n, 2 or 3)
+        Positions, in the unit of the pairs.
     region : ndarray of int64, shape (n,)
         Number of the region of each spot.
-    pixels : dict of int to ndarray of int64, shape (m, 2)
-        Pixels (y, x) of each region.
+    pixels : dict of int to ndarray of int64, shape (m, 2 or 3)
+        Pixels (y, x) or voxels (z, y, x) of each region. With pixels only, the spots of a
+        region in a stack exchange their z.
+    scale : ndarray of float64, shape (2 or 3,)
+        Size of a pixel along each axis of `second`, in the unit of the pairs.
     """
 
     def draw(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -122,12 +134,12 @@ def shuffled_in_regions(
         for number in np.unique(region):
             rows = np.flatnonzero(region == number)
             own = pixels[int(number)]
-            chosen = own[rng.integers(len(own), size=len(rows))]
-            inside = rng.uniform(-0.5, 0.5, (len(rows), 2))
-            places[rows, -2:] = (chosen + inside) * scale
-            places[rows] = np.column_stack(
-                [rng.permutation(second[rows, :-2]), places[rows, -2:]]
-            )
+            n_axes = min(own.shape[1], second.shape[1])
+            chosen = own[rng.integers(len(own), size=len(rows)), -n_axes:]
+            inside = rng.uniform(-0.5, 0.5, chosen.shape)
+            places[rows, -n_axes:] = (chosen + inside) * scale[-n_axes:]
+            if n_axes < second.shape[1]:
+                places[rows, 0] = rng.permutation(second[rows, 0])
         return places
 
     return draw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,8 @@ import pandas as pd
 
 from blinkcore import io
 from blinkcore.colocalization.colocalize import (
-    Pairs,
+    N_SHUFFLES,
+    Chance,
     colocalize,
     shuffled_in_field,
     shuffled_in_regions,
@@ -17,15 +19,19 @@ from blinkcore.colocalization.colocalize import (
 from blinkcore.colocalization.shift import estimate_shift
 from blinkcore.detection.cells import Regions
 from blinkcore.io import tables
+from blinkcore.io.provenance import describe_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from blinkcore.colocalization.channels import Channels
     from blinkcore.colocalization.shift import Shift
+
+
+IMAGES = "colocalization_of_images.csv"  # the table with one row for each image
 
 
 def shift_between(
@@ -62,18 +68,40 @@ def _frames(both: Channels) -> Iterator[_Group]:
         yield _Group(frame, None, (first, second))
 
 
-def _groups(both: Channels, cells: list[NDArray[np.int64]] | None) -> Iterator[_Group]:
-    """Walk through frames, and through the cells of each."""
+def _groups(both: Channels, draws: _Draws) -> Iterator[_Group]:
+    """Walk through frames, and through the cells of each, also those without spots."""
     for group in _frames(both):
         yield group
-        if cells is None:
+        if draws.cells is None:
             continue
-        inside = [c[rows] for c, rows in zip(cells, group.rows, strict=True)]
-        for cell in sorted({int(c) for side in inside for c in side} - {0}):
+        inside = [c[rows] for c, rows in zip(draws.cells, group.rows, strict=True)]
+        for cell in sorted(set(draws.pixels(group.frame)) - {0}):
             first, second = (
                 rows[own == cell] for rows, own in zip(group.rows, inside, strict=True)
             )
             yield _Group(group.frame, cell, (first, second))
+
+
+class ImagePairs(NamedTuple):
+    """How often two channels of an image are found together.
+
+    Attributes
+    ----------
+    name : str
+        Of its results.
+    table : DataFrame
+        A row for each frame and cell: numbers of spots and pairs, fractions, and the number
+        of pairs expected by chance with its interval of 95 %.
+    total : dict
+        The same of all frames together.
+    by_chance : ndarray of int64, shape (n,)
+        Number of pairs each time that positions were drawn at random.
+    """
+
+    name: str
+    table: pd.DataFrame
+    total: dict[str, Any]
+    by_chance: NDArray[np.int64]
 
 
 def colocalize_image(
@@ -84,7 +112,8 @@ def colocalize_image(
     shift: Shift | None = None,
     labels: Path | None = None,
     seed: int = 0,
-) -> pd.DataFrame:
+    recorded: Mapping[str, Any] | None = None,
+) -> ImagePairs:
     """Pair the spots of two channels of an image, and write them.
 
     Parameters
@@ -101,13 +130,18 @@ def colocalize_image(
     labels : Path, optional
         Label image of cells; random positions then stay within the cells.
     seed : int
-        Seed of the random positions.
+        Seed of the random positions, which differ from image to image.
+    recorded : mapping, optional
+        The options as the user gave them, for the descriptions (`NAME.first.json`).
 
     Returns
     -------
-    DataFrame
-        Of each frame and cell: numbers of spots and pairs, fractions, and the number of
-        pairs expected by chance with its interval.
+    ImagePairs
+
+    Raises
+    ------
+    OSError, ValueError
+        If the label image cannot be read or is not one of this image.
     """
     spots = (both.first.spots, both.second.spots)
     corrected = (spots[0], _moved(spots[1], shift, _ratio(both)))
@@ -115,44 +149,113 @@ def colocalize_image(
     if labels is not None:
         regions = Regions.read(labels, both.first.sizes or _sizes_of(both))
         cells = [regions.of_spots(side)[0] for side in corrected]
+    rng = np.random.default_rng([seed, zlib.crc32(both.name.encode())])
+    found = _pair(both, corrected, _Draws(both, regions, cells), distance, rng)
+    for n, side in enumerate(("first", "second")):
+        table = output / f"{both.name}.{side}.csv"
+        columns = {"partner": found.partner[n], "partner_distance": found.apart[n]}
+        io.write_spots(spots[n].assign(**columns), table)
+        image = (both.first, both.second)[n]
+        options = {"axes": image.axes, **(recorded or {})}
+        describe_table(table, "colocalize", options, [image.described()])
+    sizes = (len(spots[0]), len(spots[1]), int((found.partner[0] >= 0).sum()))
+    total = _row(both, {}, sizes, found.by_chance)
+    return ImagePairs(both.name, pd.DataFrame(found.rows), total, found.by_chance)
+
+
+class _Paired(NamedTuple):
+    """Pairs of all frames: rows of the table, and for each spot its partner."""
+
+    rows: list[dict[str, Any]]
+    partner: list[NDArray[np.int64]]
+    apart: list[NDArray[np.float64]]
+    by_chance: NDArray[np.int64]
+
+
+def _pair(
+    both: Channels,
+    corrected: tuple[pd.DataFrame, pd.DataFrame],
+    draws: _Draws,
+    distance: float,
+    rng: np.random.Generator,
+) -> _Paired:
+    """Pair the spots of each frame and cell."""
     places = [_places(side, both) for side in corrected]
-    partner = [np.full(len(side), -1, np.int64) for side in spots]
-    apart = [np.full(len(side), np.nan) for side in spots]
-    rows, pixels = [], None
-    for group in _groups(both, cells):
-        if regions and group.cell is None and (pixels is None or regions.changes):
-            pixels = regions.pixels(group.frame)
+    partner = [np.full(len(side), -1, np.int64) for side in corrected]
+    apart = [np.full(len(side), np.nan) for side in corrected]
+    total = np.zeros(N_SHUFFLES, np.int64)
+    rows = []
+    for group in _groups(both, draws):
         own = [p[r] for p, r in zip(places, group.rows, strict=True)]
-        numbers = None if cells is None else cells[1][group.rows[1]]
-        draw = _chance(both, own[1], pixels, numbers)
-        found = colocalize(*own, distance=distance, shuffled=draw, seed=seed)
-        rows.append(_row(both, group, found))
+        shuffled = draws.of(group, own[1])
+        found = colocalize(*own, distance=distance, shuffled=shuffled, rng=rng)
+        about = {"frame": group.frame}
+        about |= {} if group.cell is None else {"cell": group.cell}
+        sizes = (len(own[0]), len(own[1]), len(found.rows))
+        rows.append(_row(both, about, sizes, found.by_chance))
         if group.cell is None:
+            total += found.by_chance
             first, second = (group.rows[n][found.rows[:, n]] for n in (0, 1))
             partner[0][first], partner[1][second] = second, first
             apart[0][first] = apart[1][second] = found.distance
-    for n, name in enumerate(("first", "second")):
-        table = spots[n].assign(partner=partner[n], partner_distance=apart[n])
-        io.write_spots(table, output / f"{both.name}.{name}.csv")
-    result: pd.DataFrame = pd.DataFrame(rows)
-    return result
+    return _Paired(rows, partner, apart, total)
 
 
-def _row(both: Channels, group: _Group, pairs: Pairs) -> dict[str, Any]:
-    n, n_first, n_second = len(pairs.rows), *map(len, group.rows)
-    row = {
+def _row(
+    both: Channels,
+    about: Mapping[str, Any],
+    sizes: tuple[int, int, int],
+    by_chance: NDArray[np.int64],
+) -> dict[str, Any]:
+    n_first, n_second, n = sizes
+    chance = Chance.of(by_chance)
+    return {
         "image": both.first.image or both.name,
-        "frame": group.frame,
+        **about,
         "n_first": n_first,
         "n_second": n_second,
         "n_pairs": n,
         "fraction_first": n / n_first if n_first else np.nan,
         "fraction_second": n / n_second if n_second else np.nan,
-        "chance": round(pairs.chance, 3),
-        "chance_low": pairs.low,
-        "chance_high": pairs.high,
+        "chance": round(chance.mean, 3),
+        "chance_low": chance.low,
+        "chance_high": chance.high,
     }
-    return row if group.cell is None else row | {"cell": group.cell}
+
+
+class _Draws:
+    """Draws random positions for the second channel: in the field, or within cells."""
+
+    def __init__(
+        self,
+        both: Channels,
+        regions: Regions | None,
+        cells: list[NDArray[np.int64]] | None,
+    ) -> None:
+        self.both, self.regions, self.cells = both, regions, cells
+        self._pixels: dict[int, NDArray[np.int64]] = {}
+        self._frame: int | None = None
+
+    def pixels(self, frame: int) -> dict[int, NDArray[np.int64]]:
+        """List the pixels of each cell in a frame; cell 0 is what is outside."""
+        if self.regions is None:
+            return {}
+        if self._frame is None or (self.regions.changes and self._frame != frame):
+            self._pixels, self._frame = self.regions.pixels(frame), frame
+        return self._pixels
+
+    def of(
+        self, group: _Group, second: NDArray[np.float64]
+    ) -> Callable[[np.random.Generator], NDArray[np.float64]]:
+        """Return what draws positions for the spots of a group."""
+        scale = _scale(self.both)
+        if self.cells is None:
+            sizes = self.both.first.sizes or _sizes_of(self.both)
+            return shuffled_in_field(second, (sizes["Y"], sizes["X"]), scale)
+        if second.shape[1] == 3:
+            scale = np.array([_ratio(self.both), *scale])
+        own = self.cells[1][group.rows[1]]
+        return shuffled_in_regions(second, own, self.pixels(group.frame), scale)
 
 
 def _places(spots: pd.DataFrame, both: Channels) -> NDArray[np.float64]:
@@ -188,20 +291,6 @@ def _scale(both: Channels) -> NDArray[np.float64]:
     return np.array([1.0 if size is None else size.y / size.x, 1.0])
 
 
-def _chance(
-    both: Channels,
-    second: NDArray[np.float64],
-    pixels: dict[int, NDArray[np.int64]] | None,
-    cells: NDArray[np.int64] | None,
-) -> Callable[[np.random.Generator], NDArray[np.float64]]:
-    """Return what draws random positions of the second channel, within any cells."""
-    scale = _scale(both)
-    if pixels is None or cells is None:
-        sizes = both.first.sizes or _sizes_of(both)
-        return shuffled_in_field(second, (sizes["Y"], sizes["X"]), scale)
-    return shuffled_in_regions(second, cells, pixels, scale)
-
-
 def _sizes_of(both: Channels) -> dict[str, int]:
     """Give a height and width that hold all spots, if the image's are unknown."""
     both_spots = pd.concat([both.first.spots, both.second.spots])
@@ -213,6 +302,15 @@ def _sizes_of(both: Channels) -> dict[str, int]:
     }
 
 
-def write_summary(rows: list[pd.DataFrame], output: Path) -> None:
-    """Write the rows of all images."""
-    tables.write_csv(pd.concat(rows, ignore_index=True), output / "colocalization.csv")
+def write_summary(
+    found: list[ImagePairs], output: Path, recorded: Mapping[str, Any]
+) -> None:
+    """Write the rows of all images, and one row for each image."""
+    every = output / "colocalization.csv"
+    rows = pd.concat([pairs.table for pairs in found], ignore_index=True)
+    if "cell" in rows:
+        rows["cell"] = rows["cell"].astype("Int64")
+    tables.write_csv(rows, every)
+    describe_table(every, "colocalize", recorded, [])
+    totals = pd.DataFrame([pairs.total for pairs in found])
+    tables.write_csv(totals, output / IMAGES)

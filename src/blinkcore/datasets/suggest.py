@@ -17,7 +17,7 @@ from scipy import ndimage, spatial
 from blinkcore import io
 from blinkcore.datasets.dataset import inside, place_name
 from blinkcore.detection.predict import find_spots
-from blinkcore.files import whole_file
+from blinkcore.io import tables
 from blinkcore.network.grid import PROBABILITY
 from blinkcore.network.normalize import normalized, plane_scaling
 
@@ -133,8 +133,7 @@ def write(crops: Sequence[Crop], folder: Path) -> None:
                 "novelty": crop.novelty,
             }
         )  # fmt: skip
-    with whole_file(folder / "suggest.csv") as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.4g")
+    tables.write_csv(pd.DataFrame(rows), folder / "suggest.csv", "%.4g")
 
 
 def _crops_of(

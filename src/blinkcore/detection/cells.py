@@ -79,7 +79,7 @@ class Regions:
         return np.asarray(self.labels.plane(t, 0, k).data).astype(np.int64)
 
     def of_spots(
-        self, spots: pd.DataFrame
+        self, spots: pd.DataFrame, plane_distance: float | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Find the region of each spot.
 
@@ -87,34 +87,55 @@ class Regions:
         ----------
         spots : DataFrame
             A spots table of the image.
+        plane_distance : float, optional
+            Distance of planes in px of x. Where it is known, and regions are volumes, the
+            border above and below a spot counts, too.
 
         Returns
         -------
         labels : ndarray of int64, shape (n,)
             0 outside of all regions.
         distance : ndarray of float64, shape (n,)
-            To the border of its region in y and x, in px; NaN outside.
+            To the border of its region, in px of x; NaN outside.
         """
         labels = np.zeros(len(spots), np.int64)
         distance = np.full(len(spots), np.nan)
-        zero = np.zeros(len(spots))
-        frames, z = (
-            np.rint(np.asarray(spots.get(name, zero), float)).astype(np.int64)
-            for name in ("frame", "z")
-        )
-        frames = frames if self.changes else np.zeros_like(frames)
-        z = z.clip(0, self.labels.size("Z") - 1)
-        nearest = np.rint(spots[["y", "x"]].to_numpy(float)).astype(np.int64)
-        for frame, k in set(zip(frames.tolist(), z.tolist(), strict=True)):
-            rows = np.flatnonzero((frames == frame) & (z == k))
-            plane = self.plane(frame, k)
-            y, x = (
-                nearest[rows, axis].clip(0, plane.shape[axis] - 1) for axis in (0, 1)
-            )
-            labels[rows] = plane[y, x]
-            distance[rows] = _to_border(plane)[y, x]
+        frames, places = self._nearest(spots)
+        is_deep = self.is_3d and plane_distance is not None
+        planes = np.zeros_like(frames) if is_deep else places[:, 0]
+        for frame, z in set(zip(frames.tolist(), planes.tolist(), strict=True)):
+            rows = np.flatnonzero((frames == frame) & (planes == z))
+            if is_deep and plane_distance is not None:
+                body = self._body(frame)
+                at = places[rows]
+                labels[rows] = body[tuple(at.T)]
+                distance[rows] = _to_border_3d(body, at, plane_distance)
+            else:
+                plane = self.plane(frame, z)
+                y, x = places[rows, 1:].T
+                labels[rows] = plane[y, x]
+                distance[rows] = _to_border(plane)[y, x]
         distance[labels == 0] = np.nan
         return labels, distance
+
+    def _nearest(
+        self, spots: pd.DataFrame
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Give the frame of each spot and its nearest voxel (n, 3), of those that exist."""
+        zero = np.zeros(len(spots))
+        names = ("frame", "z", "y", "x")
+        columns = [np.asarray(spots.get(name, zero), float) for name in names]
+        frames, *places = (np.rint(column).astype(np.int64) for column in columns)
+        if not self.changes:
+            frames = np.zeros_like(frames)
+        sizes = [self.labels.size(axis) for axis in "ZYX"]
+        inside = [p.clip(0, size - 1) for p, size in zip(places, sizes, strict=True)]
+        return frames, np.stack(inside, axis=1)
+
+    def _body(self, frame: int) -> NDArray[np.int64]:
+        """Labels of all planes of a frame, (z, y, x)."""
+        depth = self.labels.size("Z")
+        return np.stack([self.plane(frame, z) for z in range(depth)])
 
     def sizes(self, frame: int, inside: Regions | None = None) -> dict[int, int]:
         """Count the pixels of each region in a frame: its area, or its volume.
@@ -143,20 +164,21 @@ class Regions:
         return total
 
     def pixels(self, frame: int) -> dict[int, NDArray[np.int64]]:
-        """List the pixels (n, 2), y and x, of each region in a frame, projected over z.
+        """List the pixels of each region in a frame, region 0 being what is outside.
 
-        Pixels outside all regions are region 0.
+        Returns
+        -------
+        dict of int to ndarray of int64, shape (n, 2 or 3)
+            y, x of each pixel; z, y, x where the regions are volumes.
         """
-        planes = [self.plane(frame, z) for z in range(self.labels.size("Z"))]
-        shape = planes[0].shape
-        n = planes[0].size
-        # One number for region and place: sorted, they are by region and then by row.
-        keys = [plane.ravel() * n + np.arange(n) for plane in planes]
-        region, place = np.divmod(np.unique(np.concatenate(keys)), n)
-        numbers, starts = np.unique(region, return_index=True)
-        y, x = np.unravel_index(place, shape)
-        places = np.split(np.stack([y, x], axis=1), starts[1:])
-        return dict(zip(numbers.tolist(), places, strict=True))
+        planes = self._body(frame)
+        order = np.argsort(planes, axis=None, kind="stable")
+        numbers, starts = np.unique(planes.ravel()[order], return_index=True)
+        places = np.stack(np.unravel_index(order, planes.shape), axis=1)
+        if not self.is_3d:
+            places = places[:, 1:]
+        parts = np.split(places, starts[1:])
+        return dict(zip(numbers.tolist(), parts, strict=True))
 
 
 def _read(path: Path, sizes: Mapping[str, int]) -> Image:
@@ -167,7 +189,15 @@ def _read(path: Path, sizes: Mapping[str, int]) -> Image:
         own = "".join(a for a in "TZ" if sizes.get(a, 1) > 1) + "YX"
         if "--axes" not in str(error):
             raise
+    try:
         return io.read_image(path, axes=own)
+    except ValueError as error:
+        if "--axes" not in str(error):
+            raise
+        raise ValueError(
+            f"{path} has other dimensions than its image, {own}; it is not the label image "
+            "of this image (with --z max, label images are of a single plane)"
+        ) from error
 
 
 def _to_border(labels: NDArray[Any]) -> NDArray[np.float64]:
@@ -185,4 +215,34 @@ def _to_border(labels: NDArray[Any]) -> NDArray[np.float64]:
     if not is_edge.any():
         return np.full(labels.shape, np.inf)
     distance: NDArray[np.float64] = ndimage.distance_transform_edt(~is_edge) + 0.5
+    return distance
+
+
+def _to_border_3d(
+    labels: NDArray[np.int64], places: NDArray[np.int64], plane_distance: float
+) -> NDArray[np.float64]:
+    """Distance of voxels to the border of their region, in px of x.
+
+    The border is that of the nearest voxel outside the region, half a voxel before its
+    centre along each axis. The edge of the image is not a border.
+    """
+    distance = np.full(len(places), np.inf)
+    step = np.array([plane_distance, 1.0, 1.0])
+    boxes = ndimage.find_objects(labels)
+    own = labels[tuple(places.T)]
+    for number in np.unique(own[own > 0]):
+        # One voxel more on each side, where there is one, to see what lies outside.
+        box = tuple(
+            slice(max(part.start - 1, 0), part.stop + 1) for part in boxes[number - 1]
+        )
+        inside = labels[box] == number
+        if inside.all():
+            continue
+        nearest = ndimage.distance_transform_edt(
+            inside, sampling=step, return_distances=False, return_indices=True
+        )
+        rows = np.flatnonzero(own == number)
+        at = places[rows] - [part.start for part in box]
+        apart = np.abs(nearest[(slice(None), *at.T)].T - at)
+        distance[rows] = np.linalg.norm(np.maximum(apart - 0.5, 0) * step, axis=1)
     return distance

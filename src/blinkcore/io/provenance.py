@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import blinkcore
 from blinkcore.files import writable, write_json
-from blinkcore.io.tables import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-SUFFIX = ".provenance.json"
 
 
 def made_now() -> dict[str, Any]:
@@ -25,31 +22,35 @@ def made_now() -> dict[str, Any]:
     }
 
 
-def write_provenance(folder: Path, step: str, about: Mapping[str, Any]) -> None:
-    """Write how the results in a folder were made, as `STEP.provenance.json`.
+def describe_table(
+    table: Path,
+    step: str,
+    options: Mapping[str, Any],
+    images: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write how a table was made from results of `blinkcore predict`, beside it (`.json`).
 
     Parameters
     ----------
-    folder : Path
-        Of the results.
+    table : Path
+        The table.
     step : str
         Name of the command, such as `link`.
-    about : mapping
-        Its inputs and options, of types that JSON has.
+    options : mapping
+        Its options, of types that JSON has.
+    images : sequence of mapping
+        What is known of the images, see `blinkcore.io.results.ImageSpots.record`.
 
     Raises
     ------
     OSError
         If it cannot be written.
     """
-    content = {"blinkcore": blinkcore.__version__, **made_now(), "step": step, **about}
-    write_json(content, folder / f"{step}{SUFFIX}")
-
-
-def read_provenance(folder: Path, step: str) -> dict[str, Any] | None:
-    """Read what `write_provenance` wrote; None if it is missing or another file."""
-    try:
-        content = parse_json(folder / f"{step}{SUFFIX}")
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) and "blinkcore" in content else None
+    content = {
+        "blinkcore": blinkcore.__version__,
+        **made_now(),
+        "step": step,
+        "options": dict(options),
+        "images": list(images),
+    }
+    write_json(content, table.with_suffix(".json"))

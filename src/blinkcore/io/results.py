@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import logging
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class ImageSpots:
         Length of each axis.
     axes : str or None
         The axes of the file that the run was given with --axes.
+    record : dict
+        All that its description says of it.
     """
 
     name: str
@@ -48,6 +54,33 @@ class ImageSpots:
     interval: float | None = None
     sizes: dict[str, int] | None = None
     axes: str | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def extent(self) -> dict[str, int]:
+        """Length of each axis: of the image or, if that is not known, of its spots."""
+        if self.sizes:
+            return self.sizes
+        names = {"T": "frame", "C": "channel", "Z": "z", "Y": "y", "X": "x"}
+        known = {axis: name for axis, name in names.items() if name in self.spots}
+        if self.spots.empty:
+            return dict.fromkeys(known, 1)
+        return {axis: int(self.spots[n].max() + 0.5) + 1 for axis, n in known.items()}
+
+    def described(self) -> dict[str, Any]:
+        """Describe the image as `blinkcore predict` does, with what is known now."""
+        size = self.pixel_size
+        return {
+            **self.record,
+            "image": self.image,
+            "pixel_size_um": None if size is None else size._asdict(),
+            "frame_interval_s": self.interval,
+        }
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether its spots have a place in z."""
+        return "z" in self.spots and self.extent.get("Z", 1) > 1
 
 
 def read_results(
@@ -57,6 +90,7 @@ def read_results(
 
     Images without spots are among them where their description names them. In folders
     within the folder only tables of `blinkcore predict` count, which have a description.
+    A table without positions and without a description is left out with a warning.
 
     Parameters
     ----------
@@ -81,7 +115,13 @@ def read_results(
     for path in paths:
         about = io.read_sidecar(path.with_suffix(".json")) or {"images": []}
         known = {str(r.get("image")): r for r in about["images"] if isinstance(r, dict)}
-        spots = io.read_labels(path, pixel_size=pixel_size)
+        try:
+            spots = io.read_labels(path, pixel_size=pixel_size)
+        except ValueError as error:
+            if len(paths) == 1 or path.with_suffix(".json").exists():
+                raise
+            logger.warning("left out: %s", error)
+            continue
         groups = _by_image(spots, list(known))
         for image, own in groups:
             name = (
@@ -107,8 +147,13 @@ def _tables_in(folder: Path) -> list[Path]:
     return [
         path
         for path in tables.tables_in(folder, recursive=True)
-        if path.parent == folder or io.read_sidecar(path.with_suffix(".json"))
+        if path.parent == folder or _is_of_predict(path)
     ]
+
+
+def _is_of_predict(table: Path) -> bool:
+    about = io.read_sidecar(table.with_suffix(".json"))
+    return about is not None and "step" not in about
 
 
 def _by_image(spots: pd.DataFrame, known: list[str]) -> list[tuple[str, pd.DataFrame]]:
@@ -138,4 +183,5 @@ def _described(
         record.get("frame_interval_s"),
         dict(zip(letters, shape, strict=True)) if letters and shape else None,
         axes,
+        record,
     )

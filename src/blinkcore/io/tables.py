@@ -39,6 +39,34 @@ def is_counts(path: Path) -> bool:
     return {"image", "n"} <= columns and "y" not in columns
 
 
+COUNTS = "counts"  # name of the table of counts
+
+
+def counts_path(output: Path, name: str = COUNTS, *, is_taken: bool = False) -> Path:
+    """Name a table of counts of a run: in its folder, or beside one table of all.
+
+    Parameters
+    ----------
+    output : Path
+        Folder, or table.
+    name : str
+        Which table.
+    is_taken : bool
+        An image has this name, and the file holds its spots.
+    """
+    if is_table(output):
+        return output.with_name(f"{output.stem}.{name}.csv")
+    return output / f"{name}{'_of_all' if is_taken else ''}.csv"
+
+
+def counts_beside(source: Path) -> list[Path]:
+    """List the table of counts of results: a folder, one of its tables, or one of all."""
+    folder = source if source.is_dir() else source.parent
+    paths = [counts_path(source)] if not source.is_dir() else []
+    paths += [counts_path(folder), counts_path(folder, is_taken=True)]
+    return [path for path in paths if path.is_file() and is_counts(path)][:1]
+
+
 def is_about_tracks(path: Path) -> bool:
     """Tell whether a file is a table of `blinkcore link` that holds no spots."""
     if not path.name.endswith((".tracks.csv", ".msd.csv")):
@@ -80,13 +108,8 @@ def safe_name(name: str) -> str:
     return f"./{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
-_NAMES = (
-    "image",
-    "case",
-    "source",
-    "group",
-    "method",
-)  # columns that hold names of files
+# Columns that hold names of files.
+_NAMES = ("image", "case", "source", "group", "method", "name", "crop")
 
 
 def _safe(value: Any) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import io as stdio
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,17 +16,19 @@ from scipy.spatial import cKDTree
 
 from blinkcore import io
 from blinkcore.detection.projection import max_projection
-from blinkcore.files import check_readable
-from blinkcore.io.provenance import read_provenance
 from blinkcore.io.results import ImageSpots, read_results
-from blinkcore.io.scenes import with_scene_named, without_scene
+from blinkcore.io.tables import counts_beside
+from blinkcore.report.conditions import condition_of, warn_of_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from blinkcore.image import PixelSize
+
+logger = logging.getLogger(__name__)
 
 _MAX_SIDE = 1400  # px of a picture in the page
 _CONTRAST = (0.01, 0.998)  # quantiles of all pictures together
@@ -59,6 +61,8 @@ class Panel:
         Height and width in px.
     pixel_size : PixelSize or None
         In µm.
+    n_frames : int
+        Of the image.
     """
 
     title: str
@@ -71,6 +75,7 @@ class Panel:
     pixels: NDArray[Any] | None
     shape: tuple[int, int]
     pixel_size: PixelSize | None
+    n_frames: int = 1
 
     def png(self, low: float, high: float) -> str:
         """Draw the picture with a contrast, as a data URL; empty without a picture."""
@@ -112,20 +117,26 @@ def read_panels(
     OSError, ValueError
         If there are no tables, or one cannot be read.
     """
+    images = list(read_results(source, pixel_size=pixel_size))
+    if conditions:
+        warn_of_others(images, conditions)
+    if tracks is not None and not tracks.is_dir():
+        raise FileNotFoundError(f"there is no folder of tracks {tracks}")
     panels: list[Panel] = []
-    for spots in read_results(source, pixel_size=pixel_size):
+    n_linked = 0
+    for spots in images:
         path = None if tracks is None else tracks / f"{spots.name}.csv"
-        linked = io.read_labels(path) if path and path.is_file() else spots.spots
-        panels += _panels_of(spots, _condition(spots, conditions), linked)
+        is_linked = path is not None and path.is_file()
+        linked = io.read_labels(path) if path and is_linked else spots.spots
+        n_linked += is_linked
+        panels += _panels_of(spots, condition_of(spots, conditions or {}), linked)
+    if tracks is not None and not n_linked:
+        logger.warning("%s has no tracks of these images", tracks)
+    lost = sorted({panel.image for panel in panels if panel.pixels is None})
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        logger.warning("the report has no picture of %s%s: not found", lost[0], more)
     return panels
-
-
-def _condition(spots: ImageSpots, conditions: dict[str, str] | None) -> str:
-    known = conditions or {}
-    names = [spots.image, spots.name]
-    for text in (with_scene_named(spots.image), without_scene(spots.image)):
-        names += [text, Path(text).name, Path(text).stem]
-    return next((known[name] for name in names if name in known), "")
 
 
 def _panels_of(spots: ImageSpots, condition: str, linked: pd.DataFrame) -> list[Panel]:
@@ -133,7 +144,7 @@ def _panels_of(spots: ImageSpots, condition: str, linked: pd.DataFrame) -> list[
     # The image was moved, or another program wrote the table: there is no picture.
     with suppress(OSError, ValueError):
         image = max_projection(io.read_image(spots.image, axes=spots.axes, rgb=True))
-    sizes = spots.sizes or {}
+    sizes = spots.extent if image is None else image.sizes
     frame = sizes.get("T", 1) // 2
     channels = range(sizes.get("C", 1))
     panels = []
@@ -154,7 +165,7 @@ def _panels_of(spots: ImageSpots, condition: str, linked: pd.DataFrame) -> list[
         shape = _shape(pixels, sizes, own)
         panels.append(
             Panel(title, spots.image or spots.name, condition, channel, own, every, tracks, pixels,
-                  shape, spots.pixel_size)
+                  shape, spots.pixel_size, sizes.get("T", 1))
         )  # fmt: skip
     return panels
 
@@ -187,13 +198,24 @@ def contrast_of(panels: Iterable[Panel]) -> tuple[float, float]:
 
 
 def nearest_neighbours(panels: Iterable[Panel]) -> NDArray[np.float64]:
-    """Measure the distance in px from each spot to the nearest one in its frame."""
+    """Measure the distance in px of x from each spot to the nearest one in its frame.
+
+    It counts z of objects in stacks whose distance of planes is known; else spots of one
+    plane are neighbours.
+    """
     found = [np.empty(0)]
     for panel in panels:
-        spots = panel.all_spots
-        frames = spots["frame"] if "frame" in spots else pd.Series(0, spots.index)
-        for _, own in spots.groupby(frames):
-            points = own[["y", "x"]].to_numpy(float)
+        spots, size = panel.all_spots, panel.pixel_size
+        has_depth = size is not None and size.z is not None and "n_planes" in spots
+        scale = {"y": 1.0, "x": 1.0}
+        if size is not None:
+            scale["y"] = size.y / size.x
+            if has_depth and size.z is not None:
+                scale["z"] = size.z / size.x
+        same = [n for n in ("frame", *(() if has_depth else ("z",))) if n in spots]
+        keys = [spots[name].round() for name in same] or [pd.Series(0, spots.index)]
+        for _, own in spots.groupby(keys):
+            points = own[list(scale)].to_numpy(float) * list(scale.values())
             if len(points) > 1:
                 found.append(cKDTree(points).query(points, k=2)[0][:, 1])
     distances: NDArray[np.float64] = np.concatenate(found)
@@ -201,86 +223,15 @@ def nearest_neighbours(panels: Iterable[Panel]) -> NDArray[np.float64]:
 
 
 def read_counts(source: Path) -> pd.DataFrame:
-    """Read the table of counts of a run; empty if there is none."""
-    path = (
-        source / "counts.csv" if source.is_dir() else source.with_suffix(".counts.csv")
-    )
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    """Read the table of counts of a run; empty if there is none.
 
-
-def read_sample_sheet(path: Path) -> dict[str, str]:
-    """Read the condition of each image.
-
-    Parameters
-    ----------
-    path : Path
-        CSV with columns `image` (path or name) and `condition`.
-
-    Raises
-    ------
-    OSError
-        If there is no such file.
-    ValueError
-        If it is not a CSV with these columns.
+    One table of a folder has the rows of its image.
     """
-    check_readable(path)
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a CSV table") from error
-    missing = {"image", "condition"} - set(table.columns)
-    if missing:
-        raise ValueError(f"{path} has no column '{min(missing)}'")
-    return dict(zip(table["image"], table["condition"], strict=True))
-
-
-def run_facts(source: Path, tracks: Path | None = None) -> list[tuple[str, str]]:
-    """Say how results and their tracks were made, from their descriptions."""
-    if source.is_dir():
-        sidecars = [io.read_sidecar(path) for path in sorted(source.rglob("*.json"))]
-    else:
-        sidecars = [io.read_sidecar(source.with_suffix(".json"))]
-    known = [content for content in sidecars if content]
-    if not known:
-        return []
-    first = known[0]
-    model = first.get("model", {})
-    others = {str(c.get("model")) + str(c.get("options")) for c in known}
-    options = {
-        k: v for k, v in (first.get("options") or {}).items() if v not in (None, {})
-    }
-    facts = [
-        ("blinkcore", str(first.get("blinkcore", ""))),
-        ("made", str(first.get("created", ""))),
-        ("model", f"{model.get('name')} ({model.get('sha256', '')[:12]})"),
-        ("threshold", str(first.get("threshold"))),
-        ("options", ", ".join(f"{k}: {v}" for k, v in options.items())),
-        ("command", " ".join(map(str, first.get("command", [])))),
-    ]
-    if len(others) > 1:
-        facts.append(
-            ("note", f"{len(others)} different models or options in this folder")
-        )
-    return facts + _tracks_facts(tracks) + _warning_facts(known)
-
-
-def _tracks_facts(folder: Path | None) -> list[tuple[str, str]]:
-    made = None if folder is None else read_provenance(folder, "link")
-    return [("tracks", " ".join(map(str, made.get("command", []))))] if made else []
-
-
-def _warning_facts(known: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Collect the warnings about the images; those of one kind together."""
-    kinds: dict[str, list[str]] = {}
-    for content in known:
-        for record in filter(lambda r: isinstance(r, dict), content["images"]):
-            for text in record.get("warnings") or ():
-                kind = " ".join(w for w in str(text).split() if w.isalpha())
-                kinds.setdefault(kind, []).append(f"{record.get('image')}: {text}")
-    return [
-        (
-            "warning",
-            texts[0] + (f" (and {n} more images)" if (n := len(texts) - 1) else ""),
-        )
-        for texts in kinds.values()
-    ]
+    counts: pd.DataFrame = pd.DataFrame()
+    for path in counts_beside(source):
+        counts = pd.read_csv(path)
+    about = None if source.is_dir() else io.read_sidecar(source.with_suffix(".json"))
+    if about is not None and len(counts):
+        named = [r.get("image") for r in about["images"] if isinstance(r, dict)]
+        counts = counts[counts["image"].isin(named)]
+    return counts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -22,7 +22,9 @@ _HISTOGRAMS = {
 }
 
 
-def figures_of(panels: list[Panel], counts: pd.DataFrame) -> list[dict[str, Any]]:
+def figures_of(
+    panels: list[Panel], counts: pd.DataFrame, *, is_photons: bool = False
+) -> list[dict[str, Any]]:
     """Make the figures of a report: counts, by condition, and distributions.
 
     Parameters
@@ -31,6 +33,8 @@ def figures_of(panels: list[Panel], counts: pd.DataFrame) -> list[dict[str, Any]
         All of the report, also those without a picture.
     counts : DataFrame
         Of the run, see `blinkcore.report.collect.read_counts`; may be empty.
+    is_photons : bool
+        Intensities are photons, because the run knew its camera.
 
     Returns
     -------
@@ -41,51 +45,92 @@ def figures_of(panels: list[Panel], counts: pd.DataFrame) -> list[dict[str, Any]
     condition = {panel.image: panel.condition for panel in panels}
     figures = [_counts_figure(totals, condition), _conditions_figure(totals, condition)]
     for column, title in _HISTOGRAMS.items():
-        values = [
-            panel.all_spots[column].to_numpy(float)
-            for panel in panels
-            if column in panel.all_spots
-        ]
-        if values:
-            figures.append(_histogram(np.concatenate(values), title))
-    figures.append(_histogram(nearest_neighbours(panels), "Nearest neighbour (px)"))
-    lengths = [
-        panel.linked.groupby("track").size().to_numpy(float)
-        for panel in panels
-        if "track" in panel.linked
-    ]
-    if lengths:
-        figures.append(
-            _histogram(np.concatenate(lengths), "Spots in a track", "Tracks")
-        )
+        if column == "intensity" and is_photons:
+            title = "Intensity (photons)"
+        values: dict[str, list[NDArray[np.float64]]] = {}
+        for panel in panels:
+            if column in panel.all_spots:
+                own = panel.all_spots[column].to_numpy(float)
+                values.setdefault(_channel(panel.channel, panels), []).append(own)
+        figures.append(_histogram(values, title))
+    near = {}
+    for channel in sorted({panel.channel for panel in panels}):
+        own = nearest_neighbours(p for p in panels if p.channel == channel)
+        near[_channel(channel, panels)] = [own]
+    figures.append(_histogram(near, "Nearest neighbour (px)"))
+    lengths: dict[str, list[NDArray[np.float64]]] = {}
+    for panel in panels:
+        if "track" in panel.linked:
+            n_spots = panel.linked.groupby("track").size().to_numpy(float)
+            lengths.setdefault(_channel(panel.channel, panels), []).append(n_spots)
+    figures.append(_histogram(lengths, "Spots in a track", "Tracks"))
     return [figure for figure in figures if figure is not None]
 
 
-def _totals(panels: list[Panel], counts: pd.DataFrame) -> dict[str, list[float]]:
-    """Give the spots of each image and, if known, the real ones with their interval."""
+def _channel(channel: int, panels: list[Panel]) -> str:
+    """Name a channel; empty if there is only one."""
+    return f"channel {channel}" if len({p.channel for p in panels}) > 1 else ""
+
+
+class Total(NamedTuple):
+    """Spots of an image and channel, the mean of its frames, and how many are real."""
+
+    n: float
+    low: float = np.nan
+    high: float = np.nan
+
+
+Totals = dict[tuple[str, str], Total]  # by image and name of the channel
+
+
+def _totals(panels: list[Panel], counts: pd.DataFrame) -> Totals:
+    """Give the spots of each image and, if known, the interval of the real ones."""
+    totals: Totals = {}
     if counts.empty:
-        totals: dict[str, list[float]] = {}
         for panel in panels:
-            totals.setdefault(panel.image, [0.0])[0] += len(panel.all_spots)
+            name = _channel(panel.channel, panels)
+            totals[(panel.image, name)] = Total(len(panel.all_spots) / panel.n_frames)
         return totals
-    known = [c for c in ("n", "expected", "low", "high") if c in counts]
-    sums = counts.groupby("image", sort=False)[known].sum()
-    return {str(name): list(row) for name, row in sums.iterrows()}
+    keys = ["image", *(["channel"] if "channel" in counts else [])]
+    n_channels = counts["channel"].nunique() if "channel" in counts else 1
+    for (image, *channel), own in counts.groupby(keys, sort=False, dropna=False):
+        number = float(str(channel[0])) if n_channels > 1 else np.nan
+        name = f"channel {number:.0f}" if np.isfinite(number) else ""
+        totals[(str(image), name)] = _mean_of_frames(own)
+    return totals
 
 
-def _counts_figure(
-    totals: dict[str, list[float]], condition: dict[str, str]
-) -> dict[str, Any] | None:
+def _mean_of_frames(counts: pd.DataFrame) -> Total:
+    n = float(counts["n"].mean())
+    if not {"expected", "low", "high"} <= set(counts.columns):
+        return Total(n)
+    expected, low, high = (
+        counts[c].to_numpy(float) for c in ("expected", "low", "high")
+    )
+    # Frames are independent: the halves of their intervals add up as errors do.
+    middle, n_frames = expected.mean(), len(counts)
+    below, above = (
+        float(np.sqrt((half**2).sum())) / n_frames
+        for half in (expected - low, high - expected)
+    )
+    return Total(n, float(middle - below), float(middle + above))
+
+
+def _counts_figure(totals: Totals, condition: dict[str, str]) -> dict[str, Any]:
     """Spots of each image, by condition, with the interval of the real ones."""
     traces = []
-    for group in sorted({condition.get(name, "") for name in totals}):
-        names = [name for name in totals if condition.get(name, "") == group]
+    for group, channel in sorted({(condition.get(i, ""), c) for i, c in totals}):
+        own = {
+            image: total
+            for (image, c), total in totals.items()
+            if c == channel and condition.get(image, "") == group
+        }
+        n, low, high = np.array(list(own.values())).T
         trace: dict[str, Any] = {
-            "type": "bar", "name": group or "images", "x": names,
-            "y": [totals[name][0] for name in names],
+            "type": "bar", "name": ", ".join(filter(None, (group, channel))) or "images",
+            "x": list(own), "y": n.tolist(),
         }  # fmt: skip
-        if names and len(totals[names[0]]) == 4:
-            n, _, low, high = np.array([totals[name] for name in names]).T
+        if np.isfinite(low).all():
             trace["error_y"] = {
                 "type": "data", "symmetric": False,
                 "array": np.maximum(high - n, 0).tolist(),
@@ -93,48 +138,67 @@ def _counts_figure(
             }  # fmt: skip
         traces.append(trace)
     title = "Spots of each image; bars: interval of 95 % for the real ones"
-    return {"title": title, "traces": traces, "x": "", "y": "Spots"}
+    return {"title": title, "traces": traces, "x": "", "y": "Spots in a frame"}
 
 
 def _conditions_figure(
-    totals: dict[str, list[float]], condition: dict[str, str]
+    totals: Totals, condition: dict[str, str]
 ) -> dict[str, Any] | None:
     """Mean number of spots of the images of each condition, with its interval."""
-    groups: dict[str, list[float]] = {}
-    for name, total in totals.items():
-        groups.setdefault(condition.get(name, ""), []).append(total[0])
-    if set(groups) == {""}:
+    groups: dict[str, dict[str, list[float]]] = {}
+    for (image, channel), total in totals.items():
+        own = groups.setdefault(channel, {})
+        own.setdefault(condition.get(image, ""), []).append(total.n)
+    if {name for own in groups.values() for name in own} <= {""}:
         return None
-    names = sorted(groups)
-    half = []
-    for name in names:
-        n, spread = (
-            len(groups[name]),
-            float(np.std(groups[name], ddof=1)) if len(groups[name]) > 1 else 0.0,
-        )
-        half.append(
-            float(stats.t.ppf(0.975, n - 1)) * spread / np.sqrt(n) if n > 1 else 0.0
-        )
-    trace = {
-        "type": "bar", "x": [f"{name or 'no condition'} ({len(groups[name])})" for name in names],
-        "y": [float(np.mean(groups[name])) for name in names],
-        "error_y": {"type": "data", "array": half},
-    }  # fmt: skip
-    title = "Mean of each condition (images); bars: interval of 95 %"
-    return {"title": title, "traces": [trace], "x": "", "y": "Spots"}
+    traces = []
+    for channel, own in groups.items():
+        names = sorted(own)
+        means = [float(np.mean(own[name])) for name in names]
+        halves = [_half_interval(own[name]) for name in names]
+        below = [
+            None if h is None else min(h, m) for h, m in zip(halves, means, strict=True)
+        ]
+        traces.append(
+            {
+                "type": "bar", "name": channel or "all",
+                "x": [f"{name or 'no condition'} ({len(own[name])})" for name in names],
+                "y": means,
+                "error_y": {"type": "data", "symmetric": False, "array": halves,
+                            "arrayminus": below},
+            }
+        )  # fmt: skip
+    title = (
+        "Mean of each condition (images); bars: interval of 95 %, from two images on"
+    )
+    return {"title": title, "traces": traces, "x": "", "y": "Spots in a frame"}
+
+
+def _half_interval(values: list[float]) -> float | None:
+    """Half of Student's interval of 95 % for a mean; None for a single value."""
+    n = len(values)
+    if n < 2:
+        return None
+    return float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
 
 
 def _histogram(
-    values: NDArray[np.float64], title: str, of: str = "Spots"
+    values: dict[str, list[NDArray[np.float64]]], title: str, of: str = "Spots"
 ) -> dict[str, Any] | None:
-    values = values[np.isfinite(values)]
-    if len(values) == 0:
+    """Count values, those of each channel by themselves, in common bins."""
+    joined = {name: np.concatenate(own) for name, own in values.items()}
+    finite = {name: v[np.isfinite(v)] for name, v in joined.items()}
+    every = np.concatenate([np.empty(0), *finite.values()])
+    if len(every) == 0:
         return None
-    top = float(np.quantile(values, 0.995))
-    edges = np.linspace(
-        float(values.min()), max(top, float(values.min()) + 1e-9), _BINS
-    )
-    number, _ = np.histogram(np.minimum(values, edges[-1]), edges)  # the rest is last
+    low, top = float(every.min()), float(np.quantile(every, 0.995))
+    edges = np.linspace(low, max(top, low + 1e-9), _BINS)
     centres = (edges[1:] + edges[:-1]) / 2
-    trace = {"type": "bar", "x": centres.tolist(), "y": number.tolist(), "name": title}
-    return {"title": title, "traces": [trace], "x": title, "y": of}
+    traces = []
+    for name, own in finite.items():
+        number, _ = np.histogram(np.minimum(own, edges[-1]), edges)  # the rest is last
+        traces.append(
+            {"type": "bar", "x": centres.tolist(), "y": number.tolist(),
+             "name": name or title}
+        )  # fmt: skip
+    return {"title": title, "traces": traces, "x": title, "y": of}

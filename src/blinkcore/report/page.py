@@ -11,13 +11,8 @@ import numpy as np
 import blinkcore
 from blinkcore.detection.overlay import bar_length
 from blinkcore.files import whole_file
-from blinkcore.report.collect import (
-    Panel,
-    contrast_of,
-    read_counts,
-    read_panels,
-    run_facts,
-)
+from blinkcore.report.collect import Panel, contrast_of, read_counts, read_panels
+from blinkcore.report.facts import run_facts
 from blinkcore.report.figures import figures_of
 
 if TYPE_CHECKING:
@@ -27,7 +22,11 @@ if TYPE_CHECKING:
 
     from blinkcore.image import PixelSize
 
-_HOVER = ("probability", "intensity", "snr", "sigma", "z", "n_planes", "cell", "track")
+# What the pointer tells of a spot.
+_HOVER = (
+    "probability", "z", "n_planes", "intensity", "snr", "sigma", "fit_uncertainty",
+    "molecules", "cell", "border_distance", "track", "partner", "partner_distance",
+)  # fmt: skip
 
 
 def write_report(
@@ -49,7 +48,7 @@ def write_report(
     output : Path
         `.html`.
     conditions : dict of str to str, optional
-        Condition of each image, see `blinkcore.report.collect.read_sample_sheet`.
+        Condition of each image, see `blinkcore.report.conditions.read_sample_sheet`.
     contrast : tuple of float, "run" or "plane"
         Counts shown as black and white in all pictures; "run": quantiles of all pictures
         of a channel together; "plane": quantiles of each one.
@@ -63,7 +62,7 @@ def write_report(
     Returns
     -------
     int
-        How many pictures it has.
+        How many pictures it has; images that are not found are shown without.
 
     Raises
     ------
@@ -79,7 +78,7 @@ def write_report(
     page = _rendered(source, panels, shown, note, run_facts(source, tracks))
     with whole_file(output) as temporary:
         temporary.write_text(page, "utf-8")
-    return len(shown)
+    return sum(panel.pixels is not None for panel in pictures)
 
 
 def _contrast(
@@ -89,6 +88,8 @@ def _contrast(
     if contrast == "plane":
         own = [contrast_of([panel]) for panel in pictures]
         return own, "Each picture has its own contrast."
+    if all(panel.pixels is None for panel in pictures):
+        return [(0.0, 1.0)] * len(pictures), "The images were not found."
     channels = sorted({panel.channel for panel in pictures})
     common = {
         channel: contrast_of([p for p in pictures if p.channel == channel])
@@ -123,7 +124,9 @@ def _rendered(
     text = (resources.files("blinkcore.report") / "template.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     # "</script>" would end the script even inside a string, so "</" is escaped.
-    data = json.dumps({"panels": shown, "figures": figures_of(panels, counts)})
+    is_photons = any(name == "options" and "camera" in text for name, text in facts)
+    figures = figures_of(panels, counts, is_photons=is_photons)
+    data = json.dumps({"panels": shown, "figures": figures})
     return environment.from_string(text).render(
         title=source.name or str(source),
         version=blinkcore.__version__,
@@ -161,6 +164,7 @@ def _panel(panel: Panel, low: float, high: float) -> dict[str, Any]:
     """Collect everything that the script needs to draw a picture."""
     spots = panel.spots
     known = [name for name in _HOVER if name in spots.columns]
+    known = [name for name in known if spots[name].dtype.kind in "iuf"]
     ones = np.ones(len(spots))
     return {
         "title": panel.title,

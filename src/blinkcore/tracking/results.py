@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from blinkcore import io
 from blinkcore.io import geff_format, tables, trackmate
+from blinkcore.io.provenance import describe_table
 from blinkcore.tracking import motion
 from blinkcore.tracking.link import LinkOptions, link
 from blinkcore.tracking.plots import plot
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from blinkcore.image import PixelSize
@@ -44,6 +47,7 @@ def link_movie(
     *,
     formats: tuple[str, ...] = (".csv",),
     min_spots: int = 1,
+    recorded: Mapping[str, Any] | None = None,
 ) -> list[Summary]:
     """Link the spots of a movie and write its tracks.
 
@@ -52,18 +56,19 @@ def link_movie(
     movie : ImageSpots
         Spots with a column `frame`.
     output : Path
-        Folder.
+        Folder for the tracks.
     options : LinkOptions
-        How.
+        How spots are linked.
     formats : tuple of str
         Out of `FORMATS`. TrackMate and GEFF get a file for each channel.
     min_spots : int
         Shorter tracks are left out of everything.
+    recorded : mapping, optional
+        The options as the user gave them, for the description (`NAME.json`).
 
     Returns
     -------
-    list of Summary
-        One per channel.
+    list of Summary, one per channel
 
     Raises
     ------
@@ -73,7 +78,7 @@ def link_movie(
     linked = link(movie.spots, options, pixel_size=movie.pixel_size)
     spots, links = _without_short(linked.spots, linked.links, min_spots)
     if ".csv" in formats:
-        io.write_spots(spots, output / f"{movie.name}.csv")
+        _write_table(spots, output / f"{movie.name}.csv", movie, recorded or {})
     channels = spots["channel"] if "channel" in spots else pd.Series(0, spots.index)
     found = []
     for channel, own in spots.groupby(channels):
@@ -95,6 +100,13 @@ def link_movie(
             )  # fmt: skip
         found.append(_summary(name, own, movie, output))
     return found
+
+
+def _write_table(
+    spots: pd.DataFrame, table: Path, movie: ImageSpots, recorded: Mapping[str, Any]
+) -> None:
+    io.write_spots(spots, table)
+    describe_table(table, "link", {"axes": movie.axes, **recorded}, [movie.described()])
 
 
 def _summary(
