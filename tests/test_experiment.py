@@ -72,9 +72,33 @@ def test_all_steps_are_done_once(recipe, tmp_path):
     assert "Wrote" in third.stderr
 
 
+def test_a_changed_mask_is_no_reason_to_skip_the_pairs(recipe, tmp_path):
+    (tmp_path / "masks").mkdir()
+    for name in "ab":
+        mask = np.ones((160, 160), np.uint8)
+        tifffile.imwrite(tmp_path / "masks" / f"{name}.tif", mask)
+    text = recipe.read_text().partition("link:")[0]
+    recipe.write_text(text + "colocalize:\n  labels: masks\n")
+    assert run_blinkcore("run", recipe).returncode == 0
+    assert run_blinkcore("run", recipe).stderr.count("nothing has changed") == 1
+    tifffile.imwrite(tmp_path / "masks" / "a.tif", np.full((160, 160), 7, np.uint8))
+    again = run_blinkcore("run", recipe)
+    assert again.returncode == 0, again.stderr
+    assert "nothing has changed" not in again.stderr
+    (tmp_path / "in" / "b.tif").unlink()
+    last = run_blinkcore("run", recipe)
+    assert "b.tif is not there any more" in last.stderr
+    assert "to leave them out" in last.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("images: in\nsamples: none.csv", "none.csv"),
+        ("images: in\nlink: {gap: few}", "link: Invalid value for '--gap'"),
+        ("images: in\ncolocalize: {labels: none}", "colocalize: there is no none"),
+        ("images: in\ncolocalize: {calibration: b.tif}", "there is no b.tif"),
+        ("images: in\0", "not a text file"),
         ("[1]", "must hold images"),
         ("a: [", "not valid YAML"),
         ("output: x", "'images' must name"),
@@ -89,6 +113,7 @@ def test_a_wrong_recipe_is_a_sentence(text, said, tmp_path):
     path = tmp_path / "e.yaml"
     path.write_text(text)
     done = call_blinkcore("run", path)
+    assert not (tmp_path / "results").exists()
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -40,8 +40,8 @@ def results(cli):
     return importlib.import_module("blinkcore_results")
 
 
-def promised(cli, table, *, measured=False):
-    kinds = cli.columns(measured=measured)
+def promised(cli, table, **chosen):
+    kinds = cli.columns(**chosen)
     assert list(table.columns) == list(kinds)
     for name, kind in kinds.items():
         if kind != "string":
@@ -67,8 +67,8 @@ def test_spots_are_those_of_the_program(cli, images):
 
 def test_no_images_and_no_spots_keep_the_schema(cli, images):
     promised(cli, cli.predict([]).spots)
-    found = cli.predict([images[1]], radius=3)
-    promised(cli, found.spots, measured=True)
+    found = cli.predict([images[1]], measured=cli.DISK)
+    promised(cli, found.spots, measured=cli.DISK)
     assert len(found.spots) == 0
 
 
@@ -187,15 +187,65 @@ def test_a_late_failure_is_an_error(cli, images, monkeypatch):
 
 def test_counts_of_no_spots_and_no_images(cli, results):
     spots = cli.predict([]).spots
-    assert len(results.counts(spots, [])) == 0
-    table = results.counts(spots, ["a", "b", "a"])
+    assert len(results.counts(spots, pd.DataFrame({"image": []}))) == 0
+    table = results.counts(spots, pd.DataFrame({"image": ["a", "b", "a"]}))
     assert table["image"].tolist() == ["a", "b"]
     assert table.dtypes.map(str).tolist() == ["string", *["int64"] * 3, "float64"]
 
 
+def test_counts_have_each_frame_and_channel_that_was_searched(cli, results, tmp_path):
+    spot = 400 * np.exp(-np.add.outer(*[np.arange(-8, 9) ** 2] * 2) / (2 * 1.3**2))
+    rng = np.random.default_rng(0)
+    pixels = rng.poisson(50, (3, 2, 64, 64)).astype(np.uint16)
+    pixels[1, 0, 20:37, 20:37] += spot.astype(np.uint16)
+    tifffile.imwrite(tmp_path / "m.tif", pixels, imagej=True, metadata={"axes": "TCYX"})
+    found = cli.predict([str(tmp_path / "m.tif")])
+    assert {n: str(t) for n, t in found.counts.dtypes.items()} == cli.COUNTS
+    assert found.counts["n"].tolist() == [0, 0, 1, 0, 0, 0]
+    assert found.counts.loc[2, "low"] <= found.counts.loc[2, "expected"] <= 1
+    again = results.counts(found.spots, found.counts)
+    places = ["image", "frame", "channel"]
+    both = again.merge(found.counts, on=places, suffixes=("", "_all"))
+    assert len(both) == len(again) == 6
+    assert both["n"].tolist() == both["n_all"].tolist()
+    # Spots that a filter left out count 0 in their frame.
+    none = results.counts(found.spots.iloc[:0], found.counts)
+    assert none["n"].tolist() == [0] * 6
+
+
+def test_fits_and_cells_have_columns(cli, images, tmp_path):
+    (tmp_path / "masks").mkdir()
+    shape = tifffile.imread(images[0]).shape
+    mask = np.zeros(shape, np.uint8)
+    mask[:, : shape[1] // 2] = 3
+    tifffile.imwrite(tmp_path / "masks" / "x_masks.tif", mask)
+    chosen = {"measured": cli.FIT, "labels": str(tmp_path / "masks")}
+    spots = cli.predict(images[:1], **chosen).spots
+    promised(cli, spots, measured=cli.FIT, labelled=True)
+    assert (spots["sigma"] > 0.5).mean() > 0.7  # the others overlap
+    assert set(spots["cell"]) == {0, 3}
+    assert spots.loc[spots["cell"] == 3, "border_distance"].notna().all()
+    promised(cli, cli.predict([]).spots)
+    disk = cli.predict(images[:1], measured=cli.DISK, radius=2.0).spots
+    promised(cli, disk, measured=cli.DISK)
+    assert disk["intensity"].notna().all()
+
+
+def test_columns_are_those_of_the_program(cli):
+    from blinkcore.detection.fit import NAMES
+    from blinkcore.detection.measure import NAMES as MEASURED
+    from blinkcore.spots import COLUMNS
+
+    assert cli.MEASURED[cli.FIT] == NAMES
+    assert sorted(cli.MEASURED[cli.DISK]) == sorted(MEASURED)
+    for measured in cli.MEASURED:
+        known = cli.columns(measured=measured, labelled=True)
+        assert set(known) <= set(COLUMNS)
+
+
 def test_a_file_of_several_images_is_no_empty_image_beside_them(results):
     spots = pd.DataFrame({"image": ["a.czi#0", "a.czi#1"], "probability": 1.0})
-    table = results.counts(spots, ["a.czi", "b.czi"])
+    table = results.counts(spots, pd.DataFrame({"image": ["a.czi", "b.czi"]}))
     assert table["image"].tolist() == ["a.czi#0", "a.czi#1", "b.czi"]
     assert table["n"].tolist() == [1, 1, 0]
 
@@ -206,7 +256,15 @@ def test_tracks_belong_to_the_rows_that_they_came_with(results):
          "y": [1.0, 7.0, 2.0, 7.5, 40.0], "x": 5.0, "mine": list("vwxyz")},
         index=[3, 1, 4, 0, 9],
     )  # fmt: skip
-    linked = results.link(spots, radius=3.0, gap=0)
+    options = {"--radius": 3.0, "--gap": 0, "--splitting": False, "--pixel-size": "0.1"}
+    linked, tracks = results.link(spots, options)
+    assert {n: str(t) for n, t in tracks.dtypes.items()} == results.TRACKS
+    one = tracks.set_index("track").loc[linked["track"].iloc[0]]
+    assert one["image"] == "a"
+    assert one["n_spots"] == 2
+    assert one["length"] == pytest.approx(0.1)
+    assert (one["length_unit"], one["time_unit"]) == ("µm", "frame")
+    assert sorted(tracks["track"]) == sorted(set(linked["track"]))
     assert linked.index.tolist() == spots.index.tolist()
     assert linked["mine"].tolist() == list("vwxyz")
     a, b, a_too, b_too, alone = linked["track"]

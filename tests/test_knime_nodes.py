@@ -131,9 +131,9 @@ def test_knime_lists_the_nodes_with_their_descriptions(backend):
 
 def test_detection_gives_the_promised_table(new, paths, images):
     node, files = new("spot_detection"), paths([images[0], None, images[1]])
-    spec, _ = node.configure(files)
+    spec, _, _ = node.configure(files)
     assert "Using the column 'file'" in node.java.warnings[0]
-    made, _ = node.execute(files)
+    made, _, _ = node.execute(files)
     same_schema(made, spec)
     expected = predict(images[0])
     found = table_in(made).to_pandas()
@@ -152,8 +152,8 @@ def test_detection_takes_paths_of_list_files(new, table, images):
     values = [FSLocationValue("LOCAL", None, path) for path in images]
     files = table(Path=pd.Series([*values, None]))
     node = new("spot_detection").set(column="Path")
-    spec, _ = node.configure(files)
-    made, _ = node.execute(files)
+    spec, _, _ = node.configure(files)
+    made, _, _ = node.execute(files)
     same_schema(made, spec)
     assert set(table_in(made).to_pandas()["image"]) == {images[0]}
     assert "1 missing cells were skipped" in node.java.warnings[-1]
@@ -165,9 +165,9 @@ def test_detection_takes_paths_of_list_files(new, table, images):
 
 
 def test_detection_without_spots_keeps_the_schema(new, paths, images):
-    node, files = new("spot_detection").set(images__measures=True), paths([images[1]])
-    spec, _ = node.configure(files)
-    made, _ = node.execute(files)
+    node, files = new("spot_detection").set(images__measured="fit"), paths([images[1]])
+    spec, _, _ = node.configure(files)
+    made, _, _ = node.execute(files)
     same_schema(made, spec)
     assert made.size == 0
 
@@ -181,7 +181,7 @@ def test_detection_takes_the_model_of_a_reader(new, paths, images):
     node.set(spots__model="nosuch", column="file")
     files = paths(images)
     node.configure(files, model)
-    made, _ = node.execute(files, model)
+    made, _, _ = node.execute(files, model)
     assert made.size > 10
 
 
@@ -239,7 +239,7 @@ def test_detection_feeds_evaluation(new, paths, images):
     """A table goes from one node into the next, as in a workflow."""
     files = paths([images[0]])
     detection = new("spot_detection").set(column="file")
-    spots, _ = detection.execute(files)
+    spots, _, _ = detection.execute(files)
     node = new("spot_evaluation")
     node.configure(spots, spots)
     (made,) = node.execute(spots, spots)
@@ -248,7 +248,7 @@ def test_detection_feeds_evaluation(new, paths, images):
 
 def test_counts_have_images_without_spots(new, paths, images):
     files = paths(images)
-    spots, _ = new("spot_detection").set(column="file").execute(files)
+    spots, _, _ = new("spot_detection").set(column="file").execute(files)
     node = new("spot_counts").set(column="file")
     (spec,) = node.configure(spots, files)
     (made,) = node.execute(spots, files)
@@ -265,9 +265,10 @@ def test_images_that_could_not_be_read_do_not_count_as_empty(
     broken.write_text("no image")
     detection = new("spot_detection").set(column="file")
     files = paths([*images, str(broken)])
-    _, spec = detection.configure(files)
-    spots, searched = detection.execute(files)
+    _, spec, of_counts = detection.configure(files)
+    spots, searched, counts = detection.execute(files)
     same_schema(searched, spec)
+    same_schema(counts, of_counts)
     rows = table_in(searched).to_pandas().set_index("image")
     assert rows["n"].tolist()[:2] == [spots.size, 0]
     assert rows["n"].isna().tolist() == rows["error"].notna().tolist() == [0, 0, 1]
@@ -285,9 +286,10 @@ def test_spots_are_linked(new, table):
         y=[1.0, 1.0, 2.0, 40.0], x=[5.0] * 4,
     )  # fmt: skip
     node = new("spot_linking").set(radius=3.0)
-    (spec,) = node.configure(spots)
-    (made,) = node.execute(spots)
+    spec, of_tracks = node.configure(spots)
+    made, described = node.execute(spots)
     same_schema(made, spec)
+    same_schema(described, of_tracks)
     tracks = table_in(made).to_pandas()["track"].tolist()
     assert tracks[0] == tracks[2]
     assert len(set(tracks)) == 3

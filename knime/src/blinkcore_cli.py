@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,9 +23,24 @@ if TYPE_CHECKING:
 COLUMNS = {
     "image": "string", "frame": "int64", "channel": "int64", "z": "float64", "y": "float64",
     "x": "float64", "probability": "float64", "localization_uncertainty": "float64",
-    "y_um": "float64", "x_um": "float64",
+    "z_uncertainty": "float64", "n_planes": "int64", "z_um": "float64", "y_um": "float64",
+    "x_um": "float64",
 }  # fmt: skip
-MEASURED = {"background": "float64", "intensity": "float64", "snr": "float64"}
+# Further columns by what is measured: the light in a disk, or a Gaussian that is fitted.
+NONE, DISK, FIT = "none", "disk", "fit"
+MEASURED: dict[str, tuple[str, ...]] = {
+    NONE: (),
+    DISK: ("background", "intensity", "snr"),
+    FIT: (
+        "fit_y", "fit_x", "fit_uncertainty", "sigma", "sigma_uncertainty", "amplitude",
+        "amplitude_uncertainty", "background", "intensity", "intensity_uncertainty", "snr",
+    ),
+}  # fmt: skip
+LABELLED = {"cell": "int64", "border_distance": "float64"}
+COUNTS = {
+    "image": "string", "frame": "int64", "channel": "int64", "n": "int64",
+    "expected": "float64", "low": "float64", "high": "float64",
+}  # fmt: skip
 
 
 class Found(NamedTuple):
@@ -41,6 +57,8 @@ class Found(NamedTuple):
     images : DataFrame
         `image`, `n` (number of spots) and `error` of each image: one of these two is
         missing.
+    counts : DataFrame
+        `COUNTS` of each image, frame and channel, also where there is no spot.
     n_inputs : int
         Number of different files that were given.
     """
@@ -49,13 +67,17 @@ class Found(NamedTuple):
     failed: list[str]
     pictures: list[bytes]
     images: pd.DataFrame
+    counts: pd.DataFrame
     n_inputs: int = 0
 
 
-def columns(*, measured: bool) -> dict[str, str]:
-    """Names and types of a spots table, in order."""
-    names = list(COLUMNS.items())
-    return dict(names[:8] + (list(MEASURED.items()) if measured else []) + names[8:])
+def columns(*, measured: str = NONE, labelled: bool = False) -> dict[str, str]:
+    """Give names and types of a spots table, in order; `measured`: a key of `MEASURED`."""
+    return {
+        **COLUMNS,
+        **dict.fromkeys(MEASURED[measured], "float64"),
+        **(LABELLED if labelled else {}),
+    }
 
 
 def predict(
@@ -64,7 +86,9 @@ def predict(
     model: str = "general",
     threshold: float | None = None,
     channel: int | None = None,
-    radius: float | None = None,
+    measured: str = NONE,
+    radius: float = 3.0,
+    labels: str = "",
     n_pictures: int = 0,
     progress: Callable[[float, str], None] = lambda share, text: None,
     is_canceled: Callable[[], bool] = lambda: False,
@@ -75,8 +99,12 @@ def predict(
     ----------
     paths : sequence of str
         Files.
-    model, threshold, channel, radius
+    model, threshold, channel
         Options of `blinkcore predict`, see there; its own defaults if not given.
+    measured : {"none", "disk", "fit"}
+        Sum the light in a disk of `radius` px, or fit a Gaussian to each spot.
+    labels : str
+        Label image of cells, or a folder of them; empty: none.
     n_pictures : int
         Number of images whose spots are drawn.
     progress : callable
@@ -94,30 +122,38 @@ def predict(
         If nothing could be done, or the host canceled; the program has ended by then.
     """
     options = {
-        "--model": model, "--threshold": threshold, "--channel": channel, "--radius": radius,
+        "--model": model, "--threshold": threshold, "--channel": channel,
+        "--radius": radius if measured == DISK else None,
+        "--measure": "poisson" if measured == FIT else None,
+        "--labels": labels.strip() or None,
     }  # fmt: skip
-
-    def tell(event: dict[str, Any]) -> None:
-        if event["event"] == "progress":
-            progress(event["done"] / event["total"], str(event["item"]))
-
+    tell = partial(_tell, progress)
     paths = _different(paths)
-    found, images, n_inputs, pictures = None, _images({}, {}), 0, []
+    found, counts, images, n_inputs, pictures = None, None, _images({}, {}), 0, []
     with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
         # All in one run, so that the program knows what belongs together; then the first
         # ones again, for their pictures.
         if paths:
             words, status = _search(Path(name) / "all", paths, options)
             program.run(words, status, tell, is_canceled)
-            found, images, n_inputs = _results(status)
+            found, counts, images, n_inputs = _results(status)
         if paths[:n_pictures]:
             pictures = _draw(Path(name), paths[:n_pictures], options, is_canceled)
+    spots = _schema(found, columns(measured=measured, labelled=bool(labels.strip())))
+    counts = _schema(counts, COUNTS)
+    return Found(spots, _failed(images), pictures, images, counts, n_inputs)
+
+
+def _tell(progress: Callable[[float, str], None], event: dict[str, Any]) -> None:
+    """Pass the program's progress on to the host."""
+    if event["event"] == "progress":
+        progress(event["done"] / event["total"], str(event["item"]))
+
+
+def _failed(images: pd.DataFrame) -> list[str]:
+    """Give a sentence for each image that could not be read."""
     wrong = images[images["error"].notna()]
-    failed = [
-        _located(*row) for row in zip(wrong["image"], wrong["error"], strict=True)
-    ]
-    spots = _schema(found, measured=radius is not None)
-    return Found(spots, failed, pictures, images, n_inputs)
+    return [_located(*row) for row in zip(wrong["image"], wrong["error"], strict=True)]
 
 
 def _images(counts: dict[str, int], errors: dict[str, str]) -> pd.DataFrame:
@@ -133,18 +169,21 @@ def _images(counts: dict[str, int], errors: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _results(status: Path) -> tuple[pd.DataFrame | None, pd.DataFrame, int]:
-    """Read what a search wrote: its table if there is one, its images, its files."""
+def _results(
+    status: Path,
+) -> tuple[pd.DataFrame | None, pd.DataFrame | None, pd.DataFrame, int]:
+    """Read what a search wrote: its tables if there are any, its images, its files."""
     content = json.loads(status.read_text("utf-8"))
     if content["error"] and not content["failed"]:
         raise program.ProgramError(content["error"])  # such as a full disk
     errors = {f["image"]: f["message"] for f in content["failed"]}
     table, number = status.with_name("all.csv"), status.with_name("all.counts.csv")
     found = _read(table) if table.exists() else None
-    counts = {}
-    if number.exists():
-        counts = _read(number).groupby("image", sort=False)["n"].sum().to_dict()
-    return found, _images(counts, errors), content["images"]["total"]
+    counts = _read(number) if number.exists() else None
+    totals = {}
+    if counts is not None:
+        totals = counts.groupby("image", sort=False)["n"].sum().to_dict()
+    return found, counts, _images(totals, errors), content["images"]["total"]
 
 
 def _draw(
@@ -239,18 +278,20 @@ def _read(table: Path) -> pd.DataFrame:
     return pd.read_csv(table, converters={"image": str})
 
 
-def _schema(found: pd.DataFrame | None, *, measured: bool) -> pd.DataFrame:
+_MISSING = {"frame": 0, "channel": 0, "z": 0, "n_planes": 1}  # in a single plane
+
+
+def _schema(found: pd.DataFrame | None, known: dict[str, str]) -> pd.DataFrame:
     """Bring a table, or none, to the promised columns; an axis without a place is 0."""
     import pandas as pd
 
-    known = columns(measured=measured)
     table = pd.DataFrame() if found is None else found
     result = pd.DataFrame(index=table.index)
     for name, kind in known.items():
-        missing = 0 if name in ("frame", "channel", "z") else float("nan")
+        missing = _MISSING.get(name, float("nan"))
         column = table[name] if name in table else pd.Series(missing, table.index)
-        if name in ("frame", "channel", "z"):
-            column = column.fillna(0)
+        if name in _MISSING:
+            column = column.fillna(missing)
         result[name] = column.astype(kind)
     return result.reset_index(drop=True)
 

@@ -56,10 +56,13 @@ class ImageSettings:
         default_value=0,
         min_value=0,
     )
-    measures = knext.BoolParameter(
-        "Measure intensities",
-        "Adds background, intensity and SNR of each spot.",
-        default_value=False,
+    measured = knext.StringParameter(
+        "Measure",
+        "*disk* sums the light of each spot in a disk: background, intensity and SNR. *fit* "
+        "fits a Gaussian: width, amplitude, background, intensity and position, with their "
+        "standard errors. *none* measures nothing.",
+        default_value=cli.NONE,
+        enum=list(cli.MEASURED),
     )
     radius = knext.DoubleParameter(
         "Radius",
@@ -67,7 +70,14 @@ class ImageSettings:
         default_value=3.0,
         min_value=0.5,
         max_value=50.0,
-    ).rule(knext.OneOf(measures, [True]), knext.Effect.SHOW)
+    ).rule(knext.OneOf(measured, [cli.DISK]), knext.Effect.SHOW)
+    labels = knext.StringParameter(
+        "Label images",
+        "Folder of label images of cells (as Cellpose or StarDist write them), with the "
+        "names of the images, or one such file; empty for none. Adds the cell of each spot "
+        "(0 outside) and its distance to the border in pixels.",
+        default_value="",
+    )
 
 
 @knext.node(
@@ -91,12 +101,18 @@ class ImageSettings:
     name="Spots",
     description="One row per spot: image, frame, channel, z, y, x (pixels; an integer "
     "is the centre of a pixel; frame, channel and z count from 0), probability, "
-    "localization uncertainty (pixels), and y, x in µm if the pixel size is known.",
+    "localization uncertainty (pixels), for stacks the uncertainty of z (planes) and the "
+    "number of planes in which it was seen, and z, y, x in µm if the pixel size is known.",
 )
 @knext.output_table(
     name="Images",
     description="One row for each image: n, the number of its spots, also 0, or error, why it "
     "could not be read; one of the two is missing.",
+)
+@knext.output_table(
+    name="Counts",
+    description="One row for each image, frame and channel, also where there is no spot: n, and "
+    "the expected number of real spots with its interval of 95 % (low, high).",
 )
 @knext.output_view(
     name="Spots on images", description="The first images with their spots circled."
@@ -104,8 +120,8 @@ class ImageSettings:
 class SpotDetection:
     """Finds fluorescent spots with sub-pixel positions and no threshold to tune.
 
-    Runs **blinkcore** on each image of a column of paths. A stack is searched plane by
-    plane. Cells without a path are skipped, and files that cannot be read are named in the
+    Runs **blinkcore** on each image of a column of paths. The spots of a stack are joined
+    over its planes: one row is one spot in three dimensions. Cells without a path are skipped, and files that cannot be read are named in the
     warning; all others are searched.
 
     Paths come from *List Files/Folders* (Path) or any String column. Files must be on this
@@ -137,7 +153,13 @@ class SpotDetection:
             raise knext.InvalidParametersError(
                 "The second table is not one of a Spot Model Reader: no column 'model'."
             )
-        return tables.schema(self.images.measures), tables.IMAGES
+        return self._schema(), tables.IMAGES, tables.schema(cli.COUNTS)
+
+    def _schema(self):
+        labelled = bool(self.images.labels.strip())
+        return tables.schema(
+            cli.columns(measured=self.images.measured, labelled=labelled)
+        )
 
     def execute(self, context, table, model_table=None):
         model = self.spots.model.strip()
@@ -155,7 +177,9 @@ class SpotDetection:
                 model=model,
                 threshold=None if self.spots.own_threshold else self.spots.threshold,
                 channel=self.images.channel - 1 if self.images.channel else None,
-                radius=self.images.radius if self.images.measures else None,
+                measured=self.images.measured,
+                radius=self.images.radius,
+                labels=self.images.labels,
                 n_pictures=N_PICTURES,
                 progress=context.set_progress,
                 is_canceled=context.is_canceled,
@@ -165,8 +189,8 @@ class SpotDetection:
         except (program.ProgramError, ValueError) as error:
             raise_for_user(error)
         _warn(context, n_missing, found.failed, found.n_inputs)
-        spots, images = map(knext.Table.from_pandas, (found.spots, found.images))
-        return spots, images, knext.view_html(tables.page(found))
+        made = (found.spots, found.images, found.counts)
+        return *map(knext.Table.from_pandas, made), knext.view_html(tables.page(found))
 
 
 def _warn(context, n_missing, failed, n_paths):

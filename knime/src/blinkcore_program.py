@@ -133,5 +133,11 @@ def _read_events(
 
 
 def words(options: dict[str, Any]) -> list[str]:
-    """Give the words of a command line for options; those that are None are left out."""
-    return [str(w) for k, v in options.items() if v is not None for w in (k, v)]
+    """Give the words of a command line for options; None and False are left out."""
+    given: list[str] = []
+    for name, value in options.items():
+        if value is True:
+            given.append(name)
+        elif value is not None and value is not False:
+            given += [name, str(value)]
+    return given

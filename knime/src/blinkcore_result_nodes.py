@@ -26,8 +26,9 @@ def _check_columns(schema, names):
 @knext.input_table(name="Spots", description="Table of *Spot Detection*.")
 @knext.input_table(
     name="Images",
-    description="*Images* of *Spot Detection*: images without spots count 0, those that could not "
-    "be read do not count. Or any table of image files that were searched, each with one image.",
+    description="What was searched. *Counts* of *Spot Detection*: each of its images, frames and "
+    "channels without spots counts 0. Or its *Images*, or any table of image files: images "
+    "without spots count 0, those that could not be read do not count.",
     optional=True,
 )
 @knext.output_table(
@@ -38,8 +39,9 @@ def _check_columns(schema, names):
 class SpotCounts:
     """Counts the spots of each image, frame and channel, also where there are none.
 
-    Without the second table an image without spots would vanish, and means over images
-    would be too high.
+    For spots that were filtered after detection, for example by their probability or
+    width. Without the second table an image without spots would vanish, and means over
+    images would be too high.
     """
 
     column = knext.ColumnParameter(
@@ -61,13 +63,15 @@ class SpotCounts:
         )
 
     def execute(self, context, spots, images=None):
-        paths = []
+        import pandas as pd
+
+        searched = pd.DataFrame({"image": []})
         if images is not None and self.column:
             try:
-                paths = tables.readable(images, self.column)
+                searched = tables.searched(images, self.column)
             except ValueError as error:
                 raise_for_user(error)
-        return knext.Table.from_pandas(results.counts(spots.to_pandas(), paths))
+        return knext.Table.from_pandas(results.counts(spots.to_pandas(), searched))
 
 
 @knext.node(
@@ -82,6 +86,12 @@ class SpotCounts:
 @knext.output_table(
     name="Linked spots",
     description="The spots with a column track: the same number is the same particle.",
+)
+@knext.output_table(
+    name="Tracks",
+    description="One row for each track: number of spots, first frame, duration, length of the "
+    "path, displacement from first to last spot, mean speed and diffusion coefficient, in the "
+    "units that two columns tell: px or µm, and frame or s.",
 )
 class SpotLinking:
     """Links the spots of movies into tracks.
@@ -99,21 +109,45 @@ class SpotLinking:
     gap = knext.IntParameter(
         "Gap", "Frames in which a spot may be missing.", default_value=2, min_value=0
     )
+    splitting = knext.BoolParameter(
+        "Splitting", "A track may split into two.", default_value=False
+    )
+    merging = knext.BoolParameter(
+        "Merging", "Two tracks may merge into one.", default_value=False
+    )
+    pixel_size = knext.StringParameter(
+        "Pixel size (µm)",
+        "One number, or z, y and x like 0.3,0.1,0.1; empty if it is not known. Tracks are then "
+        "described in µm, and z of stacks counts by its own size.",
+        default_value="",
+    )
+    interval = knext.DoubleParameter(
+        "Frame interval (s)",
+        "Time between frames; 0 if it is not known.",
+        default_value=0.0,
+        min_value=0.0,
+    )
 
     def configure(self, context, spots_schema):
         _check_columns(spots_schema, ["image", "frame", "y", "x"])
-        return spots_schema.append(knext.Column(knext.int64(), "track"))
+        spots = spots_schema.append(knext.Column(knext.int64(), "track"))
+        return spots, tables.schema(results.TRACKS)
 
     def execute(self, context, spots):
+        options = {
+            "--radius": self.radius,
+            "--gap": self.gap,
+            "--splitting": self.splitting,
+            "--merging": self.merging,
+            "--pixel-size": self.pixel_size.strip() or None,
+            "--frame-interval": self.interval or None,
+        }
         try:
             linked = results.link(
-                spots.to_pandas(),
-                radius=self.radius,
-                gap=self.gap,
-                is_canceled=context.is_canceled,
+                spots.to_pandas(), options, is_canceled=context.is_canceled
             )
         except program.Canceled:
             return None  # KNIME knows that it canceled
         except program.ProgramError as error:
             raise_for_user(error)
-        return knext.Table.from_pandas(linked)
+        return tuple(map(knext.Table.from_pandas, linked))

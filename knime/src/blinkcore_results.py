@@ -7,25 +7,26 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import blinkcore_program as program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import pandas as pd
 
 
-def counts(spots: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
-    """Count the spots of each image, frame and channel; images without spots have 0.
+def counts(spots: pd.DataFrame, searched: pd.DataFrame) -> pd.DataFrame:
+    """Count the spots of each image, frame and channel, also where there are none.
 
     Parameters
     ----------
     spots : DataFrame
         As `blinkcore_cli.predict` gives it.
-    paths : sequence of str
-        Images that were searched.
+    searched : DataFrame
+        What was searched: a column `image` and, where they are known, `frame` and
+        `channel`.
 
     Returns
     -------
@@ -35,35 +36,65 @@ def counts(spots: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     place = ["image", "frame", "channel"]
-    known = spots.assign(**{n: 0 for n in place[1:] if n not in spots.columns})
-    grouped = known.groupby(place, sort=False)["probability"]
-    found = grouped.agg(n="size", expected="sum").reset_index()
-    with_spots = set(found["image"])
-    # `a.czi#1` is one of several images in the file `a.czi`.
-    with_spots |= {name.rpartition("#")[0] for name in with_spots}
-    empty = [path for path in dict.fromkeys(paths) if path not in with_spots]
-    none = pd.DataFrame(
-        {"image": empty, "frame": 0, "channel": 0, "n": 0, "expected": 0.0}
+    known, empty = (
+        table.assign(**{n: 0 for n in place[1:] if n not in table.columns})
+        for table in (spots, searched)
     )
-    table = pd.concat([found, none], ignore_index=True) if len(found) else none
-    kinds = dict.fromkeys((*place[1:], "n"), "int64")
-    return table.astype({"image": "string", **kinds, "expected": "float64"})
+    found = known.groupby(place, sort=False)["probability"]
+    table = found.agg(n="size", expected="sum").reset_index()
+    if "frame" not in searched.columns:
+        with_spots = set(table["image"])
+        # `a.czi#1` is one of several images in the file `a.czi`.
+        with_spots |= {name.rpartition("#")[0] for name in with_spots}
+        empty = empty[~empty["image"].isin(with_spots)]
+    empty = empty[place].drop_duplicates().assign(n=0, expected=0.0)
+    kinds = {"image": "string", "frame": "int64", "channel": "int64"}
+    table, empty = (t.astype({**kinds, "n": "int64"}) for t in (table, empty))
+    both = pd.concat([table, empty], ignore_index=True)
+    # The first row of a place is the one with its spots, if it has any.
+    both = both.drop_duplicates(place).reset_index(drop=True)
+    return both.astype({"expected": "float64"})
+
+
+class Linked(NamedTuple):
+    """Spots with their tracks, and a table of the tracks."""
+
+    spots: pd.DataFrame
+    tracks: pd.DataFrame
+
+
+# Columns of the table of tracks.
+TRACKS = {
+    "image": "string", "channel": "int64", "track": "int64", "n_spots": "int64",
+    "first_frame": "int64", "duration": "float64", "length": "float64",
+    "displacement": "float64", "mean_speed": "float64", "diffusion": "float64",
+    "length_unit": "string", "time_unit": "string",
+}  # fmt: skip
 
 
 def link(
     spots: pd.DataFrame,
+    options: dict[str, Any],
     *,
-    radius: float,
-    gap: int,
     is_canceled: Callable[[], bool] = lambda: False,
-) -> pd.DataFrame:
+) -> Linked:
     """Link the spots of each image and channel.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        As `blinkcore_cli.predict` gives it.
+    options : dict
+        Of `blinkcore link`, such as `--radius`.
+    is_canceled : callable
+        See `blinkcore_program.run`.
 
     Returns
     -------
-    DataFrame
+    Linked
         The same rows in the same order with a column `track`, int64: tracks of different
-        images have different numbers; -1 for a spot without a track.
+        images have different numbers; -1 for a spot without a track. And `TRACKS`, of
+        tracks with these numbers.
 
     Raises
     ------
@@ -74,20 +105,40 @@ def link(
 
     track = pd.Series(-1, index=range(len(spots)), dtype="int64")
     rows = spots.reset_index(drop=True)
+    described = [pd.DataFrame(columns=list(TRACKS)).astype(TRACKS)]
     used = 0
-    for number, (_, own) in enumerate(rows.groupby("image", sort=False)):
-        with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
-            folder = Path(name)
-            kept = [n for n in ("frame", "channel", "z", "y", "x") if n in own.columns]
-            # The number of a row goes through the program as a column that it keeps.
-            table = own[kept].assign(probability=1.0, row=own.index)
-            source = folder / f"{number}.csv"
-            table.to_csv(source, index=False)
-            options = {"--output": folder / "out", "--radius": radius, "--gap": gap}
-            words = ["link", str(source), "--format", "csv", *program.words(options)]
-            program.run(words, None, lambda event: None, is_canceled)
-            linked = pd.read_csv(folder / "out" / f"{number}.csv")
+    for image, own in rows.groupby("image", sort=False):
+        linked, tracks = _linked(own, options, is_canceled)
         numbers = linked["track"].where(linked["track"] < 0, linked["track"] + used)
         track[linked["row"].to_numpy()] = numbers.to_numpy()
+        tracks = tracks.assign(image=str(image), track=tracks["track"] + used)
+        described.append(tracks.reindex(columns=list(TRACKS)).astype(TRACKS))
         used = max(used, int(numbers.max()) + 1 if len(numbers) else 0)
-    return spots.assign(track=track.to_numpy())
+    spots = spots.assign(track=track.to_numpy())
+    return Linked(spots, pd.concat(described, ignore_index=True))
+
+
+def _linked(
+    spots: pd.DataFrame, options: dict[str, Any], is_canceled: Callable[[], bool]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Link the spots of one image; give them, and its tracks."""
+    import pandas as pd
+
+    with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
+        folder = Path(name)
+        kept = [n for n in ("frame", "channel", "z", "y", "x") if n in spots.columns]
+        # z that is 0 everywhere is that of images without planes.
+        kept = [n for n in kept if n != "z" or spots["z"].any()]
+        # The number of a row goes through the program as a column that it keeps.
+        table = spots[kept].assign(probability=1.0, row=spots.index)
+        source, output = folder / "spots.csv", folder / "out"
+        table.to_csv(source, index=False)
+        given = {"--output": output, "--format": "csv"} | options
+        words = ["link", str(source), *program.words(given)]
+        program.run(words, None, lambda event: None, is_canceled)
+        linked = pd.read_csv(output / "spots.csv")
+        tracks = [pd.read_csv(path) for path in sorted(output.glob("*.tracks.csv"))]
+    described = pd.concat(tracks, ignore_index=True)
+    if "channel" not in described:
+        described["channel"] = 0
+    return linked, described

@@ -32,15 +32,14 @@ IMAGES = knext.Schema(
 )
 
 
-def schema(measured: bool) -> knext.Schema:
-    """Give the columns of a spots table as KNIME wants them."""
+def schema(columns: "dict[str, str]") -> knext.Schema:
+    """Give columns, names with types, as KNIME wants them."""
     kinds = {
         "string": knext.string(),
         "int64": knext.int64(),
         "float64": knext.double(),
     }
-    known = cli.columns(measured=measured)
-    return knext.Schema([kinds[kind] for kind in known.values()], list(known))
+    return knext.Schema([kinds[kind] for kind in columns.values()], list(columns))
 
 
 def paths(table: knext.Table, column: str) -> "tuple[list[str], int]":
@@ -49,19 +48,34 @@ def paths(table: knext.Table, column: str) -> "tuple[list[str], int]":
 
 
 def _local(values) -> "tuple[list[str], int]":
-    import pandas as pd
-
-    kept = [v for v in values if v is not None and v is not pd.NA and not _is_nan(v)]
+    kept = [value for value in values if not _is_missing(value)]
     local = [path for path in map(local_path, kept) if path.strip()]
     return local, len(values) - len(local)
 
 
-def readable(table: knext.Table, column: str) -> "list[str]":
-    """Paths of a column, without those of rows that tell an error."""
-    if "error" not in table.column_names:
-        return paths(table, column)[0]
-    rows = table[[column, "error"]].to_pandas()
-    return _local(rows.loc[rows["error"].isna(), column])[0]
+def searched(table: knext.Table, column: str):
+    """Give what was searched: `image`, and `frame` and `channel` where the table has them.
+
+    Rows that tell an error are left out.
+    """
+    import pandas as pd
+
+    known = table.column_names
+    places = [n for n in ("frame", "channel") if {"frame", "channel"} <= set(known)]
+    rows = table[
+        [column, *places, *(["error"] if "error" in known else [])]
+    ].to_pandas()
+    if "error" in rows:
+        rows = rows[rows["error"].isna()]
+    rows = rows[[not _is_missing(value) for value in rows[column]]]
+    names = [local_path(value) for value in rows[column]]
+    return pd.DataFrame({"image": names, **{n: rows[n].to_numpy() for n in places}})
+
+
+def _is_missing(value) -> bool:
+    import pandas as pd
+
+    return value is None or value is pd.NA or _is_nan(value)
 
 
 def _is_nan(value) -> bool:

@@ -15,12 +15,13 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import blinkcore
 from blinkcore.files import write_json
-from blinkcore.io import tables
+from blinkcore.io import read_sidecar, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,6 +75,15 @@ class Recipe:
             yield step, [step, *given, "--output", str(target), *words]
 
 
+def files_among(words: list[str]) -> list[Path]:
+    """List the files and folders that options of a step name, as it reads them."""
+    return [
+        Path(value.rpartition("=")[2])
+        for option, value in pairwise(words)
+        if option in ("--labels", "--calibration", "--samples", "--tracks")
+    ]
+
+
 def run_experiment(recipe: Recipe, say: Callable[[str], None]) -> int:
     """Run the steps of a recipe.
 
@@ -115,6 +125,8 @@ def run_experiment(recipe: Recipe, say: Callable[[str], None]) -> int:
         if step == "predict" and code not in (0, 1):
             raise ValueError(f"{recipe.path}: predict ended with exit code {code}")
         worst = max(worst, int(code != 0))
+        if step == "predict":
+            _check_results(recipe, target, say)
         state["steps"][step] = {
             "command": ["blinkcore", *words],
             "exit_code": code,
@@ -138,17 +150,31 @@ def _read_state(path: Path) -> dict[str, Any]:
     return state if is_ours else {"steps": {}}
 
 
+def _check_results(recipe: Recipe, spots: Path, say: Callable[[str], None]) -> None:
+    """Say which images of earlier runs are gone; raise ValueError if there are no results."""
+    found = tables.tables_in(spots, recursive=True) if spots.is_dir() else []
+    if not found:
+        raise ValueError(f"{recipe.path}: no image could be searched")
+    for table in found:
+        about = read_sidecar(table.with_suffix(".json")) or {"images": []}
+        for record in about["images"]:
+            source = str(record.get("path") or "")
+            file = source.rpartition("#")[0] or source
+            if source and "://" not in source and not Path(file).exists():
+                say(
+                    f"{source} is not there any more, and its spots of an earlier run are "
+                    f"still in the results; delete {table} to leave them out"
+                )
+
+
 def _digest(words: list[str], spots: Path, folder: Path) -> str:
-    """Hash a command, its sample sheet, and the size and time of each table it reads."""
+    """Hash a command, and the size and time of each file that it reads."""
     digest = hashlib.sha256(json.dumps(words).encode())
-    if "--samples" in words:
-        sheet = folder / words[words.index("--samples") + 1]
-        digest.update(sheet.read_bytes() if sheet.is_file() else b"")
-    folders = [spots]
-    if "--tracks" in words:
-        folders.append(folder / words[words.index("--tracks") + 1])
-    for place in filter(Path.is_dir, folders):
-        for path in tables.tables_in(place, recursive=True):
-            about = path.stat()
-            digest.update(f"{path} {about.st_size} {about.st_mtime_ns}".encode())
+    inputs = tables.tables_in(spots, recursive=True) if spots.is_dir() else []
+    for place in (folder / file for file in files_among(words)):
+        inside = place.rglob("*") if place.is_dir() else [place]
+        inputs += sorted(path for path in inside if path.is_file())
+    for path in inputs:
+        about = path.stat()
+        digest.update(f"{path} {about.st_size} {about.st_mtime_ns}".encode())
     return digest.hexdigest()

@@ -16,6 +16,9 @@ def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:
     """Read a recipe; `wanted` says what it must hold."""
     import yaml
 
+    with path.open("rb") as file:
+        if b"\0" in file.read(1024):
+            raise ValueError(f"{path} is not a recipe: it is not a text file")
     limits.check_file(path, limits.RECIPE)
     try:
         content = yaml.safe_load(path.read_text("utf-8"))

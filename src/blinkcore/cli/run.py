@@ -51,7 +51,29 @@ def _read(path: Path) -> Recipe:
     }
     output = Path(str(content.get("output") or "results"))
     samples = str(content.get("samples") or "")
+    if samples:
+        from blinkcore.report.conditions import read_sample_sheet
+
+        read_sample_sheet(path.parent / samples)  # before hours of work, not after them
+    for step, words in steps.items():
+        _check_words(path, step, words)
     return Recipe(path.absolute(), tuple(listed), output, samples, steps)
+
+
+def _check_words(path: Path, step: str, words: list[str]) -> None:
+    """Raise ValueError if a step would refuse its options, or a file that they name."""
+    command = typer.main.get_command(app).commands[step]  # type: ignore[attr-defined]
+    try:
+        command.make_context(step, ["source", *words])
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        raise ValueError(f"{path}: {step}: {error.format_message()}") from error
+    from blinkcore.experiment import files_among
+
+    for file in files_among(words):
+        if not (path.parent / file).exists():
+            raise FileNotFoundError(f"{path}: {step}: there is no {file}")
 
 
 def _words(path: Path, step: str, options: Any) -> list[str]:

@@ -243,6 +243,7 @@ def _to_border_3d(
         )
         rows = np.flatnonzero(own == number)
         at = places[rows] - [part.start for part in box]
-        apart = np.abs(nearest[(slice(None), *at.T)].T - at)
+        voxels = np.stack([axis[tuple(at.T)] for axis in nearest], axis=1)
+        apart = np.abs(voxels - at)
         distance[rows] = np.linalg.norm(np.maximum(apart - 0.5, 0) * step, axis=1)
     return distance
