@@ -94,6 +94,24 @@ def folder(tmp_path, scene):
 
 
 @pytest.fixture
+def reported(tmp_path, general, scene):
+    """Results to report on: two images, one of two channels with a pixel size; one without spots."""
+    import tifffile
+
+    from batches import run, write
+    from blinkcore.batch.run import Options
+
+    write(tmp_path / "in" / "a.tif", scene.image)
+    pixels = np.stack([scene.image, np.full_like(scene.image, 55)])
+    tifffile.imwrite(
+        tmp_path / "in" / "<b>&.tif", pixels, imagej=True, resolution=(10, 10),
+        metadata={"axes": "CYX", "unit": "um"},
+    )  # fmt: skip
+    run([tmp_path / "in"], Options(general, tmp_path / "out", radius=3.0))
+    return tmp_path / "out"
+
+
+@pytest.fixture
 def labelled(tmp_path, easy):
     """Path of a small data set of easy scenes with their true spots."""
     from blinkcore.datasets import dataset

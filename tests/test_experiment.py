@@ -51,7 +51,9 @@ def test_all_steps_are_done_once(recipe, tmp_path):
     out = tmp_path / "out"
     for name in ("spots/a.csv", "spots/counts.csv", "tracks", "pairs", "report.html"):
         assert (out / name).exists(), name
-    assert "treated" in (out / "report.html").read_text(encoding="utf-8")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "treated" in page
+    assert "Colocalization of each image" in page
     about = json.loads((out / "experiment.json").read_text(encoding="utf-8"))
     assert list(about["steps"]) == ["predict", "link", "colocalize", "report"]
     assert about["steps"]["link"]["command"][:2] == ["blinkcore", "link"]

@@ -24,21 +24,8 @@ from blinkcore.report.page import _panel, write_report
 from programs import call_blinkcore, run_blinkcore
 
 
-@pytest.fixture
-def results(tmp_path, general, scene):
-    """Two images, one of two channels with a pixel size; one without spots."""
-    write(tmp_path / "in" / "a.tif", scene.image)
-    pixels = np.stack([scene.image, np.full_like(scene.image, 55)])
-    tifffile.imwrite(
-        tmp_path / "in" / "<b>&.tif", pixels, imagej=True, resolution=(10, 10),
-        metadata={"axes": "CYX", "unit": "um"},
-    )  # fmt: skip
-    run([tmp_path / "in"], Options(general, tmp_path / "out", radius=3.0))
-    return tmp_path / "out"
-
-
-def test_there_is_a_panel_for_each_image_and_channel(results):
-    panels = read_panels(results, {"a.tif": "control"})
+def test_there_is_a_panel_for_each_image_and_channel(reported):
+    panels = read_panels(reported, {"a.tif": "control"})
     assert [(p.condition, p.pixels is not None) for p in panels] == [
         ("", True), ("", True), ("control", True),
     ]  # fmt: skip
@@ -47,9 +34,9 @@ def test_there_is_a_panel_for_each_image_and_channel(results):
     assert 0 < low < high
 
 
-def test_the_page_needs_no_network_and_no_script_of_a_name(results, tmp_path):
+def test_the_page_needs_no_network_and_no_script_of_a_name(reported, tmp_path):
     evil = {"a.tif": "</script><script>alert(1)</script>"}
-    n = write_report(results, tmp_path / "r.html", conditions=evil)
+    n = write_report(reported, tmp_path / "r.html", conditions=evil)
     assert n == 3
     text = (tmp_path / "r.html").read_text("utf-8")
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", text)
@@ -86,7 +73,7 @@ def test_tracks_are_lines_and_a_distribution(tmp_path, general, scene):
     assert lines["x"].count(None) == (sizes > 1).sum() > 10
     assert len(lines["x"]) == len(lines["y"]) == (sizes[sizes > 1] + 1).sum()
     assert len(panel.all_spots) == len(pd.read_csv(tmp_path / "out" / "m.csv"))
-    titles = [f["title"] for f in figures_of([panel], pd.DataFrame())]
+    titles = [f["title"] for f in figures_of([panel], pd.DataFrame(), pd.DataFrame())]
     assert "Spots in a track" in titles
 
 
@@ -121,22 +108,16 @@ def test_an_image_called_counts_has_a_report(tmp_path, general, scene):
     assert counts["n"].tolist() == [len(pd.read_csv(tmp_path / "out" / "counts.csv"))]
 
 
-def test_one_table_of_a_folder_has_its_own_counts(results):
-    counts = read_counts(results / "a.csv")
-    assert len(counts) == 1
-    assert counts["image"].str.endswith("a.tif").all()
-
-
-def test_what_a_report_lacks_is_said(results, tmp_path, caplog):
-    shutil.rmtree(results.parent / "in")
-    assert write_report(results, tmp_path / "r.html") == 0
+def test_what_a_report_lacks_is_said(reported, tmp_path, caplog):
+    shutil.rmtree(reported.parent / "in")
+    assert write_report(reported, tmp_path / "r.html") == 0
     assert "no picture of" in caplog.text
     assert "The images were not found." in (tmp_path / "r.html").read_text("utf-8")
-    done = call_blinkcore("report", results, "--tracks", "none", cwd=tmp_path)
+    done = call_blinkcore("report", reported, "--tracks", "none", cwd=tmp_path)
     assert done.returncode == 2
     assert "there is no folder of tracks none" in done.stderr
     (tmp_path / "empty").mkdir()
-    done = call_blinkcore("report", results, "--tracks", "empty", cwd=tmp_path)
+    done = call_blinkcore("report", reported, "--tracks", "empty", cwd=tmp_path)
     assert done.returncode == 0
     assert "empty has no tracks" in caplog.text
 
@@ -218,12 +199,12 @@ def move_slider(browser, value):
 
 
 @pytest.mark.slow
-def test_the_slider_hides_spots_and_hovering_tells_of_one(browser, results, tmp_path):
+def test_the_slider_hides_spots_and_hovering_tells_of_one(browser, reported, tmp_path):
     from selenium.webdriver import ActionChains
 
-    write_report(results, tmp_path / "r.html")
+    write_report(reported, tmp_path / "r.html")
     opened(browser, tmp_path / "r.html")
-    spots = pd.read_csv(results / "a.csv")
+    spots = pd.read_csv(reported / "a.csv")
     assert browser.find_element("id", "count2").text == str(len(spots))
     move_slider(browser, 0.99)
     kept = (spots["probability"].round(3) >= 0.99).sum()
@@ -251,9 +232,9 @@ def test_the_slider_hides_spots_and_hovering_tells_of_one(browser, results, tmp_
 
 @pytest.mark.slow
 def test_pictures_follow_keys_and_the_theme_and_stay_in_the_page(
-    browser, results, tmp_path
+    browser, reported, tmp_path
 ):
-    write_report(results, tmp_path / "r.html")
+    write_report(reported, tmp_path / "r.html")
     opened(browser, tmp_path / "r.html")
     titles = browser.execute_script(
         "return [...document.querySelectorAll('.modebar-btn')].map(b => b.dataset.title)"
@@ -292,10 +273,10 @@ def test_fifty_thousand_spots_are_shown(browser, tmp_path):
     assert 24_000 < n < 26_000
 
 
-def test_the_command_and_its_sample_sheet(results, tmp_path):
+def test_the_command_and_its_sample_sheet(reported, tmp_path):
     (tmp_path / "s.csv").write_text("image,condition\na.tif,control\n")
     done = run_blinkcore(
-        "report", results, "-o", tmp_path / "r.html", "--samples", tmp_path / "s.csv",
+        "report", reported, "-o", tmp_path / "r.html", "--samples", tmp_path / "s.csv",
         "--contrast", "plane",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -4,8 +4,10 @@ import pandas as pd
 import pytest
 
 from blinkcore.io.results import ImageSpots
+from blinkcore.report.collect import read_counts, read_pairs
 from blinkcore.report.conditions import condition_of, read_sample_sheet, warn_of_others
-from blinkcore.report.figures import Total, _conditions_figure, _totals
+from blinkcore.report.figures import Total, _conditions_figure, _totals, figures_of
+from programs import call_blinkcore
 
 
 def test_conditions_have_a_mean_with_an_interval():
@@ -65,3 +67,26 @@ def test_one_name_with_two_conditions_is_refused(tmp_path):
     (tmp_path / "s.csv").write_text("image,condition\na.tif,c\na.tif,d\n")
     with pytest.raises(ValueError, match=r"gives a.tif two conditions, c and d"):
         read_sample_sheet(tmp_path / "s.csv")
+
+
+def test_pairs_are_shown_beside_chance(reported, tmp_path):
+    done = call_blinkcore("colocalize", reported, "-o", "pairs", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = call_blinkcore("report", reported, "--pairs", "pairs", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "Colocalization of each image" in page
+    table = read_pairs(tmp_path / "pairs")
+    (figure,) = (
+        f for f in figures_of([], pd.DataFrame(), table) if "partner" in f["title"]
+    )
+    assert [trace["name"] for trace in figure["traces"]] == ["found", "by chance"]
+    done = call_blinkcore("report", reported, "--pairs", reported, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is no folder that colocalize wrote" in done.stderr
+
+
+def test_one_table_of_a_folder_has_its_own_counts(reported):
+    counts = read_counts(reported / "a.csv")
+    assert len(counts) == 1
+    assert counts["image"].str.endswith("a.tif").all()

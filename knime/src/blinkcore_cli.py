@@ -110,7 +110,7 @@ def predict(
     progress : callable
         Called with the share that is done, 0 to 1, and the item that was done last.
     is_canceled : callable
-        Called ten times a second; the run ends if it returns True.
+        See `blinkcore_program.run`.
 
     Returns
     -------
@@ -131,9 +131,7 @@ def predict(
     paths = _different(paths)
     found, counts, images, n_inputs, pictures = None, None, _images({}, {}), 0, []
     with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
-        # All in one run, so that the program knows what belongs together; then the first
-        # ones again, for their pictures.
-        if paths:
+        if paths:  # all in one run; then the first ones again, for their pictures
             words, status = _search(Path(name) / "all", paths, options)
             program.run(words, status, tell, is_canceled)
             found, counts, images, n_inputs = _results(status)

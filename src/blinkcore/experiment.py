@@ -70,6 +70,8 @@ class Recipe:
             target = self.output / (_FOLDERS[step] or "report.html")
             if step == "report" and "link" in self.steps:
                 given += ["--tracks", str(self.output / _FOLDERS["link"])]
+            if step == "report" and "colocalize" in self.steps:
+                given += ["--pairs", str(self.output / _FOLDERS["colocalize"])]
             if step == "report" and self.samples:
                 given += ["--samples", self.samples]
             yield step, [step, *given, "--output", str(target), *words]
@@ -80,7 +82,7 @@ def files_among(words: list[str]) -> list[Path]:
     return [
         Path(value.rpartition("=")[2])
         for option, value in pairwise(words)
-        if option in ("--labels", "--calibration", "--samples", "--tracks")
+        if option in ("--labels", "--calibration", "--samples", "--tracks", "--pairs")
     ]
 
 

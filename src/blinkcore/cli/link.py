@@ -103,6 +103,8 @@ def link(
                 raise ValueError(f"{movie.image or source}: {error}") from error
             for summary in found:
                 typer.echo(_sentence(summary), err=True)
+            if not found:
+                typer.echo(f"{known.name}: no spots to link", err=True)
         typer.echo(f"Written to {output}", err=True)
 
 

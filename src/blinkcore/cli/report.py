@@ -31,6 +31,9 @@ Pictures = Annotated[int, typer.Option(min=1, help="Largest number of pictures."
 Tracks = Annotated[
     Path | None, typer.Option(help="Folder that link wrote for these results.")
 ]
+Pairs = Annotated[
+    Path | None, typer.Option(help="Folder that colocalize wrote for these results.")
+]
 
 
 @app.command(rich_help_panel=AFTERWARDS)
@@ -42,6 +45,7 @@ def report(
     pictures: Pictures = 60,
     pixel_size: PixelSizes = None,
     tracks: Tracks = None,
+    pairs: Pairs = None,
     debug: Debug = False,
 ) -> None:
     """Write a page with the spots on their images, counts and distributions."""
@@ -61,5 +65,6 @@ def report(
             max_pictures=pictures,
             pixel_size=parse_pixel_size(pixel_size),
             tracks=tracks,
+            pairs=pairs,
         )
         typer.echo(f"Wrote {output}: {count_of(n, 'picture')}", err=True)

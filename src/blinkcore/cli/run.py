@@ -86,12 +86,8 @@ def _words(path: Path, step: str, options: Any) -> list[str]:
         )
     command = typer.main.get_command(app).commands[step]  # type: ignore[attr-defined]
     known = {opt[2:] for p in command.params for opt in p.opts if opt.startswith("--")}
-    known -= {
-        "output",
-        "skip-existing",
-        "samples",
-        "help",
-    }  # those of the recipe itself
+    # Those that the recipe itself gives.
+    known -= {"output", "skip-existing", "samples", "tracks", "pairs", "help"}
     opposed = {opt[5:] for p in command.params for opt in p.secondary_opts}
     words: list[str] = []
     for key, value in options.items():

@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 _MAX_SIDE = 1400  # px of a picture in the page
 _CONTRAST = (0.01, 0.998)  # quantiles of all pictures together
 _SAMPLED = 20_000  # pixels of each picture that the contrast is taken from
+# Columns of the table of pairs that the report shows.
+_OF_PAIRS = frozenset(
+    ("image", "n_first", "fraction_first", "chance", "chance_low", "chance_high")
+)
 
 
 @dataclass
@@ -233,5 +237,27 @@ def read_counts(source: Path) -> pd.DataFrame:
     about = None if source.is_dir() else io.read_sidecar(source.with_suffix(".json"))
     if about is not None and len(counts):
         named = [r.get("image") for r in about["images"] if isinstance(r, dict)]
-        counts = counts[counts["image"].isin(named)]
+        counts = counts.loc[counts["image"].isin(named), :]
     return counts
+
+
+def read_pairs(folder: Path | None) -> pd.DataFrame:
+    """Read how often two channels were found together; empty without a folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not a folder that `blinkcore colocalize` wrote.
+    ValueError
+        If its table has no such columns.
+    """
+    if folder is None:
+        return pd.DataFrame()
+    path = folder / "colocalization_of_images.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is no folder that colocalize wrote")
+    pairs = pd.read_csv(path)
+    missing = _OF_PAIRS - set(pairs.columns)
+    if missing:
+        raise ValueError(f"{path} has no column '{min(missing)}'")
+    return pd.DataFrame(pairs)

@@ -23,7 +23,11 @@ _HISTOGRAMS = {
 
 
 def figures_of(
-    panels: list[Panel], counts: pd.DataFrame, *, is_photons: bool = False
+    panels: list[Panel],
+    counts: pd.DataFrame,
+    pairs: pd.DataFrame,
+    *,
+    is_photons: bool = False,
 ) -> list[dict[str, Any]]:
     """Make the figures of a report: counts, by condition, and distributions.
 
@@ -33,6 +37,8 @@ def figures_of(
         All of the report, also those without a picture.
     counts : DataFrame
         Of the run, see `blinkcore.report.collect.read_counts`; may be empty.
+    pairs : DataFrame
+        Of `blinkcore colocalize`, a row for each image; may be empty.
     is_photons : bool
         Intensities are photons, because the run knew its camera.
 
@@ -43,7 +49,11 @@ def figures_of(
     """
     totals = _totals(panels, counts)
     condition = {panel.image: panel.condition for panel in panels}
-    figures = [_counts_figure(totals, condition), _conditions_figure(totals, condition)]
+    figures = [
+        _counts_figure(totals, condition),
+        _conditions_figure(totals, condition),
+        _pairs_figure(pairs),
+    ]
     for column, title in _HISTOGRAMS.items():
         if column == "intensity" and is_photons:
             title = "Intensity (photons)"
@@ -172,6 +182,29 @@ def _conditions_figure(
         "Mean of each condition (images); bars: interval of 95 %, from two images on"
     )
     return {"title": title, "traces": traces, "x": "", "y": "Spots in a frame"}
+
+
+def _pairs_figure(pairs: pd.DataFrame) -> dict[str, Any] | None:
+    """Share of the first channel's spots that have a partner, beside that of chance."""
+    pairs = pairs[pairs["n_first"] > 0] if len(pairs) else pairs
+    if pairs.empty:
+        return None
+    n = pairs["n_first"]
+    share, low, high = (
+        pairs[name] / n for name in ("chance", "chance_low", "chance_high")
+    )
+    names = pairs["image"].tolist()
+    traces = [
+        {"type": "bar", "name": "found", "x": names, "y": pairs["fraction_first"].tolist()},
+        {
+            "type": "bar", "name": "by chance", "x": names, "y": share.tolist(),
+            "error_y": {"type": "data", "symmetric": False,
+                        "array": (high - share).clip(lower=0).tolist(),
+                        "arrayminus": (share - low).clip(lower=0).tolist()},
+        },
+    ]  # fmt: skip
+    title = "Spots with a partner in the other channel; bars: interval of 95 %"
+    return {"title": title, "traces": traces, "x": "", "y": "Share of spots"}
 
 
 def _half_interval(values: list[float]) -> float | None:

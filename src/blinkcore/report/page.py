@@ -11,7 +11,13 @@ import numpy as np
 import blinkcore
 from blinkcore.detection.overlay import bar_length
 from blinkcore.files import whole_file
-from blinkcore.report.collect import Panel, contrast_of, read_counts, read_panels
+from blinkcore.report.collect import (
+    Panel,
+    contrast_of,
+    read_counts,
+    read_pairs,
+    read_panels,
+)
 from blinkcore.report.facts import run_facts
 from blinkcore.report.figures import figures_of
 
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
 
     from blinkcore.image import PixelSize
 
+_TABLES = ("Counts of each image", "Colocalization of each image")
 # What the pointer tells of a spot.
 _HOVER = (
     "probability", "z", "n_planes", "intensity", "snr", "sigma", "fit_uncertainty",
@@ -38,6 +45,7 @@ def write_report(
     max_pictures: int = 60,
     pixel_size: PixelSize | None = None,
     tracks: Path | None = None,
+    pairs: Path | None = None,
 ) -> int:
     """Write a self-contained page about results.
 
@@ -58,6 +66,8 @@ def write_report(
         In µm, in place of the one in the descriptions.
     tracks : Path, optional
         Folder that `blinkcore link` wrote for these results.
+    pairs : Path, optional
+        Folder that `blinkcore colocalize` wrote for them.
 
     Returns
     -------
@@ -75,7 +85,8 @@ def write_report(
     pictures = panels[:max_pictures]
     limits, note = _contrast(pictures, contrast)
     shown = [_panel(p, *own) for p, own in zip(pictures, limits, strict=True)]
-    page = _rendered(source, panels, shown, note, run_facts(source, tracks))
+    tables = (read_counts(source), read_pairs(pairs))
+    page = _rendered(source, panels, shown, note, run_facts(source, tracks), tables)
     with whole_file(output) as temporary:
         temporary.write_text(page, "utf-8")
     return sum(panel.pixels is not None for panel in pictures)
@@ -115,17 +126,17 @@ def _rendered(
     shown: list[dict[str, Any]],
     contrast: str,
     facts: list[tuple[str, str]],
+    tables: tuple[pd.DataFrame, pd.DataFrame],
 ) -> str:
     """Fill the template."""
     import jinja2
     from plotly.offline import get_plotlyjs
 
-    counts = read_counts(source)
     text = (resources.files("blinkcore.report") / "template.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     # "</script>" would end the script even inside a string, so "</" is escaped.
     is_photons = any(name == "options" and "camera" in text for name, text in facts)
-    figures = figures_of(panels, counts, is_photons=is_photons)
+    figures = figures_of(panels, *tables, is_photons=is_photons)
     data = json.dumps({"panels": shown, "figures": figures})
     return environment.from_string(text).render(
         title=source.name or str(source),
@@ -138,8 +149,15 @@ def _rendered(
         n_images=len({panel.image for panel in panels}),
         minimum=_smallest(panels),
         contrast=contrast,
-        columns=list(counts.columns),
-        rows=[[_cell(v) for v in row] for row in counts.itertuples(index=False)],
+        tables=[
+            (
+                title,
+                list(t.columns),
+                [[_cell(v) for v in r] for r in t.itertuples(index=False)],
+            )
+            for title, t in zip(_TABLES, tables, strict=True)
+            if len(t)
+        ],
         facts=facts,
     )
 
