@@ -7,7 +7,7 @@ import tifffile
 from batches import run
 from blinkcore import predict
 from blinkcore.batch.run import Options
-from blinkcore.detection.axial import NEAR, places_in_z
+from blinkcore.detection.axial import NEAR, places_in_z, planes_needed
 from blinkcore.detection.objects import join_planes
 from blinkcore.evaluation.scores import match
 from blinkcore.io import read_image
@@ -206,6 +206,45 @@ def test_places_are_as_uncertain_as_they_are_wrong():
         off = (axial.z - true) / axial.uncertainty
         assert off.mean() == pytest.approx(0.0, abs=0.06)
         assert 0.85 < off.std() < 1.05  # noise by chance low is not believed
+
+
+def test_light_has_noise_of_its_own():
+    """Shot noise: the variance of a height grows with it, and so does the uncertainty."""
+    rng = np.random.default_rng(1)
+    apart = np.arange(-NEAR, NEAR + 1.0)
+    true = rng.uniform(-0.5, 0.5, 3000)
+    heights = 2000 * np.exp(-0.5 * ((apart - true[:, None]) / 1.2) ** 2)
+    noisy = rng.normal(heights, np.sqrt(5.0**2 + 3.0 * heights))
+    axial = places_in_z(noisy, 5.0)
+    off = (axial.z - true) / axial.uncertainty
+    assert 0.9 < off.std() < 1.1
+    # The weights are right: as certain as the bound of Cramér and Rao, within 5 %.
+    slope = heights * (apart - true[:, None]) / 1.2**2
+    light = heights / 2000
+    matrix = [
+        ((a * b) / (25 + 3 * heights)).sum(axis=1)
+        for a, b in ((slope, slope), (slope, light), (light, light))
+    ]
+    bound = np.sqrt(matrix[2] / (matrix[0] * matrix[2] - matrix[1] ** 2))
+    assert (axial.z - true).std() < 1.05 * np.sqrt((bound**2).mean())
+
+
+def test_planes_that_lie_close_are_all_looked_at():
+    assert [planes_needed(width) for width in (0.5, 2.0, 4.0, 30.0)] == [5, 5, 10, 20]
+    asked = set()
+
+    def heights_at(number, points):
+        asked.add(number)
+        return np.full(len(points), 100 * np.exp(-0.5 * ((number - 20.3) / 4) ** 2))
+
+    planes = [np.empty((0, 5)) for _ in range(41)]
+    for z in range(12, 30):
+        height = heights_at(z, np.zeros((1, 2)))[0]
+        planes[z] = np.array([[10.0, 10.0, 0.9, 0.1, height]])
+    asked.clear()
+    found = join_planes(planes, heights_at, threshold=0.5, noise=1.0)
+    assert found.z == pytest.approx([20.3], abs=0.01)
+    assert asked == set(range(10, 31))
 
 
 def test_a_fragment_is_the_lower_of_two_in_other_planes():

@@ -9,11 +9,18 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NEAR = 5  # planes on each side of the highest one
-WIDTHS = (0.4, 4.0)  # planes; smallest and largest width of a profile
-_FARTHEST = 1.0  # planes, between a spot and the plane in which it is brightest
-_RISE = 3.0  # standard deviations of the noise; a larger rise means another spot
+NEAR, FAR = 5, 20  # planes on each side of the highest one: at first, and at most
+WIDTHS = (0.4, 8.0)  # planes; smallest and largest width of a profile
+_REACH = 2.5  # widths, to which a profile should go on each side
+_FARTHEST = (
+    1.0,
+    0.5,
+)  # planes, and widths, from a spot to the plane where it is brightest
+_RISE = 3.0  # standard deviations of the noise; a larger rise means another spot,
+_VALLEY = 0.8  # if the lowest height before it is below this share of it
 _STEPS = 20  # of the fit
+_MIN_RESIDUALS = 20  # fewest to estimate the noise of light from
+_MEDIAN_OF_SQUARE = 0.4549  # of a squared standard normal variable
 
 
 class Axial(NamedTuple):
@@ -45,7 +52,7 @@ def places_in_z(profiles: NDArray[np.float64], noise: float) -> Axial:
 
     Parameters
     ----------
-    profiles : ndarray of float64, shape (n, 2 NEAR + 1)
+    profiles : ndarray of float64, shape (n, 2 near + 1)
         Heights in the planes around the highest one, which is in the middle; NaN where the
         stack ends.
     noise : float
@@ -55,41 +62,94 @@ def places_in_z(profiles: NDArray[np.float64], noise: float) -> Axial:
     -------
     Axial
     """
+    near = profiles.shape[1] // 2
     if len(profiles) == 0:
         return Axial(np.empty(0), np.empty(0), np.empty(0), 1.2)
-    apart = np.arange(-NEAR, NEAR + 1.0)
+    apart = np.arange(-near, near + 1.0)
     known = np.isfinite(profiles) & ~_beyond_a_valley(profiles, noise)
     heights = np.where(known, profiles, 0.0)
-    peak = np.maximum(heights[:, NEAR], 1e-9)
+    peak = np.maximum(heights[:, near], 1e-9)
     start = np.stack([peak, np.zeros(len(peak)), np.full(len(peak), 1.2)], axis=1)
-    free = _fitted(heights, known, apart, start, n_free=3)
+    weight = known.astype(np.float64)
+    free = _fitted(heights, weight, apart, start, n_free=3)
     is_clear = (known.sum(axis=1) >= 5) & (peak > 5 * noise)
     width = float(np.median(free[is_clear, 2])) if is_clear.any() else 1.2
     start[:, 2] = width
-    fit = _fitted(heights, known, apart, start, n_free=2)
+    fit = _fitted(heights, weight, apart, start, n_free=2)
+    factor = _noise_of_light(
+        fit[is_clear], heights[is_clear], weight[is_clear], apart, noise
+    )
+    variance = noise**2 + factor * _gaussian(fit, apart)
+    fit = _fitted(heights, weight * noise**2 / variance, apart, fit, n_free=2)
     model = _gaussian(fit, apart)
     residual = np.where(known, heights - model, 0.0)
     freedom = np.maximum(known.sum(axis=1) - 2, 1)
     # Neighbours and structure are not noise, but they shift a position as noise does.
-    variance = np.maximum(noise**2, (residual**2).sum(axis=1) / freedom)
-    slope = np.where(known, model * (apart - fit[:, 1:2]) / width**2, 0.0)
-    information = (slope**2).sum(axis=1)
-    uncertainty = np.sqrt(variance / np.maximum(information, 1e-12))
+    excess = (residual**2 / variance).sum(axis=1) / freedom
+    steep = np.where(known, model * (apart - fit[:, 1:2]) / width**2, 0.0)
+    information = (steep**2 / variance).sum(axis=1)
+    uncertainty = np.sqrt(np.maximum(excess, 1.0) / np.maximum(information, 1e-12))
     shape = np.where(known, model / fit[:, :1], 0.0)
     norm = np.sqrt(np.maximum((shape**2).sum(axis=1), 1e-12))
     support = (shape * heights).sum(axis=1) / norm / peak
-    return Axial(fit[:, 1], np.minimum(uncertainty, _FARTHEST), support, width)
+    largest = max(_FARTHEST[0], _FARTHEST[1] * width)
+    return Axial(fit[:, 1], np.minimum(uncertainty, largest), support, width)
+
+
+def planes_needed(width: float) -> int:
+    """Planes on each side that a profile of this width should have, from NEAR to FAR."""
+    return int(np.clip(np.ceil(_REACH * width), NEAR, FAR))
+
+
+def _noise_of_light(
+    fit: NDArray[np.float64],
+    heights: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    apart: NDArray[np.float64],
+    noise: float,
+) -> float:
+    """Estimate how the variance of a height grows with the height.
+
+    The light of a spot has shot noise, so the planes in which it is bright are less
+    certain than those around it. All spots of a stack share one factor: with it, half of
+    the squared residuals lie below the median of a chi-squared variable.
+    """
+    model = _gaussian(fit, apart)
+    slopes = _slopes(fit, model, apart)[:, :, :2]
+    matrix = np.einsum("np,npi,npj->nij", weight, slopes, slopes)
+    inverse = np.linalg.pinv(matrix)
+    # Share of each residual's variance that the fit takes away.
+    taken = np.einsum("npi,nij,npj->np", slopes, inverse, slopes) * weight
+    use = (weight > 0) & (model > noise) & (taken < 0.9)
+    if use.sum() < _MIN_RESIDUALS:
+        return 0.0
+    squares = (heights - model)[use] ** 2 / (1 - taken[use])
+    light = model[use]
+
+    def is_low(factor: float) -> bool:
+        ratio = squares / (noise**2 + factor * light)
+        return float(np.median(ratio)) > _MEDIAN_OF_SQUARE
+
+    low, high = 0.0, float((squares / light).max())
+    if not is_low(low):
+        return 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_low(middle) else (low, middle)
+    return high
 
 
 def _beyond_a_valley(profiles: NDArray[np.float64], noise: float) -> NDArray[np.bool_]:
     """Tell which heights belong to another spot: from where the profile rises again."""
     beyond = np.zeros(profiles.shape, bool)
+    near = profiles.shape[1] // 2
     for side in (-1, 1):
-        lowest = profiles[:, NEAR].copy()
+        lowest = profiles[:, near].copy()
         is_over = np.zeros(len(profiles), bool)
-        for step in range(1, NEAR + 1):
-            at = NEAR + side * step
-            is_over |= profiles[:, at] > lowest + _RISE * noise
+        for step in range(1, near + 1):
+            at = near + side * step
+            is_clear = profiles[:, at] > lowest + _RISE * noise
+            is_over |= is_clear & (lowest < _VALLEY * profiles[:, at])
             beyond[:, at] = is_over
             lowest = np.fmin(lowest, profiles[:, at])
     return beyond
@@ -103,9 +163,24 @@ def _gaussian(
     return values
 
 
+def _slopes(
+    fit: NDArray[np.float64], model: NDArray[np.float64], apart: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give the derivatives of the heights by peak, centre and width, (n, planes, 3)."""
+    distance, width = apart - fit[:, 1:2], fit[:, 2:3]
+    return np.stack(
+        [
+            model / fit[:, :1],
+            model * distance / width**2,
+            model * distance**2 / width**3,
+        ],
+        axis=2,
+    )
+
+
 def _fitted(
     heights: NDArray[np.float64],
-    known: NDArray[np.bool_],
+    weight: NDArray[np.float64],
     apart: NDArray[np.float64],
     start: NDArray[np.float64],
     *,
@@ -113,36 +188,28 @@ def _fitted(
 ) -> NDArray[np.float64]:
     """Minimize the squared residuals of all profiles at once, by Levenberg and Marquardt.
 
-    The first `n_free` of peak, centre and width are fitted.
+    The first `n_free` of peak, centre and width are fitted. `weight` is that of each
+    squared residual; 0 where a height is not known.
     """
     fit: NDArray[np.float64] = start.copy()
     damping = np.full(len(fit), 1e-2)
-    cost = _cost(fit, heights, known, apart)
+    cost = _cost(fit, heights, weight, apart)
     for _ in range(_STEPS):
         model = _gaussian(fit, apart)
-        distance = apart - fit[:, 1:2]
-        width = fit[:, 2:3]
-        slopes = np.stack(
-            [
-                model / fit[:, :1],
-                model * distance / width**2,
-                model * distance**2 / width**3,
-            ],
-            axis=2,
-        )[:, :, :n_free]
-        slopes *= known[:, :, None]
-        residual = np.where(known, heights - model, 0.0)
-        matrix = np.einsum("npi,npj->nij", slopes, slopes)
+        slopes = _slopes(fit, model, apart)[:, :, :n_free]
+        weighted = slopes * weight[:, :, None]
+        matrix = np.einsum("npi,npj->nij", weighted, slopes)
         diagonal = np.einsum("nii->ni", matrix)
         diagonal += damping[:, None] * diagonal + 1e-12
-        vector = np.einsum("npi,np->ni", slopes, residual)
+        vector = np.einsum("npi,np->ni", weighted, heights - model)
         step = np.linalg.solve(matrix, vector[:, :, None])[:, :, 0]
         new = fit.copy()
         new[:, :n_free] += step
         new[:, 0] = np.maximum(new[:, 0], 1e-9)
-        new[:, 1] = np.clip(new[:, 1], -_FARTHEST, _FARTHEST)
         new[:, 2] = np.clip(new[:, 2], *WIDTHS)
-        new_cost = _cost(new, heights, known, apart)
+        farthest = np.maximum(_FARTHEST[0], _FARTHEST[1] * new[:, 2])
+        new[:, 1] = np.clip(new[:, 1], -farthest, farthest)
+        new_cost = _cost(new, heights, weight, apart)
         better = new_cost < cost
         fit[better], cost[better] = new[better], new_cost[better]
         damping = np.where(better, damping / 5, damping * 5)
@@ -152,9 +219,9 @@ def _fitted(
 def _cost(
     fit: NDArray[np.float64],
     heights: NDArray[np.float64],
-    known: NDArray[np.bool_],
+    weight: NDArray[np.float64],
     apart: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    residual = np.where(known, heights - _gaussian(fit, apart), 0.0)
-    squares: NDArray[np.float64] = (residual**2).sum(axis=1)
+    residual = heights - _gaussian(fit, apart)
+    squares: NDArray[np.float64] = (weight * residual**2).sum(axis=1)
     return squares

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from blinkcore import _core
-from blinkcore.detection.axial import NEAR, places_in_z
+from blinkcore.detection.axial import NEAR, places_in_z, planes_needed
 from blinkcore.detection.candidates import HEIGHT
 from blinkcore.network.grid import PROBABILITY, UNCERTAINTY, X, Y
 
@@ -108,8 +108,11 @@ def join_planes(
     ]
     spots = np.array([_merged(part, kept) for part in parts], float).reshape(-1, 5)
     tops = np.array([part.top(kept) for part in parts], np.int64)
-    profiles = _profiles(spots, tops, len(planes), heights_at)
+    profiles = _profiles(spots, tops, len(planes), heights_at, NEAR)
     axial = places_in_z(profiles, noise)
+    if (near := planes_needed(axial.width)) > NEAR:  # planes lie close together
+        profiles = _profiles(spots, tops, len(planes), heights_at, near)
+        axial = places_in_z(profiles, noise)
     # A spot of which the stack holds only the rim is put into the first or last plane.
     z = np.clip(axial.z + tops, 0.0, len(planes) - 1.0)
     spots[:, PROBABILITY] *= np.clip(axial.support, 0.0, 1.0)
@@ -207,15 +210,16 @@ def _profiles(
     tops: NDArray[np.int64],
     n_planes: int,
     heights_at: HeightsAt,
+    near: int,
 ) -> NDArray[np.float64]:
-    """Measure the height of each object in the planes around its highest, (n, planes).
+    """Measure the height of each object in `near` planes on each side of its highest.
 
     NaN where the stack ends.
     """
-    profiles = np.full((len(spots), 2 * NEAR + 1), np.nan)
+    profiles = np.full((len(spots), 2 * near + 1), np.nan)
     for plane in range(n_planes):
-        rows = np.flatnonzero(np.abs(tops - plane) <= NEAR)
+        rows = np.flatnonzero(np.abs(tops - plane) <= near)
         if len(rows):
-            columns = plane - tops[rows] + NEAR
+            columns = plane - tops[rows] + near
             profiles[rows, columns] = heights_at(plane, spots[rows][:, [Y, X]])
     return profiles

@@ -251,8 +251,9 @@ def read_pairs(folder: Path | None) -> pd.DataFrame:
     ValueError
         If its table has no such columns.
     """
+    pairs: pd.DataFrame = pd.DataFrame()
     if folder is None:
-        return pd.DataFrame()
+        return pairs
     path = folder / "colocalization_of_images.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is no folder that colocalize wrote")
@@ -260,4 +261,4 @@ def read_pairs(folder: Path | None) -> pd.DataFrame:
     missing = _OF_PAIRS - set(pairs.columns)
     if missing:
         raise ValueError(f"{path} has no column '{min(missing)}'")
-    return pd.DataFrame(pairs)
+    return pairs
