@@ -14,7 +14,7 @@ struct Pair {
     std::int64_t truth, detected;
 };
 
-/// Optimal one-to-one matching: as many pairs as possible, and among those the least
+/// Optimal one-to-one matching: as many pairs as possible, and among those the smallest
 /// total distance. Points match if their distance is at most `cutoff`. Sorted by `truth`.
 ///
 /// Jonker-Volgenant shortest augmenting paths on each connected component: O(n^3) in the

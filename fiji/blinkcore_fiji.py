@@ -283,7 +283,11 @@ def _sentence(status: Path, stderr: str) -> str:
         return str(json.loads(status.read_text("utf-8"))["error"])
     except (OSError, ValueError, KeyError):
         lines = stderr.strip().splitlines()
-        return lines[-1] if lines else "the blinkcore program failed without a word"
+        return (
+            lines[-1]
+            if lines
+            else "the blinkcore program failed without an error message"
+        )
 
 
 def main() -> None:

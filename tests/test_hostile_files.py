@@ -15,7 +15,7 @@ import pytest
 import tifffile
 
 from blinkcore.batch.lock import locked
-from blinkcore.files import check_readable, whole_file
+from blinkcore.files import atomic_write, check_readable
 from blinkcore.io import npz, read_image
 from programs import call_blinkcore
 
@@ -30,7 +30,7 @@ def test_a_pipe_is_not_waited_for(tmp_path, words):
     os.mkfifo(tmp_path / "p.csv")
     done = call_blinkcore(*words, "p.csv", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "Error: p.csv: it is no regular file\n"
+    assert done.stderr == "Error: p.csv: it is not a regular file\n"
 
 
 @FEW
@@ -40,7 +40,7 @@ def test_a_device_is_neither_read_nor_replaced(tmp_path):
     os.mkfifo(tmp_path / "out.csv")
     with (
         pytest.raises(OSError, match="no regular file"),
-        whole_file(tmp_path / "out.csv") as temporary,
+        atomic_write(tmp_path / "out.csv") as temporary,
     ):
         temporary.write_text("x")
     assert stat.S_ISFIFO((tmp_path / "out.csv").stat().st_mode)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 
 from blinkcore import io
 from blinkcore.datasets.dataset import of_scenes
@@ -13,6 +14,7 @@ from blinkcore.evaluation.methods import Method, load
 from blinkcore.image import PixelSize
 from blinkcore.simulation.presets import PRESETS
 from blinkcore.simulation.scenes import simulate
+from programs import call_blinkcore
 
 
 def tables(folder, **files):
@@ -144,3 +146,25 @@ def test_a_model_brings_its_threshold_and_doubtful_candidates(tmp_path, general)
     _, (asked,) = load(tmp_path / "d.npz", ["general"], threshold=0.9)
     assert asked.threshold == 0.9
     assert asked.spots[0].tolist() == own.spots[0].tolist()
+
+
+def test_tables_of_ome_tiffs_are_those_of_their_samples(general, scene, tmp_path):
+    """The image is called a.ome.tif, its table a.ome.csv, its labels a.csv."""
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.ome.tif", scene.image)
+    labels = pd.DataFrame(scene.points, columns=["y", "x"])
+    labels.to_csv(tmp_path / "in" / "a.csv", index=False)
+    made = call_blinkcore("dataset", "create", "in", "in", "-o", "d.npz", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    done = call_blinkcore(
+        "predict", "in/a.ome.tif", "-o", "out", "--format", "napari.csv,roi",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for part in ("train", "valid", "test"):
+        done = call_blinkcore("evaluate", "d.npz", "out", "--part", part, cwd=tmp_path)
+        if "has no part" not in done.stderr:
+            assert done.returncode == 0, done.stderr
+            break
+    else:
+        pytest.fail("the sample is in no part")

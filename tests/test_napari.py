@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 import tifffile
 
 from blinkcore import io, predict
+from blinkcore.io.suffixes import LABELS
 from blinkcore.napari import layers
 from blinkcore.simulation.stacks import simulate_stack
 
@@ -128,9 +130,9 @@ def test_the_slider_hides_and_shows_at_once(viewer, detection, examples):
     points = detection.spots.value
     sure = points.features["probability"].to_numpy()
     drawn = []
-    for least in (0.2, 0.9, 1.0):
-        detection.least.value = least
-        np.testing.assert_array_equal(points.shown, sure > least)
+    for minimum in (0.2, 0.9, 1.0):
+        detection.min_probability.value = minimum
+        np.testing.assert_array_equal(points.shown, sure > minimum)
         picture = viewer.screenshot(canvas_only=True)[..., :3]
         drawn.append(int((picture.max(axis=2) > 0).sum()))
     assert drawn[0] > drawn[1] > drawn[2] == 0
@@ -142,7 +144,7 @@ def test_points_of_a_person_are_not_hidden(viewer, detection, examples):
     points = detection.spots.value
     points.add([10.0, 20.0])
     points.features.iloc[-1] = np.nan
-    detection.least.value = 1.0
+    detection.min_probability.value = 1.0
     assert points.shown.sum() == 1
 
 
@@ -308,3 +310,12 @@ def test_places_are_those_of_the_points_whatever_features_say():
     assert "y_um" not in spots
     with pytest.raises(ValueError, match="finite"):
         layers.spots_table(np.array([[np.nan, 2.0]]), "YX")
+
+
+def test_napari_offers_every_format_of_labels():
+    import yaml
+
+    manifest = resources.files("blinkcore.napari") / "napari.yaml"
+    content = yaml.safe_load(manifest.read_text("utf-8"))
+    (reader,) = content["contributions"]["readers"]
+    assert sorted(reader["filename_patterns"]) == sorted(f"*{s}" for s in LABELS)

@@ -114,7 +114,7 @@ def test_what_goes_wrong_is_said_and_nothing_is_kept(lab, examples, tmp_path):
     (lab.folder / "beads.pt").unlink()
     fails("beads.pt cannot be downloaded (HTTP 404)")
     (lab.folder / "registry.txt").write_text("a line of four words\n")
-    fails("registry.txt is no registry of models")
+    fails("registry.txt is not a registry of models")
     lab.stop()
     shutil.rmtree(tmp_path / "cache")
     fails("registry.txt cannot be downloaded", "is there a network?")

@@ -83,7 +83,7 @@ def test_pairs_are_shown_beside_chance(reported, tmp_path):
     assert [trace["name"] for trace in figure["traces"]] == ["found", "by chance"]
     done = call_blinkcore("report", reported, "--pairs", reported, cwd=tmp_path)
     assert done.returncode == 2
-    assert "is no folder that colocalize wrote" in done.stderr
+    assert "is not a folder that colocalize wrote" in done.stderr
 
 
 def test_one_table_of_a_folder_has_its_own_counts(reported):

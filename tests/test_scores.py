@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from blinkcore import _core
-from blinkcore.evaluation.scores import CUTOFFS, evaluate, f1_curve, match
+from blinkcore.evaluation.scores import INTEGRAL_CUTOFFS, evaluate, f1_curve, match
 
 
 def reference(truth, detected, cutoff):
@@ -134,8 +134,8 @@ def test_field_of_a_hundred_thousand_points_is_matched():
 def test_counts_at_all_cutoffs_equal_single_matches(n, m, seed):
     rng = np.random.default_rng(seed)
     truth, detected = rng.uniform(0, 15, (n, 2)), rng.uniform(0, 15, (m, 2))
-    counts = _core.count_matches(truth, detected, cutoffs=CUTOFFS)
-    expected = [reference(truth, detected, cutoff)[0] for cutoff in CUTOFFS]
+    counts = _core.count_matches(truth, detected, cutoffs=INTEGRAL_CUTOFFS)
+    expected = [reference(truth, detected, cutoff)[0] for cutoff in INTEGRAL_CUTOFFS]
     assert counts.tolist() == expected
 
 
@@ -175,7 +175,7 @@ def test_f1_integral_of_a_known_distance():
     # All spots found 1.5 px off: F1 is 0 below and 1 from 1.5 px on.
     truth = np.arange(10)[:, None] * [20.0, 0.0]
     scores = evaluate(truth, truth + np.array([0.0, 1.5]))
-    step = CUTOFFS[1] / 3  # the trapezoid is that coarse
+    step = INTEGRAL_CUTOFFS[1] / 3  # the trapezoid is that coarse
     assert scores.f1_integral == pytest.approx(0.5, abs=step)
     assert scores.f1 == 1.0
     assert scores.rmse == pytest.approx(1.5)
@@ -203,7 +203,7 @@ def test_nothing_in_nothing_is_right():
 def test_one_sided_sets_score_zero(truth, detected):
     scores = evaluate(truth, detected)
     assert (scores.f1_integral, scores.f1) == (0.0, 0.0)
-    assert f1_curve(truth, detected).shape == CUTOFFS.shape
+    assert f1_curve(truth, detected).shape == INTEGRAL_CUTOFFS.shape
 
 
 def test_the_f1_integral_is_a_trapezoid():

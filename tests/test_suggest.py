@@ -1,13 +1,16 @@
 """Blobs that stand out, and what they are worth."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import tifffile
 
 from blinkcore import io
 from blinkcore.datasets.dataset import Sample
 from blinkcore.datasets.suggest import _unseen, suggest
 from blinkcore.simulation.ranges import GENERAL
 from blinkcore.simulation.scenes import simulate
+from programs import call_blinkcore
 
 rng = np.random.default_rng(0)
 noise = rng.poisson(100, (256, 256)).astype(np.uint16)
@@ -83,3 +86,12 @@ def test_what_is_labelled_already_is_not_new(tmp_path, general):
     novelty = {crop.name: crop.novelty for crop in again}
     assert novelty[first.name] == pytest.approx(0.0, abs=1e-6)
     assert novelty[second.name] > 0.01
+
+
+def test_names_that_spreadsheets_run_are_written_safely(scene, tmp_path):
+    tifffile.imwrite(tmp_path / "=b.tif", scene.image)
+    done = call_blinkcore("dataset", "suggest", ".", "-o", "crops", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "crops" / "suggest.csv", dtype=str)
+    names = table[["crop", "image"]].to_numpy().ravel()
+    assert not [name for name in names if name.startswith(("=", "+", "-", "@"))]

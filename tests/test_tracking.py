@@ -280,7 +280,7 @@ def test_movies_link_although_a_still_lies_beside_them(tmp_path):
     )
     done = call_blinkcore("link", "s", "-o", "t", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "still is no movie: left out" in done.stderr
+    assert "still is not a movie: left out" in done.stderr
     assert (tmp_path / "t" / "m.csv").exists()
     # What link itself writes beside the spots is no table of spots.
     again = call_blinkcore("link", "t", "-o", "u", cwd=tmp_path)

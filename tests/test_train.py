@@ -14,7 +14,7 @@ from blinkcore.training.checkpoint import State
 from blinkcore.training.recipe import TrainConfig, learning_rate
 from blinkcore.training.samples import _augmented_crop
 from blinkcore.training.train import train
-from blinkcore.training.validation import SCORES, THRESHOLDS, validate
+from blinkcore.training.validation import CANDIDATE_THRESHOLDS, SCORES, validate
 
 TINY = TrainConfig(
     arguments={"filters": 4, "depth": 1, "levels": 1},
@@ -197,7 +197,7 @@ def test_validation_scores_a_perfect_network_with_one(scene):
             return raw
 
     result = validate(Oracle(), [scene])
-    assert result.threshold in THRESHOLDS
+    assert result.threshold in CANDIDATE_THRESHOLDS
     scores = result.scores
     # Of two spots in one cell of 2 px one is lost, whatever the network.
     assert scores["precision"] == 1.0

@@ -1,4 +1,4 @@
-"""Find fluorescent spots in microscopy images, with no threshold to tune and sub-pixel."""
+"""Find fluorescent spots in microscopy images with sub-pixel precision and no threshold to tune."""
 
 import lazy_loader
 

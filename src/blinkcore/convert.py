@@ -58,7 +58,9 @@ def convert_deepblink(
     try:
         network = _rebuilt(layers, weights, path)
     except (KeyError, IndexError, TypeError, RecursionError, RuntimeError) as error:
-        raise ValueError(f"{path} is no Keras model as deepBlink saves it") from error
+        raise ValueError(
+            f"{path} is not a Keras model as deepBlink saves it"
+        ) from error
     metadata = Metadata(
         architecture="deepblink",
         arguments=network.arguments,
@@ -128,7 +130,9 @@ def _content(
     except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
-        raise ValueError(f"{path} is no Keras model as deepBlink saves it") from error
+        raise ValueError(
+            f"{path} is not a Keras model as deepBlink saves it"
+        ) from error
 
 
 def _check_size(groups: Any, path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import blinkcore
 from blinkcore.files import write_json
-from blinkcore.io import read_sidecar, tables
+from blinkcore.io import description_of, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,7 +158,7 @@ def _check_results(recipe: Recipe, spots: Path, say: Callable[[str], None]) -> N
     if not found:
         raise ValueError(f"{recipe.path}: no image could be searched")
     for table in found:
-        about = read_sidecar(table.with_suffix(".json")) or {"images": []}
+        about = description_of(table) or {"images": []}
         for record in about["images"]:
             source = str(record.get("path") or "")
             file = source.rpartition("#")[0] or source

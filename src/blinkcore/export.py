@@ -17,7 +17,7 @@ import numpy as np
 import blinkcore
 from blinkcore.detection import overlay
 from blinkcore.detection.predict import predict
-from blinkcore.files import whole_file
+from blinkcore.files import atomic_write
 from blinkcore.network import onnx_format
 from blinkcore.network.metadata import METADATA_FILE
 from blinkcore.network.model import Model, load_model, load_weights
@@ -37,7 +37,7 @@ _CHANNELS = ("probability", "y_offset", "x_offset")
 _PAPER = ("Eichenberger et al., Nucleic Acids Research 2021", "10.1093/nar/gkab546")
 _TEST_SIDE = 256  # px: larger test images are cut to it
 _SAME = 1e-4  # largest accepted difference of onnxruntime's grids from PyTorch's
-_LEAST_SIDE = 64  # px, of an input
+_MIN_SIDE = 64  # px, of an input
 
 
 def export_bioimageio(
@@ -95,7 +95,7 @@ def export_bioimageio(
         summary = test_description(description)
         if summary.status != "passed":
             raise ValueError(f"bioimageio.core refuses the package: {_reason(summary)}")
-        with whole_file(output) as temporary:
+        with atomic_write(output) as temporary:
             save_bioimageio_package(
                 description, output_path=temporary, allow_invalid=False
             )
@@ -149,9 +149,9 @@ def _network(name: str | os.PathLike[str], about: Metadata) -> AnyNetwork:
 def _test_image(image: NDArray[Any], stride: int) -> NDArray[np.float32]:
     """Cut the middle of an image to a square of a multiple of the stride."""
     side = min(*image.shape, _TEST_SIDE) // stride * stride
-    if side < _LEAST_SIDE:
+    if side < _MIN_SIDE:
         raise ValueError(
-            f"the image for the test must be at least {_LEAST_SIDE} x {_LEAST_SIDE} px, got "
+            f"the image for the test must be at least {_MIN_SIDE} x {_MIN_SIDE} px, got "
             f"{image.shape[0]} x {image.shape[1]}"
         )
     top, left = ((n - side) // 2 for n in image.shape)
@@ -228,7 +228,7 @@ def _tensors(about: Metadata, parts: dict[str, Path]) -> tuple[Any, Any]:
     """Describe the input and output tensors of the packaged network."""
     from bioimageio.spec.model import v0_5 as zoo
 
-    size = zoo.ParameterizedSize(min=_LEAST_SIDE, step=about.stride)
+    size = zoo.ParameterizedSize(min=_MIN_SIDE, step=about.stride)
     sides = zoo.AxisId("y"), zoo.AxisId("x")
     inputs = zoo.InputTensorDescr(
         id=zoo.TensorId("image"),

@@ -25,7 +25,7 @@ _numbers = count()
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Write under a temporary name in the same folder, and rename at the end.
 
     Parameters
@@ -93,7 +93,7 @@ def _remove_stale(folder: Path) -> None:
 def write_json(content: dict[str, Any], path: Path) -> None:
     """Write a JSON file, whole or not at all."""
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", "backslashreplace") + b"\n")
 
 
@@ -113,7 +113,7 @@ def check_regular(path: Path) -> None:
     except OSError:  # there is no such file
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
 
 
 def check_readable(path: Path) -> None:
@@ -123,7 +123,7 @@ def check_readable(path: Path) -> None:
         pass
 
 
-def sentence(error: BaseException) -> str:
+def error_sentence(error: BaseException) -> str:
     """Describe an error in one line."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         text = f"{os.fspath(error.filename)}: {error.strerror}"
@@ -131,10 +131,10 @@ def sentence(error: BaseException) -> str:
         text = "there is not enough memory for it"
     else:
         text = str(error) or type(error).__name__
-    return one_line(text)
+    return escaped(text)
 
 
-def writable(text: str) -> str:
+def utf8_safe(text: str) -> str:
     """Escape what UTF-8 cannot encode, such as the undecodable bytes of a file name."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -163,6 +163,6 @@ def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
     ]
 
 
-def one_line(text: str) -> str:
+def escaped(text: str) -> str:
     """Escape line breaks and what a terminal cannot show."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in writable(text))
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in utf8_safe(text))

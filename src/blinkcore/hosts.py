@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import blinkcore
-from blinkcore.files import files_in, whole_file
+from blinkcore.files import atomic_write, files_in
 
 _DEFAULT = '"blinkcore.command", "blinkcore"'  # in the macros: which program they call
 _FIJI = ("Fiji", "Fiji.app", "ImageJ", "ImageJ.app")  # folders that people have
@@ -49,7 +49,7 @@ def install_fiji(folder: Path | None = None) -> Path:
         text = source.read_text("utf-8").replace(
             _DEFAULT, _DEFAULT.replace(', "blinkcore"', f', "{command}"')
         )
-        with whole_file(target / source.name) as temporary:
+        with atomic_write(target / source.name) as temporary:
             temporary.write_text(text, "utf-8")
     shutil.copy2(_source("fiji") / "blinkcore_fiji.py", target)
     return target
@@ -97,7 +97,7 @@ def _source(host: str) -> Path:
 def _plugins(folder: Path | None) -> Path:
     if folder is not None:
         if not folder.is_dir():
-            raise ValueError(f"{folder} is no folder; give that of Fiji or ImageJ")
+            raise ValueError(f"{folder} is not a folder; give that of Fiji or ImageJ")
         if folder.name == "plugins":
             return folder
         if not (folder / "plugins").is_dir():

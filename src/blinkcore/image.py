@@ -121,7 +121,7 @@ class Image:
     def __post_init__(self) -> None:
         """Check the fields against each other."""
         check_axes(self.axes, self.data.shape)
-        if self.axes != axes_in_order(self.axes):
+        if self.axes != canonical_axes(self.axes):
             raise ValueError(f"axes must be in the order {AXES}, got {self.axes!r}")
         if self.data.dtype.kind not in "buif":
             raise TypeError(f"pixels must be real numbers, got {self.data.dtype}")
@@ -220,12 +220,14 @@ def check_axes(axes: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"image must have at least one pixel, got shape {shape}")
 
 
-def axes_in_order(axes: str) -> str:
+def canonical_axes(axes: str) -> str:
     """Give the letters of some axes in the order of `Image`."""
     return "".join(a for a in AXES if a in axes)
 
 
-def in_order(pixels: NDArray[Any], axes: str, pixel_size: PixelSize | None) -> Image:
+def to_canonical_axes(
+    pixels: NDArray[Any], axes: str, pixel_size: PixelSize | None
+) -> Image:
     """Make an image from an array whose axes are in any order.
 
     Parameters
@@ -243,7 +245,7 @@ def in_order(pixels: NDArray[Any], axes: str, pixel_size: PixelSize | None) -> I
         If `axes` does not describe the array.
     """
     check_axes(axes, pixels.shape)
-    letters = axes_in_order(axes)
+    letters = canonical_axes(axes)
     return Image(
         pixels.transpose([axes.index(a) for a in letters]), letters, pixel_size
     )

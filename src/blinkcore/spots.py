@@ -48,8 +48,8 @@ COLUMNS = {
 # Names that columns had in files of version 0.1.
 _FORMER_NAMES = {"localization_error": "localization_uncertainty"}
 # Columns of an image's axes: which plane of a stack, and where in it.
-PLACES = {"T": "frame", "C": "channel", "Z": "z"}
-COLUMN_OF = PLACES | {"Y": "y", "X": "x"}
+AXIS_COLUMNS = {"T": "frame", "C": "channel", "Z": "z"}
+COLUMN_OF = AXIS_COLUMNS | {"Y": "y", "X": "x"}
 
 
 def ordered(spots: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ Dialog.addDirectory("Folder", getDirectory("home"));
 Dialog.show();
 folder = Dialog.getString();
 File.makeDirectory(folder);
-if (!File.isDirectory(folder)) exit("blinkcore: " + folder + " is no folder and cannot be made.");
+if (!File.isDirectory(folder)) exit("blinkcore: " + folder + " is not a folder and cannot be made.");
 if (!endsWith(folder, File.separator)) folder += File.separator;
 active = getImageID();
 ids = newArray(nImages);

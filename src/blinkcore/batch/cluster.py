@@ -23,7 +23,7 @@ import numpy as np
 from blinkcore.batch.timeout import time_limit
 from blinkcore.detection.options import PredictOptions
 from blinkcore.detection.predict import Part, candidates_of_plane
-from blinkcore.detection.projection import max_projection
+from blinkcore.detection.projection import searched
 from blinkcore.detection.scale import scale_factor
 from blinkcore.detection.tiles import TILE
 from blinkcore.large_plane import LARGE
@@ -70,7 +70,7 @@ class _Source(NamedTuple):
 
     def read(self) -> Image:
         image = self.options.read(self.name if self.is_url else Path(self.name))
-        return max_projection(image) if self.options.z == "max" else image
+        return searched(image, self.options)
 
 
 class _Network(NamedTuple):
@@ -228,8 +228,7 @@ class Cluster:
     def _give(self, item: Input, image: Image, factor: float) -> None:
         """Submit the planes of an image, each as one task or as one for each part."""
         source, network, submit = self._source(item), self._network, self._client.submit
-        if self._options.z == "max":
-            image = max_projection(image)
+        image = searched(image, self._options)
         height, width = image.size("Y"), image.size("X")
         whole = self._options.model.metadata.receptive_field is None
         planes: deque[list[Any]] = deque()

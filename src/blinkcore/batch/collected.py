@@ -17,7 +17,7 @@ from blinkcore.batch.inputs import identity, is_of
 from blinkcore.batch.results import sidecar
 from blinkcore.files import write_json
 from blinkcore.io import tables
-from blinkcore.spots import PLACES, ordered
+from blinkcore.spots import AXIS_COLUMNS, ordered
 
 if TYPE_CHECKING:
     from blinkcore.batch.inputs import Input
@@ -125,7 +125,7 @@ def joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(filled, ignore_index=True)
     for name in columns - set(table.columns):
         table[name] = np.nan
-    axes = [n for n in PLACES.values() if n in table.columns]
+    axes = [n for n in AXIS_COLUMNS.values() if n in table.columns]
     return ordered(table.fillna(dict.fromkeys(axes, 0)))
 
 

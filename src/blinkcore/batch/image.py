@@ -14,7 +14,7 @@ from blinkcore.batch.inputs import identity
 from blinkcore.batch.labels import about_labels
 from blinkcore.detection.cells import Regions
 from blinkcore.detection.predict import predict_image
-from blinkcore.detection.projection import max_projection
+from blinkcore.detection.projection import searched
 from blinkcore.detection.quality import (
     doubt_warning,
     image_warning,
@@ -128,9 +128,7 @@ def _searched(
     cluster: Cluster | None,
 ) -> pd.DataFrame:
     """Find the spots of the planes that no earlier run has done, and of all together."""
-    places = list(image.places(options.channel))
-    if options.z == "max":
-        places = [place for place in places if place[2] == 0]
+    places = list(searched(image, options).places(options.channel))
     made_by = {"blinkcore": blinkcore.__version__, **options.recorded()}
     unfinished.begin(about | made_by, len(places))
 
@@ -175,17 +173,17 @@ def _count(
     if spread is not None:
         real = real_count(spots["probability"].to_numpy(), spread)._asdict()
         record["real_spots"] = {name: round(n, 1) for name, n in real.items()}
-    searched = max_projection(image) if options.z == "max" else image
+    looked_at = searched(image, options)
     if regions:  # described before they are read, like the image
         record["labels"] = about_labels(regions)
-    found = {n: Regions.read(path, searched.sizes) for n, path in regions.items()}
+    found = {n: Regions.read(path, looked_at.sizes) for n, path in regions.items()}
     size = image.pixel_size
     apart = None if size is None or size.z is None else size.z / size.x
     for column, areas in found.items():
         spots[column], distance = areas.of_spots(spots, apart)
         if "border_distance" not in spots:
             spots["border_distance"] = distance
-    about = (record["image"], searched, spots)
+    about = (record["image"], looked_at, spots)
     record[IMAGES] = counts_of_image(*about, spread, options.channel)
     if found:
         record[CELLS] = counts_of_cells(*about, found, spread, options.channel)

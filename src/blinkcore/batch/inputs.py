@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from blinkcore import io
 from blinkcore.detection import overlay
-from blinkcore.files import one_line, sentence, writable
+from blinkcore.files import error_sentence, escaped, utf8_safe
 from blinkcore.io import ome_zarr, spatialdata_points, tiff_series
 from blinkcore.io.scenes import file_and_scene, with_scene_named, without_scene
 
@@ -142,7 +142,7 @@ def find_inputs(
             found = list(_expand(name, recursive=recursive))
             problem = "" if found else _why_no_input(name)
         except (OSError, ValueError, ImportError) as error:
-            found, problem = [], sentence(error)
+            found, problem = [], error_sentence(error)
         if problem:
             errors.append(Event("error", name, message=problem))
         for item in found:
@@ -173,15 +173,15 @@ def identity(path: Path | str) -> str:
     The number of one image in a file, `FILE#N`, stays.
     """
     if ome_zarr.is_url(path):
-        return writable(str(path))
+        return utf8_safe(str(path))
     file, scene = file_and_scene(Path(path))
-    name = writable(os.path.normcase(os.path.realpath(file)))
+    name = utf8_safe(os.path.normcase(os.path.realpath(file)))
     return name if scene is None else f"{name}#{scene}"
 
 
 def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
     if not name.strip():
-        raise ValueError("an empty name is no input")
+        raise ValueError("an empty name is not an input")
     path = Path(name)
     if ome_zarr.is_url(name):
         yield from _in_zarr(name, name, PurePosixPath(urlsplit(name).path).name)
@@ -276,12 +276,10 @@ def _image_paths(folder: Path, *, recursive: bool) -> list[Path]:
 def _why_no_input(name: str) -> str:
     if Path(name).is_dir():
         kinds = " ".join((*io.IMAGE_SUFFIXES, ome_zarr.SUFFIX))
-        return one_line(
-            f"{name} has no image in it ({kinds}); --recursive looks deeper"
-        )
+        return escaped(f"{name} has no image in it ({kinds}); --recursive looks deeper")
     if glob.has_magic(name):
-        return one_line(f"{name} matches no file")
-    return one_line(f"{name}: there is no such file or folder")
+        return escaped(f"{name} matches no file")
+    return escaped(f"{name}: there is no such file or folder")
 
 
 def _with_suffix(item: Input, _: list[Input]) -> Path:

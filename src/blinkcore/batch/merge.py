@@ -60,10 +60,10 @@ def merge(sources: Iterable[Path], output: Path) -> tuple[int, int]:
 
 def _description(path: Path) -> dict[str, Any]:
     """Read the description beside a table."""
-    about = io.read_sidecar(path.with_suffix(".json"))
+    about = io.description_of(path)
     if about is None:
         raise ValueError(
-            f"{path} is no result of blinkcore: it has no readable "
+            f"{path} is not a result of blinkcore: it has no readable "
             f"{path.with_suffix('.json').name} beside it"
         )
     if not about.get("complete", True):

@@ -58,10 +58,8 @@ class Options(PredictOptions):
         return self.output is None or tables.is_table(self.output)
 
     def _threshold(self) -> float | None:
-        if self.fdr is not None:
-            return None  # a different one for each image
-        own = self.model.metadata.threshold
-        return own if self.threshold is None else self.threshold
+        # With a rate of false spots there is a different one for each image.
+        return None if self.fdr is not None else self.threshold_for(self.model)
 
     def recorded(self) -> dict[str, Any]:
         """Return the settings that decide which spots are found, for the sidecar."""

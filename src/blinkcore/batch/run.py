@@ -32,9 +32,9 @@ from blinkcore.batch.results import Result
 from blinkcore.batch.timeout import time_limit
 from blinkcore.batch.unfinished import kept
 from blinkcore.detection.overlay import percentiles
-from blinkcore.files import sentence
+from blinkcore.files import error_sentence
 from blinkcore.io import tables
-from blinkcore.spots import PLACES
+from blinkcore.spots import AXIS_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -163,7 +163,7 @@ class _Run:
             try:
                 write_counts(records, name, path)
             except FAILURES as error:
-                return Event("error", str(path), message=sentence(error))
+                return Event("error", str(path), message=error_sentence(error))
         return None
 
     def _one(self, item: Input) -> Event:
@@ -254,8 +254,8 @@ class _Run:
 def _reason(error: Exception) -> str:
     """Say in one sentence why an image failed."""
     if isinstance(error, FAILURES):
-        return sentence(error)
-    return f"{type(error).__name__}: {sentence(error)} ({_UNFORESEEN})"
+        return error_sentence(error)
+    return f"{type(error).__name__}: {error_sentence(error)} ({_UNFORESEEN})"
 
 
 def _details(error: Exception) -> str:
@@ -309,7 +309,7 @@ def _warn_lost_columns(lost: dict[str, list[str]], warned: set[str]) -> None:
     """Warn, once per format, of columns that no file holds and of lost positions."""
     nowhere = set.intersection(*map(set, lost.values()))
     for suffix, columns in lost.items():
-        missing = [c for c in columns if c in nowhere or c in PLACES.values()]
+        missing = [c for c in columns if c in nowhere or c in AXIS_COLUMNS.values()]
         if missing and suffix not in warned:
             warned.add(suffix)
             logger.warning("%s files cannot hold %s", suffix, ", ".join(missing))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from blinkcore import limits
-from blinkcore.files import remove, whole_file
+from blinkcore.files import atomic_write, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ class Unfinished:
     path : Path or None
         The file that keeps it; None: it is not kept.
     resume : bool
-        Go on from what an earlier run has kept there.
+        Continue from what an earlier run has kept there.
     candidates : list of ndarray
         Of the planes that are done, in the order of the planes.
     n_planes : int
@@ -75,7 +75,7 @@ class Unfinished:
         """Keep what is done; nothing if that is nothing, or can be found at once."""
         if self.path is not None and self.candidates and self.n_planes > 1:
             about = json.dumps(self._about, sort_keys=True).encode()
-            with whole_file(self.path) as temporary, temporary.open("wb") as file:
+            with atomic_write(self.path) as temporary, temporary.open("wb") as file:
                 np.savez(
                     file,
                     about=np.frombuffer(about, np.uint8),

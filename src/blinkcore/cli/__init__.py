@@ -33,7 +33,7 @@ from blinkcore.cli import (
 from blinkcore.cli.app import app
 from blinkcore.cli.console import WRONG_USAGE, Report, is_status
 from blinkcore.cli.interrupt import end_politely
-from blinkcore.files import one_line
+from blinkcore.files import escaped
 
 __all__ = [
     "app", "colocalize", "convert", "dataset", "detach", "evaluate", "export", "hosts", "link", "main", "merge", "models", "predict", "report", "run", "simulate", "train",
@@ -90,7 +90,7 @@ def _run(arguments: list[str], status: Path | None) -> int:
         code = WRONG_USAGE
         if status is not None:
             with suppress(typer.Exit):
-                Report("none", status).end(code, one_line(error.format_message()))
+                Report("none", status).end(code, escaped(error.format_message()))
     return code if isinstance(code, int) else 0
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="blinkcore",
-    help="Find fluorescent spots in microscopy images, with no threshold to tune and sub-pixel.",
+    help="Find fluorescent spots in microscopy images with sub-pixel precision and no "
+    "threshold to tune.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -19,7 +19,7 @@ from blinkcore.cli.app import (
     parse_pixel_size,
     warn_of_depth,
 )
-from blinkcore.cli.console import one_sentence
+from blinkcore.cli.console import ErrorReporter
 
 if TYPE_CHECKING:
     from blinkcore.colocalization.channels import Channels
@@ -76,7 +76,7 @@ def colocalize(
     debug: Debug = False,
 ) -> None:
     """Pair the spots of two channels, and compare with what chance would give."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         check_folder(output)
         check_own_folder(output, first, second)
         pair = _channels(channels)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from blinkcore.cli.progress import Bar
-from blinkcore.files import one_line, sentence, write_json
+from blinkcore.files import error_sentence, escaped, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +78,7 @@ class Report:
                 what = {"image": image, "done": done, "total": total}
                 self._print({"event": "plane", **what})
         else:
-            self.bar.plane(one_line(image), done, total)
+            self.bar.plane(escaped(image), done, total)
 
     def add(self, event: Event) -> None:
         """Say what became of one input."""
@@ -167,7 +167,7 @@ class Report:
             text += f"; written to {outputs.pop()}"
         elif outputs:
             text += f"; written to {os.path.commonpath(outputs) or '.'}"
-        return one_line(text)
+        return escaped(text)
 
     def _print_json(self, event: Event) -> None:
         if event.kind == "result":
@@ -228,7 +228,7 @@ class Report:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
         except OSError as error:
             self.log_file = None
-            typer.echo(f"Error: --log-file {sentence(error)}", err=True)
+            typer.echo(f"Error: --log-file {error_sentence(error)}", err=True)
 
 
 def is_status(path: Path) -> bool:
@@ -255,7 +255,7 @@ class _ToReport(logging.Handler):
         )
 
 
-class one_sentence:
+class ErrorReporter:
     """Turn errors into one sentence and an exit code."""
 
     def __init__(
@@ -285,17 +285,19 @@ class one_sentence:
             self.report.interrupted()
         if isinstance(error, BrokenPipeError):  # the reader of our output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            self.report.end(SOME_FAILED, "nobody reads the output")
+            self.report.end(SOME_FAILED, "standard output was closed")
         if isinstance(error, RecursionError):  # of a file made to do harm
             error = ValueError("a file that was read is nested too deeply")
         if isinstance(error, (ValueError, OSError, ImportError, MemoryError)):
             logging.getLogger(__name__).debug("", exc_info=error)
             started = bool(self.report.events)
-            self.report.fail(SOME_FAILED if started else WRONG_USAGE, sentence(error))
+            self.report.fail(
+                SOME_FAILED if started else WRONG_USAGE, error_sentence(error)
+            )
         if isinstance(error, Exception) and not isinstance(error, typer.Exit):
             # Our own mistake: the traceback is shown, and the status tells the host.
             with suppress(typer.Exit):
-                self.report.end(SOME_FAILED, f"internal error: {sentence(error)}")
+                self.report.end(SOME_FAILED, f"internal error: {error_sentence(error)}")
 
 
 def _said(event: Event) -> str:
@@ -303,13 +305,13 @@ def _said(event: Event) -> str:
     if event.kind == "error":
         return f"Error: {_located(event)}"
     if event.kind == "skipped":
-        return f"{one_line(event.image)}: skipped, {event.message}"
-    return f"{one_line(event.image)}: {count_of(event.spots, 'spot')}{_dim(event)}"
+        return f"{escaped(event.image)}: skipped, {event.message}"
+    return f"{escaped(event.image)}: {count_of(event.spots, 'spot')}{_dim(event)}"
 
 
 def _located(event: Event) -> str:
     """Return an error with the input's name, unless it contains that already."""
-    name, message = one_line(event.image), event.message
+    name, message = escaped(event.image), event.message
     return message if name in message else f"{name}: {message}"
 
 

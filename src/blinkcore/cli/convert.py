@@ -16,7 +16,7 @@ from blinkcore.cli.app import (
     app,
     parse_pixel_size,
 )
-from blinkcore.cli.console import one_sentence
+from blinkcore.cli.console import ErrorReporter
 
 
 @app.command(rich_help_panel=MODELS)
@@ -37,7 +37,7 @@ def convert(
     debug: Debug = False,
 ) -> None:
     """Turn spots into another format, or a deepBlink model into one of blinkcore."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         if not source.exists():
             raise FileNotFoundError(2, "there is no such file", str(source))
         if source.suffix.lower() in (".h5", ".hdf5"):
@@ -55,7 +55,7 @@ def convert(
         from blinkcore import io
 
         size, sizes = parse_pixel_size(pixel_size), None
-        axes = axes.upper() if axes else _axes_beside(source)
+        axes = axes or _axes_beside(source)
         if image is not None:
             about = io.read_image(image, axes=axes, pixel_size=size)
             size, sizes = about.pixel_size, about.sizes
@@ -73,7 +73,7 @@ def _axes_beside(source: Path) -> str | None:
     """Return the --axes of the run that made a table, from the table's sidecar."""
     from blinkcore import io
 
-    sidecar = io.read_sidecar(source.with_suffix(".json"))
+    sidecar = io.description_of(source)
     axes = sidecar.get("options", {}).get("axes") if sidecar else None
     return str(axes) if axes else None
 
@@ -82,7 +82,7 @@ def _image_of(spots: Any, axes: str | None, size: Any) -> tuple[Path, Any] | Non
     """Read the one image that a table names, if it exists and the spots fit in it."""
     from blinkcore import io
     from blinkcore.io.scenes import file_and_scene
-    from blinkcore.spots import PLACES
+    from blinkcore.spots import AXIS_COLUMNS
 
     names = set(spots["image"]) - {""} if "image" in spots.columns else set()
     if len(names) != 1:
@@ -94,6 +94,6 @@ def _image_of(spots: Any, axes: str | None, size: Any) -> tuple[Path, Any] | Non
         return None
     fits = all(
         name not in spots.columns or (spots[name] <= image.size(axis) - 0.5).all()
-        for axis, name in PLACES.items()
+        for axis, name in AXIS_COLUMNS.items()
     )
     return (file_and_scene(path)[0], image) if fits else None

@@ -20,7 +20,7 @@ from blinkcore.cli.app import (
     parse_pixel_size,
     parse_split,
 )
-from blinkcore.cli.console import one_sentence
+from blinkcore.cli.console import ErrorReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -61,7 +61,7 @@ def create(
     debug: Debug = False,
 ) -> None:
     """Pair images with labels by their names and split them into parts."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         from blinkcore.datasets import dataset
         from blinkcore.datasets.check import check_all
 
@@ -79,7 +79,7 @@ def create(
                 split=shares,
                 seed=seed,
                 unit=unit,
-                axes=axes.upper() if axes else None,
+                axes=axes,
                 channel=channel,
                 pixel_size=parse_pixel_size(pixel_size),
             )
@@ -152,7 +152,7 @@ def info(
     debug: Debug = False,
 ) -> None:
     """Count images and spots, with density and SNR."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         from blinkcore.datasets.check import check_all
         from blinkcore.datasets.dataset import load_dataset
 
@@ -169,7 +169,7 @@ def check(
     debug: Debug = False,
 ) -> None:
     """Look for mistakes in labels; ends with 1 if there seem to be any."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         from blinkcore.datasets.check import check_all
         from blinkcore.datasets.dataset import load_dataset
 
@@ -203,7 +203,7 @@ def view(
     debug: Debug = False,
 ) -> None:
     """Draw a contact sheet of samples with their labels circled."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         import numpy as np
 
         from blinkcore.datasets.dataset import load_dataset
@@ -232,7 +232,7 @@ def backgrounds(
     debug: Debug = False,
 ) -> None:
     """Check images for `train --backgrounds`; ends with 1 if some seem to have spots."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         from blinkcore.datasets import backgrounds as module
         from blinkcore.detection import overlay
         from blinkcore.network.model import load_model
@@ -273,7 +273,7 @@ def suggest(
     debug: Debug = False,
 ) -> None:
     """Choose the crops whose labels would teach a model most."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         from blinkcore.datasets import suggest as module
         from blinkcore.datasets.dataset import load_dataset
         from blinkcore.network.model import load_model
@@ -285,7 +285,7 @@ def suggest(
             known=known,
             count=count,
             crop=crop,
-            axes=axes.upper() if axes else None,
+            axes=axes,
         )
         module.write(chosen, output)
         typer.echo(f"Wrote {len(chosen)} crops and suggest.csv to {output}", err=True)

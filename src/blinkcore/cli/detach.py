@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from blinkcore.cli.app import app
-from blinkcore.cli.console import one_sentence
+from blinkcore.cli.console import ErrorReporter
 
 PROGRESS, WAITING = "progress.txt", "waiting"
 _INTERVAL = 0.2  # s
@@ -44,7 +44,7 @@ def detach(
     changes FOLDER/waiting, and has not done so for a while, no longer waits: then the command
     is stopped.
     """
-    with one_sentence(debug=False):
+    with ErrorReporter(debug=False):
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
         subprocess.Popen(

@@ -18,7 +18,7 @@ from blinkcore.cli.app import (
     check_folder,
     parse_pixel_size,
 )
-from blinkcore.cli.console import one_sentence
+from blinkcore.cli.console import ErrorReporter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,17 +74,17 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Score models or spots tables against labels, and compare them."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         from blinkcore.evaluation.compare import score, summarize
         from blinkcore.evaluation.methods import load
         from blinkcore.evaluation.plots import plot
-        from blinkcore.evaluation.scores import CUTOFF
+        from blinkcore.evaluation.scores import DEFAULT_CUTOFF
         from blinkcore.network.calibration import check_threshold
 
         if threshold is not None:
             check_threshold(threshold)
         check_folder(output)
-        cutoffs = list(dict.fromkeys(cutoff or [CUTOFF]))
+        cutoffs = list(dict.fromkeys(cutoff or [DEFAULT_CUTOFF]))
         for distance in cutoffs:
             if not 0 < distance < float("inf"):
                 raise ValueError(f"--cutoff must be a distance in px, got {distance}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from blinkcore.cli.app import MODELS, Debug, app
-from blinkcore.cli.console import one_sentence
+from blinkcore.cli.console import ErrorReporter
 
 
 @app.command(rich_help_panel=MODELS)
@@ -41,7 +41,7 @@ def export(
     debug: Debug = False,
 ) -> None:
     """Pack a model for other programs: deepImageJ, QuPath, ilastik, onnxruntime."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         if bioimageio == onnx:
             raise ValueError("choose the format of the model: --bioimageio or --onnx")
         if onnx:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from blinkcore.cli.app import AFTERWARDS, app
-from blinkcore.cli.console import one_sentence
+from blinkcore.cli.console import ErrorReporter
 
 fiji_app = typer.Typer(
     help="Install the macros for Fiji and ImageJ.", no_args_is_help=True
@@ -34,7 +34,7 @@ def install(
     ] = None,
 ) -> None:
     """Copy the macros into the plugins of Fiji or ImageJ."""
-    with one_sentence(debug=False):
+    with ErrorReporter(debug=False):
         from blinkcore.hosts import install_fiji
 
         written = install_fiji(folder)
@@ -48,7 +48,7 @@ def bundle(
     ),
 ) -> None:
     """Copy the KNIME extension, ready for KNIME's bundling tool."""
-    with one_sentence(debug=False):
+    with ErrorReporter(debug=False):
         from blinkcore.hosts import bundle_knime
 
         written = bundle_knime(folder)

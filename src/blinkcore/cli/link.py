@@ -21,7 +21,7 @@ from blinkcore.cli.app import (
     parse_pixel_size,
     warn_of_depth,
 )
-from blinkcore.cli.console import count_of, one_sentence
+from blinkcore.cli.console import ErrorReporter, count_of
 
 if TYPE_CHECKING:
     from blinkcore.io.results import ImageSpots
@@ -67,7 +67,7 @@ def link(
     debug: Debug = False,
 ) -> None:
     """Link the spots of movies to tracks, and measure how they move."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         check_folder(output)
         check_own_folder(output, source)
         formats = tuple(f".{name.strip()}" for name in format_.split(","))
@@ -122,7 +122,9 @@ def _movies(images: list[ImageSpots], source: Path) -> list[ImageSpots]:
     movies = [image for image in images if "frame" in image.spots]
     for image in images if movies else []:
         if "frame" not in image.spots:
-            typer.echo(f"{image.image or image.name} is no movie: left out", err=True)
+            typer.echo(
+                f"{image.image or image.name} is not a movie: left out", err=True
+            )
     if not movies:
         raise ValueError(
             f"{source}: the table has no column 'frame': tracks need a movie"

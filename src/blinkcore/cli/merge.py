@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from blinkcore.cli.app import AFTERWARDS, Debug, app
-from blinkcore.cli.console import count_of, one_sentence
+from blinkcore.cli.console import ErrorReporter, count_of
 
 Tables = Annotated[
     list[Path],
@@ -22,7 +22,7 @@ Output = Annotated[
 @app.command(rich_help_panel=AFTERWARDS)
 def merge(sources: Tables, output: Output, debug: Debug = False) -> None:
     """Join tables of several runs, such as the jobs of an array, and their counts."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         from blinkcore.batch.merge import merge as merge_tables
 
         n_images, n_spots = merge_tables(sources, output)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from blinkcore.cli.app import MODELS, Debug, app
-from blinkcore.cli.console import one_sentence
+from blinkcore.cli.console import ErrorReporter
 
 models_app = typer.Typer(help="List and inspect models.", rich_markup_mode="rich")
 app.add_typer(
@@ -23,7 +23,7 @@ def models(
     """List the models: bundled, and of the registry if there is one."""
     if context.invoked_subcommand is not None:
         return
-    with one_sentence(debug=False):
+    with ErrorReporter(debug=False):
         if format_ not in ("text", "json"):
             raise ValueError(f"--format must be text or json, got {format_!r}")
         import json
@@ -75,7 +75,7 @@ def show(
     debug: Debug = False,
 ) -> None:
     """Show what a model says about itself, as JSON."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         import json
         from dataclasses import asdict
 

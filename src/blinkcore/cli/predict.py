@@ -23,7 +23,7 @@ from blinkcore.cli.app import (
     app,
     parse_contrast,
 )
-from blinkcore.cli.console import Report, one_sentence
+from blinkcore.cli.console import ErrorReporter, Report
 from blinkcore.cli.predict_options import (
     AllowTruncated,
     CameraOption,
@@ -107,7 +107,7 @@ def predict(
     """
     values = dict(locals())
     report = Report(progress, status, quiet=quiet, log_file=log_file)
-    with one_sentence(debug, report, verbose=verbose):
+    with ErrorReporter(debug, report, verbose=verbose):
         _run(values, report)
     report.finish()
 
@@ -175,7 +175,7 @@ def _options(
     logger.info(
         "model %s (%s) on %s in %s, threshold %g",
         model.name, model.metadata.architecture, model.device, model.precision,
-        model.metadata.threshold if how.threshold is None else how.threshold,
+        how.threshold_for(model),
     )  # fmt: skip
     return Options(
         model=model,

@@ -82,7 +82,6 @@ def checked_options(values: dict[str, Any]) -> PredictOptions:
     """Check the detection options; an error names the option of the command line."""
     from blinkcore.detection.options import PredictOptions
 
-    axes = values["axes"]
     try:
         return PredictOptions(
             threshold=values["threshold"],
@@ -95,7 +94,7 @@ def checked_options(values: dict[str, Any]) -> PredictOptions:
             dim=values["dim"],
             z=values["z"],
             channel=values["channel"],
-            axes=axes.upper() if axes else None,
+            axes=values["axes"],
             pixel_size=parse_pixel_size(values["pixel_size"]),
             level=values["level"],
             truncated=values["allow_truncated"],
@@ -229,7 +228,7 @@ def unreadable(
     """Return the errors of a few inputs if none of them can be read, else nothing."""
     from blinkcore.batch.inputs import Event
     from blinkcore.batch.timeout import time_limit
-    from blinkcore.files import sentence
+    from blinkcore.files import error_sentence
 
     if len(items) > _FEW:
         return []
@@ -241,7 +240,7 @@ def unreadable(
                 how.read(item.source).middle_plane(how.channel)
         except (OSError, ValueError, ImportError) as error:
             problem_of[item] = error
-            return sentence(error)
+            return error_sentence(error)
         except Exception:  # noqa: BLE001 (said when its turn comes)
             return ""
         finally:

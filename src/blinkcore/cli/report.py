@@ -16,7 +16,7 @@ from blinkcore.cli.app import (
     parse_contrast,
     parse_pixel_size,
 )
-from blinkcore.cli.console import count_of, one_sentence
+from blinkcore.cli.console import ErrorReporter, count_of
 
 Source = Annotated[
     Path, typer.Argument(help="Folder of results of predict, or one table.")
@@ -49,7 +49,7 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Write a page with the spots on their images, counts and distributions."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         if output.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"--output must end in .html, got {output}")
         limits = parse_contrast(contrast)

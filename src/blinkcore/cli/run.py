@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blinkcore.cli.app import AFTERWARDS, Debug, app
-from blinkcore.cli.console import one_sentence
+from blinkcore.cli.console import ErrorReporter
 from blinkcore.cli.recipe_file import known_name, read_yaml
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ RecipeFile = Annotated[
 @app.command(rich_help_panel=AFTERWARDS)
 def run(recipe: RecipeFile, debug: Debug = False) -> None:
     """Run a whole experiment from a recipe; skip steps whose inputs are unchanged."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         from blinkcore.experiment import run_experiment
 
         code = run_experiment(_read(recipe), lambda text: typer.echo(text, err=True))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from blinkcore.cli.app import MODELS, Debug, app, check_folder, parse_split
-from blinkcore.cli.console import count_of, one_sentence
+from blinkcore.cli.console import ErrorReporter, count_of
 
 
 @app.command(rich_help_panel=MODELS)
@@ -34,7 +34,7 @@ def simulate(
     debug: Debug = False,
 ) -> None:
     """Draw random scenes: images with their true spots."""
-    with one_sentence(debug):
+    with ErrorReporter(debug):
         import numpy as np
 
         from blinkcore.simulation.presets import ranges_of

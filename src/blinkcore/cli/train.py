@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from blinkcore.cli.app import MODELS, Amp, Debug, Device, LogFile, Quiet, app
-from blinkcore.cli.console import INTERRUPTED, Report, one_sentence
+from blinkcore.cli.console import INTERRUPTED, ErrorReporter, Report
 from blinkcore.cli.train_options import (
     AverageWith,
     Backgrounds,
@@ -82,7 +82,7 @@ def train(
 ) -> None:
     """Train a network on your own labels, on simulated scenes, or on both."""
     report = Report("none", None, quiet=quiet, log_file=log_file)
-    with one_sentence(debug, report, verbose=True):
+    with ErrorReporter(debug, report, verbose=True):
         values = dict(context.params)
         if values["output"] is None:
             raise ValueError("name the model file to write: --output MODEL.pt")
@@ -118,7 +118,9 @@ def _run(
         kept = (
             f"{target} holds the best so far" if target.exists() else "nothing is kept"
         )
-        report.tell(f"Interrupted: {kept}; --resume goes on", is_warning=False)
+        report.tell(
+            f"Interrupted: {kept}; --resume continues the training", is_warning=False
+        )
         raise typer.Exit(INTERRUPTED) from None
     picture = plot_log(target.with_suffix(".csv"), target.with_suffix(".png"))
     score = made.scores["f1_integral"]
@@ -139,7 +141,9 @@ def _recipe(values: dict[str, Any]) -> TrainConfig:
     start = values["from_"] or ""
     for name in ("network", *_SIZES):
         if start and values[name] is not None:
-            raise ValueError(f"--{name} is that of --from {start}; leave it out")
+            raise ValueError(
+                f"--{name} cannot be combined with --from {start}, whose network it would change"
+            )
     from blinkcore.datasets.backgrounds import sha256_of_backgrounds
     from blinkcore.files import sha256_of
     from blinkcore.network.model import read_metadata

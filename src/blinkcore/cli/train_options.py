@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from blinkcore.cli.recipe_file import known_name, read_yaml
-from blinkcore.files import sentence
+from blinkcore.files import error_sentence
 
 
 def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
@@ -17,7 +17,7 @@ def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
         try:
             context.default_map = _options_of(path, context)
         except (OSError, ValueError) as error:
-            raise typer.BadParameter(sentence(error)) from error
+            raise typer.BadParameter(error_sentence(error)) from error
     return path
 
 
@@ -126,7 +126,7 @@ Patience = Annotated[
 Seed = Annotated[
     int, typer.Option(help="Seed of the first weights and of the samples.", min=0)
 ]
-Resume = Annotated[bool, typer.Option(help="Go on from the checkpoint.")]
+Resume = Annotated[bool, typer.Option(help="Continue from the checkpoint.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an existing model.")
 ]
@@ -146,7 +146,7 @@ def _options_of(path: Path, context: typer.Context) -> dict[str, Any]:
     }
     values = {}
     for key, value in content.items():
-        name = known_name(key, options, f"{path}: '{key}' is no option of train")
+        name = known_name(key, options, f"{path}: '{key}' is not an option of train")
         parameter, is_switch = options[name]
         if (
             isinstance(value, list | dict | type(None))

@@ -12,6 +12,7 @@ from blinkcore import io
 from blinkcore.datasets.pairing import pair_by_name
 from blinkcore.files import files_in
 from blinkcore.io.results import ImageSpots, read_results
+from blinkcore.io.suffixes import stem_of_image
 from blinkcore.io.tables import tables_in
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _found_in(
             raise ValueError(f"{path} has no channel {max(channels)}")
         sides = (
             ImageSpots(
-                path.stem, str(path), predict(image, model, channel=channel),
+                stem_of_image(path), str(path), predict(image, model, channel=channel),
                 image.pixel_size, sizes=dict(zip(image.axes, image.data.shape, strict=True)),
             )
             for channel in channels

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _CELL = 2  # px, side of a cell of the bundled models
 _DUPLICATE = 0.5  # px; nearer labels may be one spot labelled twice
 _SAME = 0.2  # px; nearer labels very likely are
-_FEWEST, _CLEAR = 10, 4.0  # least number and contrast to noise of labels for a shift
+_MIN_LABELS, _CLEAR = 10, 4.0  # number, and minimum contrast to noise, for a shift
 _MANY = 5  # labels; with fewer, the share on bright places is not judged
 TOGETHER = "all that look right alone, taken together"
 
@@ -248,7 +248,7 @@ def _moved(
 
 def _shift(moved: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give the median distance; 0 below five standard errors, or with few points."""
-    if len(moved) < _FEWEST:
+    if len(moved) < _MIN_LABELS:
         return np.zeros(2)
     middle: NDArray[np.float64] = np.median(moved, axis=0)
     error = 1.25 * np.std(moved, axis=0) / np.sqrt(len(moved))

@@ -11,8 +11,9 @@ import numpy as np
 
 from blinkcore import io
 from blinkcore.io import npz
+from blinkcore.io.suffixes import stem_of_image
 from blinkcore.labelled import LabelledPlane
-from blinkcore.spots import PLACES
+from blinkcore.spots import AXIS_COLUMNS
 
 if TYPE_CHECKING:
     import os
@@ -42,7 +43,7 @@ class Sample(LabelledPlane):
     source : str
         The image that it comes from; all samples of one are in the same part.
     cramer_rao : list of float or None
-        Least standard error of y and of x of each spot in px, where the truth is
+        Smallest standard error of y and of x of each spot in px, where the truth is
         simulated.
     """
 
@@ -161,7 +162,7 @@ def create(
         )
         _check_places(io.one_image(spots, labels), image, labels, channel)
         for plane in image.planes(channel):
-            name = path.stem + place_name(plane, image)
+            name = stem_of_image(path) + place_name(plane, image)
             points = _points_of(spots, plane, image)
             whole = Sample(plane.data, points, parts[str(path)], name, str(path))
             samples += _tiles(whole, tile)
@@ -216,7 +217,7 @@ def _check_places(
             f"{path} does not say in which channel its spots are, and the image has "
             f"{image.size('C')}; give --channel"
         )
-    for axis, name in PLACES.items():
+    for axis, name in AXIS_COLUMNS.items():
         if (
             image.size(axis) > 1
             and _column_of(axis, spots, image) is None
@@ -230,11 +231,11 @@ def _check_places(
 
 def _column_of(axis: str, spots: pd.DataFrame, image: Image) -> str | None:
     """Find an axis's column; a stack with only T or only Z may use either name."""
-    if PLACES[axis] in spots.columns:
-        return PLACES[axis]
+    if AXIS_COLUMNS[axis] in spots.columns:
+        return AXIS_COLUMNS[axis]
     other = {"T": "Z", "Z": "T"}.get(axis)
-    if other and image.size(other) == 1 and PLACES[other] in spots.columns:
-        return PLACES[other]
+    if other and image.size(other) == 1 and AXIS_COLUMNS[other] in spots.columns:
+        return AXIS_COLUMNS[other]
     return None
 
 

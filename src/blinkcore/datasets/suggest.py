@@ -18,8 +18,9 @@ from blinkcore import io
 from blinkcore.datasets.dataset import inside, place_name
 from blinkcore.detection.predict import find_spots
 from blinkcore.io import tables
+from blinkcore.io.suffixes import stem_of_image
 from blinkcore.network.grid import PROBABILITY
-from blinkcore.network.normalize import normalized, plane_scaling
+from blinkcore.network.normalize import MAD_TO_NOISE, normalized, plane_scaling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from blinkcore.datasets.dataset import Sample
     from blinkcore.network.model import Model
 
-_LEAST = 0.05  # least probability of a spot that adds to the doubt
+_MIN_PROBABILITY = 0.05  # of a spot that adds to the doubt
 _WIDTHS = (1.0, 2.0, 4.0)  # px, of blobs that the simple detector looks for
-_CLEAR, _APART = 7.0, 4  # least contrast to noise of a blob, least distance in px
+_CLEAR, _APART = 7.0, 4  # minimum contrast to noise of a blob, minimum distance in px
 _BLIND = 5.0  # bits that each blob adds which the model missed
 _LEVELS = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # quantiles that describe a crop
 
@@ -147,7 +148,7 @@ def _crops_of(
     image = io.read_image(path, axes=axes)
     crops = []
     for plane in image.planes():
-        spots = find_spots(plane.data, model, threshold=_LEAST)[:, :3]
+        spots = find_spots(plane.data, model, threshold=_MIN_PROBABILITY)[:, :3]
         unseen = _unseen(plane.data, spots[:, :2])
         place = place_name(plane, image)
         for top, left in _corners(plane.data.shape, side):
@@ -159,7 +160,7 @@ def _crops_of(
             novelty = _distance(description, labelled) if len(labelled) else 0.0
             n_unseen = int(inside(unseen - [top, left], pixels.shape).sum())
             worth = (doubt + _BLIND * n_unseen + 1.0) * (1.0 + novelty)
-            name = f"{path.stem}{place}-y{top}-x{left}"
+            name = f"{stem_of_image(path)}{place}-y{top}-x{left}"
             found = Crop(
                 path, name, np.array(pixels), own, doubt, n_unseen, novelty, worth
             )
@@ -187,7 +188,7 @@ def _unseen(plane: NDArray[Any], found: NDArray[np.float64]) -> NDArray[np.float
     for sigma in _WIDTHS:
         blob = ndimage.gaussian_filter(pixels, sigma)
         blob -= ndimage.gaussian_filter(pixels, 1.6 * sigma)
-        blob /= max(1.4826 * float(np.median(np.abs(blob[noisy]))), 1e-6)
+        blob /= max(MAD_TO_NOISE * float(np.median(np.abs(blob[noisy]))), 1e-6)
         np.maximum(best, blob, out=best)
     peaks = (best == ndimage.maximum_filter(best, 2 * _APART + 1)) & (best > _CLEAR)
     points = np.argwhere(peaks).astype(float)

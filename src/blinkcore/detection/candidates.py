@@ -18,6 +18,7 @@ from blinkcore.network import grid
 from blinkcore.network.calibration import PROBABILITY_FLOOR
 from blinkcore.network.grid import UNCERTAINTY, X, Y
 from blinkcore.network.normalize import (
+    MAD_TO_NOISE,
     Scaling,
     normalized,
     padded_to_multiple,
@@ -178,7 +179,7 @@ def _are_hot_pixels(
     border[1:4, 1:4] = False
     ring = square[:, border]  # (n, 16)
     ground = np.median(ring, axis=1)
-    noise = 1.4826 * np.median(np.abs(ring - ground[:, None]), axis=1)
+    noise = MAD_TO_NOISE * np.median(np.abs(ring - ground[:, None]), axis=1)
     peak = square[:, 2, 2] - ground
     neighbours = square[:, [1, 2, 2, 3], [2, 1, 3, 2]].mean(axis=1) - ground
     hot: NDArray[np.bool_] = peak > _HOT_CONTRAST * noise
@@ -250,7 +251,7 @@ def height_noise(plane: NDArray[Any]) -> float:
     heights = heights[np.isfinite(heights)]
     if len(heights) == 0:
         return 0.0
-    return float(1.4826 * np.median(np.abs(heights - np.median(heights))))
+    return float(MAD_TO_NOISE * np.median(np.abs(heights - np.median(heights))))
 
 
 def _squares(

@@ -16,16 +16,47 @@ from blinkcore.detection.candidates import (
 from blinkcore.detection.objects import Objects, join_planes
 from blinkcore.network.calibration import calibrated, keep_for_fdr
 from blinkcore.network.grid import PROBABILITY
-from blinkcore.spots import PLACES
+from blinkcore.spots import AXIS_COLUMNS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blinkcore.detection.options import PredictOptions
     from blinkcore.image import Image
+    from blinkcore.network.calibration import Calibration
     from blinkcore.network.model import Model
 
     Places = list[tuple[int, int, int]]  # frame, channel, z of each plane
+
+
+def judged(
+    candidates: NDArray[np.float64], calibration: Calibration
+) -> NDArray[np.float64]:
+    """Calibrate the probabilities of candidates, which are judged together.
+
+    Parameters
+    ----------
+    candidates : ndarray of float64, shape (n, 5)
+        Of a plane or of several, see `blinkcore.detection.candidates.COLUMNS`.
+    calibration : Calibration
+        See `blinkcore.network.calibration.calibrated`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 5)
+        A copy.
+    """
+    spots: NDArray[np.float64] = candidates.copy()
+    spots[:, PROBABILITY] = calibrated(
+        candidates[:, PROBABILITY], candidates[:, HEIGHT], calibration
+    )
+    return spots
+
+
+def kept_above(spots: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+    """Keep the rows whose probability is above a threshold."""
+    kept: NDArray[np.float64] = spots[spots[:, PROBABILITY] > threshold]
+    return kept
 
 
 def choose_spots(
@@ -57,14 +88,14 @@ def choose_spots(
     n_dim : int
         How many more spots there would be if each candidate were judged alone.
     """
-    judged, alone = _calibrated_planes(planes, candidates, model, options)
-    threshold = _threshold(model, options)
+    together, alone = _judged_planes(planes, candidates, model, options)
+    threshold = options.threshold_for(model)
     if options.fdr is None:
-        kept = [spots[spots[:, PROBABILITY] > threshold] for spots in judged]
-        n_alone = sum(int((p > threshold).sum()) for p in alone)
+        kept = [kept_above(spots, threshold) for spots in together]
+        n_alone = sum(len(kept_above(spots, threshold)) for spots in alone)
         n_dim = max(0, n_alone - sum(map(len, kept)))
     else:
-        kept, n_dim = _kept_for_fdr(planes, judged, options.fdr), 0
+        kept, n_dim = _kept_for_fdr(planes, together, options.fdr), 0
     place_of = np.repeat(planes, [len(spots) for spots in kept], axis=0)
     return _table(image, np.concatenate(kept), place_of), n_dim
 
@@ -80,13 +111,13 @@ def choose_objects(
 
     The table has `z_uncertainty` and `n_planes`, too.
     """
-    judged, alone = _calibrated_planes(planes, candidates, model, options)
-    threshold = _threshold(model, options)
+    together, alone = _judged_planes(planes, candidates, model, options)
+    threshold = options.threshold_for(model)
     tables = []
     n_dim = 0
     for frame, channel in dict.fromkeys((t, c) for t, c, _ in planes):
         mine = [i for i, (t, c, _) in enumerate(planes) if (t, c) == (frame, channel)]
-        objects = _objects(image, planes, mine, judged, threshold, options)
+        objects = _objects(image, planes, mine, together, threshold, options)
         place = np.tile([frame, channel, 0], (len(objects.z), 1))
         table = _table(image, objects.spots, place)
         table["z"] = objects.z
@@ -94,13 +125,9 @@ def choose_objects(
         table["n_planes"] = objects.n_planes
         tables.append(table)
         # Where the population changes nothing, nothing was left out.
-        is_changed = any((judged[i][:, PROBABILITY] != alone[i]).any() for i in mine)
+        is_changed = any((together[i] != alone[i]).any() for i in mine)
         if options.fdr is None and is_changed:
-            single = [judged[i].copy() for i in mine]
-            for spots, i in zip(single, mine, strict=True):
-                spots[:, PROBABILITY] = alone[i]
-            every = dict(zip(mine, single, strict=True))
-            n_alone = len(_objects(image, planes, mine, every, threshold, options).z)
+            n_alone = len(_objects(image, planes, mine, alone, threshold, options).z)
             n_dim += max(0, n_alone - len(objects.z))
     return pd.concat(tables, ignore_index=True), n_dim
 
@@ -109,7 +136,7 @@ def _objects(
     image: Image,
     planes: Places,
     mine: list[int],
-    spots: list[NDArray[np.float64]] | dict[int, NDArray[np.float64]],
+    spots: list[NDArray[np.float64]],
     threshold: float,
     options: PredictOptions,
 ) -> Objects:
@@ -137,52 +164,40 @@ def _objects(
     )
 
 
-def _threshold(model: Model, options: PredictOptions) -> float:
-    own = model.metadata.threshold
-    return own if options.threshold is None else options.threshold
-
-
-def _calibrated_planes(
+def _judged_planes(
     planes: Places,
     candidates: list[NDArray[np.float64]],
     model: Model,
     options: PredictOptions,
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-    """Calibrate the probabilities, all planes of a channel together.
-
-    Gives the candidates of each plane with their probabilities, and the probabilities that
-    they would have alone, without the other candidates of the image.
-    """
+    """Calibrate the candidates of each plane: all of a channel together, and each alone."""
     calibration = model.metadata.calibration
-    judged, alone = list(candidates), [spots[:, PROBABILITY] for spots in candidates]
+    together, alone = list(candidates), list(candidates)
     for channel in {c for _, c, _ in planes}:
         mine = [i for i, (_, c, _) in enumerate(planes) if c == channel]
-        spots = np.concatenate([candidates[i] for i in mine])
-        decoded, heights = spots[:, PROBABILITY], spots[:, HEIGHT]
-        each = calibrated(decoded, heights, calibration.alone())
-        probability = each if options.dim else calibrated(decoded, heights, calibration)
+        every = np.concatenate([candidates[i] for i in mine])
+        each = judged(every, calibration.alone())
+        both = each if options.dim else judged(every, calibration)
         ends = np.cumsum([len(candidates[i]) for i in mine])[:-1]
-        for i, mean, own in zip(
-            mine, np.split(probability, ends), np.split(each, ends), strict=True
+        for i, joint, single in zip(
+            mine, np.split(both, ends), np.split(each, ends), strict=True
         ):
-            judged[i] = candidates[i].copy()
-            judged[i][:, PROBABILITY] = mean
-            alone[i] = own
-    return judged, alone
+            together[i], alone[i] = joint, single
+    return together, alone
 
 
 def _kept_for_fdr(
-    planes: Places, judged: list[NDArray[np.float64]], fdr: float
+    planes: Places, spots: list[NDArray[np.float64]], fdr: float
 ) -> list[NDArray[np.float64]]:
-    kept = list(judged)
+    kept = list(spots)
     for channel in {c for _, c, _ in planes}:
         mine = [i for i, (_, c, _) in enumerate(planes) if c == channel]
-        probability = np.concatenate([judged[i][:, PROBABILITY] for i in mine])
-        ends = np.cumsum([len(judged[i]) for i in mine])[:-1]
+        probability = np.concatenate([spots[i][:, PROBABILITY] for i in mine])
+        ends = np.cumsum([len(spots[i]) for i in mine])[:-1]
         for i, is_kept in zip(
             mine, np.split(keep_for_fdr(probability, fdr), ends), strict=True
         ):
-            kept[i] = judged[i][is_kept]
+            kept[i] = spots[i][is_kept]
     return kept
 
 
@@ -193,7 +208,7 @@ def _table(
     values = pd.DataFrame(spots, columns=COLUMNS)
     table: pd.DataFrame = values.drop(columns="height")
     places = np.asarray(place_of).reshape(-1, 3)
-    for index, (axis, name) in enumerate(PLACES.items()):
+    for index, (axis, name) in enumerate(AXIS_COLUMNS.items()):
         if axis in image.axes:
             table[name] = places[:, index]
     return table

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from blinkcore.large_plane import bands_of
+from blinkcore.network.normalize import MAD_TO_NOISE
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -95,7 +96,9 @@ def _of_windows(
     result = np.full((len(pixels), 3), np.nan)
     some = ring.any(axis=(1, 2)) & disk.any(axis=(1, 2))
     background = np.nanmedian(around[some], axis=1)
-    spread = 1.4826 * np.nanmedian(np.abs(around[some] - background[:, None]), axis=1)
+    spread = MAD_TO_NOISE * np.nanmedian(
+        np.abs(around[some] - background[:, None]), axis=1
+    )
     excess = np.where(disk[some], pixels[some] - background[:, None, None], 0.0)
     highest = np.where(disk[some], excess, -np.inf).max(axis=(1, 2))
     result[some, 0] = background

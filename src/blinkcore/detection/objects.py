@@ -31,7 +31,7 @@ FLOOR = 0.05  # probability; fainter detections do not hold an object together
 _GAP = 2  # planes in which a spot may be missing
 _VALLEY = 0.7  # of the lower peak's height; a deeper valley separates two spots
 _BROKEN, _ASIDE = 2.5, 1.5  # px, and widths over z: how near a fragment must be
-_CLEAR = 4.0  # least depth of a valley, in standard deviations of the noise
+_CLEAR = 4.0  # minimum depth of a valley, in standard deviations of the noise
 
 
 class Objects(NamedTuple):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import os
 
     from blinkcore.image import Image, PixelSize
+    from blinkcore.network.model import Model
 
 MAX_RADIUS = 50.0  # px
 Z_MODES = ("objects", "planes", "max")
@@ -87,6 +88,7 @@ class PredictOptions:
     truncated: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", self.axes.upper() if self.axes else None)
         for name in ("threshold", "fdr", "radius"):
             object.__setattr__(self, name, _number(name, getattr(self, name)))
         if self.threshold is not None:
@@ -117,6 +119,11 @@ class PredictOptions:
             raise ValueError(f"level counts from 0, got {self.level}")
         if self.axes is not None:
             check_axes(self.axes, (1,) * len(self.axes))
+
+    def threshold_for(self, model: Model) -> float:
+        """Give the probability above which a spot counts: the option, or the model's own."""
+        own = model.metadata.threshold
+        return own if self.threshold is None else self.threshold
 
     def read(self, source: str | os.PathLike[str]) -> Image:
         """Read an image as these options have it; errors as of `blinkcore.io.read_image`."""

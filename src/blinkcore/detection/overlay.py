@@ -9,7 +9,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from blinkcore.files import whole_file
+from blinkcore.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".overlay.png"  # of pictures; such files are never taken for inputs
 _COLOR, _WHITE = (255, 196, 0), (255, 255, 255)
-_TARGET = 1200  # px, least length of the longer side: small images are magnified
+_TARGET = 1200  # px, minimum length of the longer side: small images are magnified
 _LARGEST = 4096  # px, longer side: large ones are reduced
 _AT_A_TIME = 1 << 22  # pixels that are turned into grey values
 
@@ -142,7 +142,7 @@ def write_overlay(
     picture = draw_overlay(
         plane, points, contrast=contrast, pixel_size=pixel_size, count=True
     )
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         picture.save(temporary, "PNG")
 
 
@@ -170,7 +170,7 @@ def write_sheet(
         left, top = i % n_cols * (side + 4), i // n_cols * (side + text + 4)
         sheet.paste(picture, (left, top + text))
         pen.text((left + 2, top + 2), name[-60:], fill=(220, 220, 220))
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         sheet.save(temporary, "PNG")
 
 

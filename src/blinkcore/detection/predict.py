@@ -14,20 +14,25 @@ from blinkcore.detection.candidates import (
     find_candidates,
     put_inside,
 )
-from blinkcore.detection.choose import choose_objects, choose_spots
+from blinkcore.detection.choose import (
+    choose_objects,
+    choose_spots,
+    judged,
+    kept_above,
+)
 from blinkcore.detection.fit import NAMES as FITTED
 from blinkcore.detection.fit import Camera, fit_spots
 from blinkcore.detection.measure import NAMES as MEASURED
 from blinkcore.detection.measure import measure as measure_disks
 from blinkcore.detection.options import PredictOptions
-from blinkcore.detection.projection import max_projection
+from blinkcore.detection.projection import searched
 from blinkcore.detection.scale import resampled, scale_factor
 from blinkcore.detection.tiles import TILE
-from blinkcore.image import Image, PixelSize, as_pixel_size, in_order
-from blinkcore.network.calibration import PROBABILITY_FLOOR, calibrated
-from blinkcore.network.grid import PROBABILITY, UNCERTAINTY, X, Y
+from blinkcore.image import Image, PixelSize, as_pixel_size, to_canonical_axes
+from blinkcore.network.calibration import PROBABILITY_FLOOR
+from blinkcore.network.grid import UNCERTAINTY, X, Y
 from blinkcore.network.model import DEFAULT, Model, load_model
-from blinkcore.spots import PLACES, ordered, with_micrometers
+from blinkcore.spots import AXIS_COLUMNS, ordered, with_micrometers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -100,7 +105,7 @@ def predict(
     options = PredictOptions(
         threshold=threshold, fdr=fdr, radius=radius, measure=measure, camera=camera,
         molecules=molecules, scale=scale, dim=dim, z=z, channel=channel,
-        axes=axes.upper() if axes else None, level=level, truncated=truncated,
+        axes=axes, level=level, truncated=truncated,
         pixel_size=None if pixel_size is None else as_pixel_size(pixel_size),
     )  # fmt: skip
     image = _as_image(image, options)
@@ -149,8 +154,7 @@ def predict_image(
         If there is no such channel, or the image is too large for the model.
     """
     factor = scale_factor(image, model, options.scale, options.channel)
-    if options.z == "max":
-        image = max_projection(image)
+    image = searched(image, options)
     planes = list(image.places(options.channel))
     candidates = [] if candidates is None else candidates
     coming = planes[len(candidates) :]
@@ -201,7 +205,10 @@ def _measure(
         return
     zero = pd.Series(0, index=spots.index)
     places = np.stack(
-        [np.rint(spots.get(name, zero).to_numpy(float)) for name in PLACES.values()],
+        [
+            np.rint(spots.get(name, zero).to_numpy(float))
+            for name in AXIS_COLUMNS.values()
+        ],
         axis=1,
     ).astype(np.int64)
     values = np.full((len(spots), len(names)), np.nan)
@@ -304,10 +311,7 @@ def find_spots(
     spots = find_candidates(
         plane, model, model.metadata, floor=floor, tile=tile, refine=refine
     )
-    spots[:, PROBABILITY] = calibrated(
-        spots[:, PROBABILITY], spots[:, HEIGHT], model.metadata.calibration
-    )
-    kept: NDArray[np.float64] = spots[spots[:, PROBABILITY] > threshold]
+    kept = kept_above(judged(spots, model.metadata.calibration), threshold)
     return kept[:, : HEIGHT if model.has_error else UNCERTAINTY]
 
 
@@ -321,4 +325,4 @@ def _from_array(
                 "for example axes='TYX'"
             )
         axes = "YX"
-    return in_order(pixels, axes, pixel_size)
+    return to_canonical_axes(pixels, axes, pixel_size)

@@ -11,6 +11,13 @@ from blinkcore.image import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from blinkcore.detection.options import PredictOptions
+
+
+def searched(image: Image, options: PredictOptions) -> Image:
+    """Return the image whose planes are searched: itself, or its projection."""
+    return max_projection(image) if options.z == "max" else image
+
 
 def max_projection(image: Image) -> Image:
     """Project an image over z.

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _RADIUS = 5  # px, of the square of pixels that is fitted
 _SIGMA = 1.3  # px, to begin with
-_MOST_ERROR = 0.2  # px, of the network; where it is larger, a fit does not help
-_SURER = 0.8  # share of the network's error that the fit's must not exceed
+_MAX_ERROR = 0.2  # px, of the network; where it is larger, a fit does not help
+_MAX_ERROR_RATIO = 0.8  # share of the network's error that the fit's must not exceed
 _AGREE = 2.0  # largest distance of the two, in errors of the network
 # The fit's error accounts for white noise, not for neighbours, other shapes, or noise that
 # neighbouring pixels share. So it is divided by the root of the noise's independence and
@@ -52,12 +52,14 @@ def refined(
         inverse variance, and its error. Unchanged elsewhere.
     """
     result: NDArray[np.float64] = spots.copy()
-    sharp = np.flatnonzero(spots[:, UNCERTAINTY] < _MOST_ERROR)
+    sharp = np.flatnonzero(spots[:, UNCERTAINTY] < _MAX_ERROR)
     network: NDArray[np.float64] = spots[sharp]
     fits = _core.refine(pixels, network[:, :2], radius=_RADIUS, sigma=_SIGMA)
     error, stated = fits[:, 2], network[:, UNCERTAINTY]
     apart = np.hypot(*(fits[:, :2] - network[:, :2]).T)
-    agrees = (error < _SURER * stated) & (apart < _AGREE * stated)  # false for NaN
+    agrees = (error < _MAX_ERROR_RATIO * stated) & (
+        apart < _AGREE * stated
+    )  # false for NaN
     chosen = sharp[agrees]
     one = stated[agrees] ** 2  # variances
     other = error[agrees] ** 2 / max(independence, 0.01)

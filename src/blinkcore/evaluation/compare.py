@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from blinkcore.datasets.check import check_plane
-from blinkcore.evaluation.scores import CUTOFF, evaluate
+from blinkcore.evaluation.scores import DEFAULT_CUTOFF, SCORES, evaluate
 from blinkcore.labelled import LabelledPlane
 
 if TYPE_CHECKING:
@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 
     from blinkcore.evaluation.methods import Case, Method
 
-SCORES = ("f1_integral", "f1", "precision", "recall", "rmse")
 _DRAWS, _LEVEL = 2000, 0.95
 _SNR_EDGES = (2.0, 4.0, 7.0)
 
 
 def score(
-    cases: Sequence[Case], methods: Sequence[Method], *, cutoff: float = CUTOFF
+    cases: Sequence[Case], methods: Sequence[Method], *, cutoff: float = DEFAULT_CUTOFF
 ) -> pd.DataFrame:
     """Score each method on each case.
 

@@ -5,6 +5,7 @@ A method is a model or a set of spots tables.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from blinkcore.io.tables import is_counts
 from blinkcore.network.grid import PROBABILITY
 from blinkcore.network.model import Model, bundled_models, load_model
 from blinkcore.network.registry import registered_models
-from blinkcore.spots import PLACES
+from blinkcore.spots import AXIS_COLUMNS
 
 if TYPE_CHECKING:
     import os
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from blinkcore.image import PixelSize
 
-THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # of the precision-recall curve
+PR_THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # of the precision-recall curve
 Place = tuple[int, int, int]  # frame, channel, z
 # Columns of labels: simulated truth has the Cramér-Rao bound, too.
 _LABELS = ("y", "x", "cramer_rao")
@@ -56,7 +57,7 @@ class Case:
     place : tuple of int
         Frame, channel and z of the plane in its table, 0 where the table has none.
     cramer_rao : ndarray of float64, shape (n,), or None
-        Least standard error of y and of x of each spot in px; known where it is simulated.
+        Smallest standard error of y and of x of each spot in px; known where it is simulated.
     """
 
     name: str
@@ -178,7 +179,9 @@ def _case(name: str, place: Place, spots: NDArray[np.float64]) -> Case:
 
 def _of_tables(name: str, tables: _Tables, cases: Sequence[Case]) -> Method:
     # Labels are paired by the name of their file, samples of a data set by their own.
-    titles = [c.source if c.image is None else c.name for c in cases]
+    titles = [
+        c.source if c.image is None else _WITHOUT_OME.sub("", c.name) for c in cases
+    ]
     fitting = _fitting(tables, titles)
     missing = [title for title in titles if title not in fitting]
     if missing:
@@ -191,6 +194,8 @@ def _of_tables(name: str, tables: _Tables, cases: Sequence[Case]) -> Method:
     return Method(name, found)
 
 
+# Data sets of versions before 0.3 call the image of a.ome.tif a.ome, and tables are of a.
+_WITHOUT_OME = re.compile(r"\.ome(?![A-Za-z])")
 NO_SPOTS: NDArray[np.float64] = np.empty((0, 2))
 _Tables = dict[str, dict[Place, "NDArray[np.float64]"]]
 
@@ -233,11 +238,11 @@ def _run(
         raise ValueError(
             f"{name} is a model, and the truth has labels only; give a data set (.npz)"
         )
-    least = model.metadata.threshold if threshold is None else threshold
-    lowest = min(least, float(THRESHOLDS[0]))
+    chosen = model.metadata.threshold if threshold is None else threshold
+    lowest = min(chosen, float(PR_THRESHOLDS[0]))
     images = [case.image for case in cases if case.image is not None]
     spots = [find_spots(image, model, threshold=lowest)[:, :3] for image in images]
-    return Method(name, spots, least)
+    return Method(name, spots, chosen)
 
 
 def _label_files(path: Path) -> dict[str, Path]:
@@ -250,8 +255,8 @@ def _label_files(path: Path) -> dict[str, Path]:
         if io.read_sidecar(file) or is_counts(file):
             continue
         if stem_of_spots(file) in files:
-            own = files[stem_of_spots(file)].with_suffix(".json")
-            if io.read_sidecar(own):  # the same result in another format
+            own = files[stem_of_spots(file)]
+            if io.description_of(own) is not None:  # the same result in another format
                 continue
             raise ValueError(f"{files[stem_of_spots(file)]} and {file} share one name")
         files[stem_of_spots(file)] = file
@@ -265,7 +270,7 @@ def _planes(spots: pd.DataFrame) -> dict[Place, NDArray[np.float64]]:
     known = [n for n in _LABELS if n in spots.columns]
     points = spots[known].to_numpy(float)
     zeros = np.zeros(len(spots))
-    axes = [spots.get(name, zeros) for name in PLACES.values()]
+    axes = [spots.get(name, zeros) for name in AXIS_COLUMNS.values()]
     places = np.rint(np.column_stack(axes)).astype(int).reshape(-1, 3)
     return {
         (int(place[0]), int(place[1]), int(place[2])): points[

@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blinkcore.evaluation.methods import THRESHOLDS
-from blinkcore.evaluation.scores import CUTOFF, CUTOFFS, evaluate, f1_curve, match
-from blinkcore.files import whole_file
+from blinkcore.evaluation.methods import PR_THRESHOLDS
+from blinkcore.evaluation.scores import (
+    DEFAULT_CUTOFF,
+    INTEGRAL_CUTOFFS,
+    evaluate,
+    f1_curve,
+    match,
+)
+from blinkcore.files import atomic_write
 from blinkcore.network.grid import PROBABILITY
 
 if TYPE_CHECKING:
@@ -40,7 +46,7 @@ def plot(cases: Sequence[Case], methods: Sequence[Method], path: Path) -> None:
     f1, precision_recall, errors = figure.subplots(1, 3)
     for method in methods:
         curves = [f1_curve(c.points, method.kept(i)) for i, c in enumerate(cases)]
-        (line,) = f1.plot(CUTOFFS, np.mean(curves, axis=0), label=method.name)
+        (line,) = f1.plot(INTEGRAL_CUTOFFS, np.mean(curves, axis=0), label=method.name)
         color = line.get_color()
         places = _precision_recall(cases, method)
         marker = "-" if len(places) > 1 else "o"
@@ -61,9 +67,9 @@ def plot(cases: Sequence[Case], methods: Sequence[Method], path: Path) -> None:
     precision_recall.set(
         xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02)
     )
-    precision_recall.set_title(f"over thresholds, at {CUTOFF:g} px")
+    precision_recall.set_title(f"over thresholds, at {DEFAULT_CUTOFF:g} px")
     errors.set(xlabel="distance to the true spot, px", ylabel="spots")
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
 
@@ -86,7 +92,7 @@ def _precision_recall(
         return [_counts(cases, [method.kept(i) for i in range(len(cases))])]
     return [
         _counts(cases, [s[s[:, PROBABILITY] > t, :2] for s in method.spots])
-        for t in THRESHOLDS
+        for t in PR_THRESHOLDS
     ]
 
 
@@ -105,7 +111,7 @@ def _distances(
 ) -> NDArray[np.float64]:
     if len(truth) == 0 or len(detected) == 0:
         return np.empty(0)
-    pairs = match(truth, detected, cutoff=float(CUTOFFS[-1]))
+    pairs = match(truth, detected, cutoff=float(INTEGRAL_CUTOFFS[-1]))
     y, x = (truth[pairs[:, 0]] - detected[pairs[:, 1]]).T
     distances: NDArray[np.float64] = np.hypot(y, x)
     return distances

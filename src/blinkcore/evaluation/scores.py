@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-CUTOFFS = np.linspace(0.0, 3.0, 50)  # px, of the F1 integral
-CUTOFF = 3.0  # px
+INTEGRAL_CUTOFFS = np.linspace(0.0, 3.0, 50)  # px, of the F1 integral
+DEFAULT_CUTOFF = 3.0  # px
+# The scores that are averaged over images.
+SCORES = ("f1_integral", "f1", "precision", "recall", "rmse")
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def match(
 def f1_curve(
     truth: ArrayLike, detected: ArrayLike, *, scale: Sequence[float] | None = None
 ) -> NDArray[np.float64]:
-    """Compute F1 at each of `CUTOFFS`.
+    """Compute F1 at each of `INTEGRAL_CUTOFFS`.
 
     Parameters
     ----------
@@ -102,10 +104,10 @@ def f1_curve(
     truth, detected = _scaled(truth, scale), _scaled(detected, scale)
     total = len(truth) + len(detected)
     if total == 0:
-        return np.ones(len(CUTOFFS))
+        return np.ones(len(INTEGRAL_CUTOFFS))
     if len(truth) == 0 or len(detected) == 0:
-        return np.zeros(len(CUTOFFS))
-    pairs = _core.count_matches(truth, detected, cutoffs=CUTOFFS)
+        return np.zeros(len(INTEGRAL_CUTOFFS))
+    pairs = _core.count_matches(truth, detected, cutoffs=INTEGRAL_CUTOFFS)
     return 2.0 * pairs / total
 
 
@@ -113,7 +115,7 @@ def evaluate(
     truth: ArrayLike,
     detected: ArrayLike,
     *,
-    cutoff: float = CUTOFF,
+    cutoff: float = DEFAULT_CUTOFF,
     scale: Sequence[float] | None = None,
 ) -> Scores:
     """Score detected spots against true ones.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from blinkcore import limits
 from blinkcore.io import (
@@ -20,6 +20,8 @@ from blinkcore.io import (
     tiff_series,
     trackmate,
 )
+from blinkcore.io.provenance import description_of as description_of
+from blinkcore.io.provenance import read_sidecar as read_sidecar
 from blinkcore.io.scenes import file_and_scene
 from blinkcore.io.suffixes import PLACE, WRITERS, format_of
 from blinkcore.spots import check_spots
@@ -57,8 +59,8 @@ def read_image(
         The file; for OME-Zarr the folder, or a URL; `FILE#N` for image N (from 0) of a
         file that holds several. TIFF and OME-Zarr are read plane by plane, on demand.
     axes : str, optional
-        One letter of `TCZYX` per dimension, in the file's order, instead of what its
-        metadata say.
+        One letter of `TCZYX` (or small ones) per dimension, in the file's order, instead
+        of what its metadata say.
     pixel_size : PixelSize, optional
         In µm, instead of what the metadata say.
     rgb : bool
@@ -81,6 +83,7 @@ def read_image(
         If it is none of these formats or damaged, if its axes are not clear, or if it is
         a colour picture; the message says what to do.
     """
+    axes = axes.upper() if axes else None
     source = os.fspath(path) if ome_zarr.is_url(path) else Path(path)
     if isinstance(source, str) or (source.is_dir() and ome_zarr.recognizes(source)):
         return ome_zarr.read(source, axes=axes, pixel_size=pixel_size, level=level)
@@ -203,18 +206,6 @@ def one_image(spots: pd.DataFrame, path: Path) -> pd.DataFrame:
             "'blinkcore predict' a folder as --output"
         )
     return spots
-
-
-def read_sidecar(path: Path) -> dict[str, Any] | None:
-    """Read the description beside a result; None if it is missing or another file."""
-    if path.suffix.lower() != ".json":
-        return None
-    try:
-        content = tables.parse_json(path)
-    except (OSError, ValueError):
-        return None
-    ours = isinstance(content, dict) and "blinkcore" in content
-    return content if ours and isinstance(content.get("images"), list) else None
 
 
 def _from_xml(path: Path) -> pd.DataFrame:

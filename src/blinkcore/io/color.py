@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from blinkcore.image import Image, PixelSize, in_order
+from blinkcore.image import Image, PixelSize, to_canonical_axes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def from_samples(
     if (colors == colors[..., :1]).all():
         return Image(np.ascontiguousarray(colors[..., 0]), "YX", pixel_size)
     if rgb:
-        return in_order(colors, "YXC", pixel_size)
+        return to_canonical_axes(colors, "YXC", pixel_size)
     raise ValueError(color_refusal(path))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from blinkcore.files import whole_file
+from blinkcore.files import atomic_write
 from blinkcore.spots import ordered
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def write(spots: pd.DataFrame, path: Path) -> None:
             }
         )
     content = {"type": "FeatureCollection", "features": features}
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from blinkcore import limits
-from blinkcore.files import whole_file
-from blinkcore.spots import PLACES, ordered
+from blinkcore.files import atomic_write
+from blinkcore.spots import AXIS_COLUMNS, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".roi", ".zip")
 # How points are shown: ImageJ keeps a point's kind and size in these fields.
 _CIRCLE, _LARGE, _YELLOW = 3, 7, b"\xff\xff\xff\x00"
-_AXES = {axis: PLACES[axis] for axis in "CZT"}  # as ImageJ counts, fastest first
+_AXES = {axis: AXIS_COLUMNS[axis] for axis in "CZT"}  # as ImageJ counts, fastest first
 
 
 def read(path: Path, sizes: Mapping[str, int] | None = None) -> pd.DataFrame:
@@ -105,7 +105,7 @@ def write(
         roi.counters = np.zeros(len(points), np.uint8)
         roi.counter_positions = _positions(spots, sizes)
     content = roi.tobytes()
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         if path.suffix.lower() == ".zip":
             with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
                 archive.writestr("blinkcore.roi", content)
@@ -137,7 +137,9 @@ def _rois(path: Path) -> list[roifile.ImagejRoi]:
             names = [n for n in archive.namelist() if n.lower().endswith(".roi")]
             return [roifile.ImagejRoi.frombytes(archive.read(n)) for n in names]
     except (ValueError, TypeError, IndexError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no selection (ROI) of ImageJ: {error}") from error
+        raise ValueError(
+            f"{path} is not a selection (ROI) of ImageJ: {error}"
+        ) from error
 
 
 def _is_point(roi: roifile.ImagejRoi) -> bool:

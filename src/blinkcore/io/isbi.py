@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from blinkcore.files import whole_file
+from blinkcore.files import atomic_write
 from blinkcore.spots import ordered
 
 if TYPE_CHECKING:
@@ -61,5 +61,5 @@ def write_xml(spots: pd.DataFrame, path: Path) -> None:
             particle, "detection", {"t": str(int(row.get("frame", 0))), **values}
         )
     ET.indent(root)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)

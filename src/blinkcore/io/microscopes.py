@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from blinkcore import limits
-from blinkcore.files import sentence
-from blinkcore.image import Image, PixelSize, axes_in_order, check_axes
+from blinkcore.files import error_sentence
+from blinkcore.image import Image, PixelSize, canonical_axes, check_axes
 from blinkcore.io.units import positive
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _opened(path: Path) -> Any:
 
 def _damaged(path: Path, error: Exception) -> ValueError:
     return ValueError(
-        f"{path} cannot be read: {type(error).__name__}: {sentence(error)}"
+        f"{path} cannot be read: {type(error).__name__}: {error_sentence(error)}"
     )
 
 
@@ -187,7 +187,7 @@ class _Planes:
         """`source` gives the pixels, `file` their sizes; `own`: letters of the file."""
         self._path, self._source, self._own = path, source, own
         shape = dict(zip(file.dims.order, file.shape, strict=True))
-        self.letters = axes_in_order("".join(own))
+        self.letters = canonical_axes("".join(own))
         self.shape = tuple(shape[own[a]] for a in self.letters)
         self.dtype = np.dtype(file.dtype)
 

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from blinkcore import limits, plain_pickle
-from blinkcore.files import check_regular, whole_file
+from blinkcore.files import atomic_write, check_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def write(samples: list[dict[str, Any]], path: Path) -> None:
         index.append({k: v for k, v in sample.items() if k not in ("image", "points")})
     text = json.dumps({"format": _FORMAT, "samples": index})
     arrays[_INDEX] = np.frombuffer(text.encode(), np.uint8)
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 

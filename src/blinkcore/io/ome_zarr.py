@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from blinkcore import limits
-from blinkcore.files import sentence
-from blinkcore.image import Image, PixelSize, axes_in_order, check_axes
+from blinkcore.files import error_sentence
+from blinkcore.image import Image, PixelSize, canonical_axes, check_axes
 from blinkcore.io.units import micrometers, positive, seconds
 from blinkcore.large_plane import LARGE, MIN_BAND, LargePlane
 
@@ -140,7 +140,7 @@ def read(
         )
     size = pixel_size or _pixel_size(scale)
     data = _Planes(source, array, letters)
-    return Image(data, axes_in_order(letters), size, scale.get("T"))
+    return Image(data, canonical_axes(letters), size, scale.get("T"))
 
 
 def _opened(source: Path | str) -> Any:
@@ -240,7 +240,7 @@ class _Planes:
 
     def __init__(self, source: Path | str, array: Any, axes: str) -> None:
         self._source, self._array = source, array
-        letters = axes_in_order(axes)
+        letters = canonical_axes(axes)
         self._leading = [letters.index(a) for a in axes[:-2]]
         self.shape = tuple(array.shape[axes.index(a)] for a in letters)
         self.dtype = np.dtype(array.dtype)
@@ -267,7 +267,7 @@ class _Planes:
             raise
         except Exception as error:  # decoders raise anything
             raise ValueError(
-                f"{self._source}: a chunk is damaged: {sentence(error)}"
+                f"{self._source}: a chunk is damaged: {error_sentence(error)}"
             ) from error
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

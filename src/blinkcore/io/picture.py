@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 
 from blinkcore import limits
-from blinkcore.image import in_order
+from blinkcore.image import to_canonical_axes
 from blinkcore.io.color import from_samples
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def read(
             raise
         raise ValueError(f"{path} is damaged: {error}") from error
     if axes == "YXC":
-        image = in_order(np.atleast_3d(pixels), axes, pixel_size)
+        image = to_canonical_axes(np.atleast_3d(pixels), axes, pixel_size)
         return replace(image, is_cut=is_cut)
     if axes not in (None, "YX"):
         raise ValueError(f"{path} is a picture with axes YX or YXC, got {axes!r}")

@@ -7,7 +7,9 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import blinkcore
-from blinkcore.files import writable, write_json
+from blinkcore.files import utf8_safe, write_json
+from blinkcore.io.suffixes import format_of
+from blinkcore.io.tables import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +20,7 @@ def made_now() -> dict[str, Any]:
     """Return the time, and the command of the run that is under way."""
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": [writable(word) for word in sys.argv],
+        "command": [utf8_safe(word) for word in sys.argv],
     }
 
 
@@ -54,3 +56,26 @@ def describe_table(
         "images": list(images),
     }
     write_json(content, table.with_suffix(".json"))
+
+
+def read_sidecar(path: Path) -> dict[str, Any] | None:
+    """Read the description beside a result; None if it is missing or another file."""
+    if path.suffix.lower() != ".json":
+        return None
+    try:
+        content = parse_json(path)
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(content, dict) and "blinkcore" in content
+    return content if ours and isinstance(content.get("images"), list) else None
+
+
+def description_of(table: Path) -> dict[str, Any] | None:
+    """Read the description beside a table of spots in any format; None if there is none.
+
+    That of `a.napari.csv` is `a.json`, unless an image called `a.napari` has its own.
+    """
+    suffix = format_of(table) or table.suffix
+    beside = table.with_name(table.name[: len(table.name) - len(suffix)] + ".json")
+    own = read_sidecar(table.with_suffix(".json"))
+    return own if own is not None else read_sidecar(beside)

@@ -113,12 +113,12 @@ def read_results(
         raise ValueError(f"{source} has no table of spots in it")
     taken: set[str] = set()
     for path in paths:
-        about = io.read_sidecar(path.with_suffix(".json")) or {"images": []}
+        about = io.description_of(path) or {"images": []}
         known = {str(r.get("image")): r for r in about["images"] if isinstance(r, dict)}
         try:
             spots = io.read_labels(path, pixel_size=pixel_size)
         except ValueError as error:
-            if len(paths) == 1 or path.with_suffix(".json").exists():
+            if len(paths) == 1 or io.description_of(path) is not None:
                 raise
             logger.warning("left out: %s", error)
             continue
@@ -152,7 +152,7 @@ def _tables_in(folder: Path) -> list[Path]:
 
 
 def _is_of_predict(table: Path) -> bool:
-    about = io.read_sidecar(table.with_suffix(".json"))
+    about = io.description_of(table)
     return about is not None and "step" not in about
 
 

@@ -13,10 +13,10 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Any
 
-from blinkcore.files import whole_file, writable
+from blinkcore.files import atomic_write, utf8_safe
 from blinkcore.io import imagej, trackmate
 from blinkcore.io.suffixes import format_of
-from blinkcore.spots import COLUMN_OF, COLUMNS, PLACES, check_spots, ordered
+from blinkcore.spots import AXIS_COLUMNS, COLUMN_OF, COLUMNS, check_spots, ordered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +104,7 @@ def tables_in(folder: Path, *, recursive: bool = False) -> list[Path]:
 
 def safe_name(name: str) -> str:
     """Make a name safe: spreadsheets run a cell that begins like a formula."""
-    name = writable(name)
+    name = utf8_safe(name)
     return f"./{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
@@ -119,7 +119,7 @@ def _safe(value: Any) -> Any:
 def write_csv(table: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
     """Write a table that holds no spots, whole or not at all, with safe names."""
     safe = {n: table[n].map(_safe) for n in _NAMES if n in table}
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         table.assign(**safe).to_csv(
             temporary, index=False, lineterminator="\n", float_format=float_format
         )
@@ -139,7 +139,7 @@ def check_format(suffix: str) -> None:
 def write(spots: pd.DataFrame, path: Path) -> None:
     """Write a table; see `blinkcore.io.write_spots`."""
     check_format(path.suffix)
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         write_to(spots, file, path.suffix)
 
 
@@ -240,7 +240,7 @@ def _positions(
         if len(axes) not in NAPARI_AXES:
             raise ValueError(f"{path} has {len(axes)} axes, 2 to 5 can be read")
         ours = _columns(NAPARI_AXES[len(axes)])
-        named = [n for n in PLACES.values() if n in names]
+        named = [n for n in AXIS_COLUMNS.values() if n in names]
         if len(named) + 2 == len(axes):
             ours = [*named, "y", "x"]
             table = table.drop(columns=named)
@@ -311,13 +311,13 @@ def write_napari(spots: pd.DataFrame, path: Path) -> None:
     # Three or four axes are ambiguous: feature columns say which they are.
     for name in axes[:-2] if axes != _columns(NAPARI_AXES[len(axes)]) else ():
         table[name] = spots[name].to_numpy()
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def write_json(spots: pd.DataFrame, path: Path) -> None:
     """Write a list of spots, each with its columns by name."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         records = spots.to_json(orient="records", double_precision=6)
         temporary.write_text(f'{{"spots": {records}}}\n', encoding="utf-8")
 

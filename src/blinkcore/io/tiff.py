@@ -17,14 +17,14 @@ import numpy as np
 import tifffile
 
 from blinkcore import limits
-from blinkcore.files import whole_file
+from blinkcore.files import atomic_write
 from blinkcore.image import (
     AXES,
     Image,
     PixelSize,
-    axes_in_order,
+    canonical_axes,
     check_axes,
-    in_order,
+    to_canonical_axes,
 )
 from blinkcore.io.color import color_refusal, from_samples
 from blinkcore.io.tiff_bands import large_page, opened
@@ -80,7 +80,7 @@ def read(
 
 def write(pixels: NDArray[Any], path: Path) -> None:
     """Write a grey picture; see `blinkcore.io.write_image`."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         tifffile.imwrite(temporary, pixels, photometric="minisblack")
 
 
@@ -228,11 +228,11 @@ def _lazy(
             size = path.stat().st_size
             if size < need and layout.truncated:
                 rest = filled(path, series.dataoffset, dtype, shape)
-                return replace(in_order(rest, axes, pixel_size), is_cut=True)
+                return replace(to_canonical_axes(rest, axes, pixel_size), is_cut=True)
             if size < need:
                 raise ValueError(f"it ends after {size} of {need} bytes {CUT}")
             mapped = np.memmap(path, dtype, "r", series.dataoffset, shape)
-        return in_order(mapped, axes, pixel_size)
+        return to_canonical_axes(mapped, axes, pixel_size)
     n_planes = math.prod(shape) // (shape[axes.index("Y")] * shape[axes.index("X")])
     if not axes.endswith("YX") or len(series.pages) != n_planes:
         return _whole(path, series, layout)
@@ -250,7 +250,7 @@ def _whole(path: Path, series: tifffile.TiffPageSeries, layout: Layout) -> Image
     if series.keyframe.photometric == _WHITE_IS_ZERO:
         pixels = pixels.max() - pixels if pixels.dtype.kind == "f" else ~pixels
     if "S" not in layout.axes:
-        image = in_order(pixels, layout.axes, layout.pixel_size)
+        image = to_canonical_axes(pixels, layout.axes, layout.pixel_size)
         return replace(image, is_cut=is_cut)
     samples_last = np.moveaxis(pixels, layout.axes.index("S"), -1)
     image = from_samples(
@@ -277,7 +277,7 @@ class _Pages:
         self, path: Path, series: tifffile.TiffPageSeries, layout: Layout
     ) -> None:
         shape, file_axes, *_ = layout
-        self.axes = axes = axes_in_order(file_axes)
+        self.axes = axes = canonical_axes(file_axes)
         self.shape = tuple(shape[file_axes.index(a)] for a in axes)
         self.dtype = np.dtype(series.dtype)
         self._path, self._may_be_cut = path, layout.truncated

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from blinkcore.files import whole_file
+from blinkcore.files import atomic_write
 from blinkcore.image import PixelSize
 from blinkcore.spots import ordered
 
@@ -175,7 +175,7 @@ def write_xml(
     _add(root, "GUIState", state=state)
     _add(root, "DisplaySettings")  # empty: the user's own apply
     ET.indent(root)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
 
 

@@ -26,11 +26,11 @@ from blinkcore import io
 from blinkcore.detection.options import PredictOptions
 from blinkcore.detection.predict import candidates_of_plane, predict_image
 from blinkcore.detection.scale import scale_warning
-from blinkcore.image import AXES, Image, axes_in_order, check_axes
+from blinkcore.image import AXES, Image, canonical_axes, check_axes
 from blinkcore.io.tables import NAPARI_AXES
 from blinkcore.napari.layers import points_layer
 from blinkcore.network.model import DEFAULT, bundled_models, load_model
-from blinkcore.spots import PLACES, ordered
+from blinkcore.spots import AXIS_COLUMNS, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from blinkcore.network.model import Model
 
 # Less probable spots are not looked for: they would be many, and mostly noise.
-_LEAST = 0.1
+_MIN_PROBABILITY = 0.1
 # Properties that points copy from their image layer, so that they lie on it.
 _PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
@@ -73,14 +73,18 @@ class SpotDetection(Container[Any]):
         )
         self.start = PushButton(text="Find spots")
         self.spots: Any = create_widget(annotation=Points, label="Spots")
-        self.least = FloatSlider(
-            label="Probability above", min=_LEAST, max=1.0, step=0.01, value=0.5
+        self.min_probability = FloatSlider(
+            label="Probability above",
+            min=_MIN_PROBABILITY,
+            max=1.0,
+            step=0.01,
+            value=0.5,
         )
         self.n_shown = Label(value="")
         super().__init__(
             widgets=[
                 *(self.image, self.model, self.model_file, self.axes, self.plane_only),
-                *(self.start, self.spots, self.least, self.n_shown),
+                *(self.start, self.spots, self.min_probability, self.n_shown),
             ]
         )
         for widget, react in self._reactions():
@@ -93,7 +97,7 @@ class SpotDetection(Container[Any]):
             (self.image, self._suggest_axes),
             (self.start, self._start_or_stop),
             (self.spots, self._hide),
-            (self.least, self._hide),
+            (self.min_probability, self._hide),
         ]
 
     def _suggest_axes(self) -> None:
@@ -118,7 +122,7 @@ class SpotDetection(Container[Any]):
         warning = scale_warning(image, model)
         if warning:
             show_warning(warning)
-        self.least.value = max(_LEAST, model.metadata.threshold)
+        self.min_probability.value = max(_MIN_PROBABILITY, model.metadata.threshold)
         only = (
             _shown_place(self._viewer, layer, axes) if self.plane_only.value else None
         )
@@ -151,7 +155,7 @@ class SpotDetection(Container[Any]):
             self.n_shown.value = ""
             return
         # Points that a person added have no probability; they stay.
-        sure = ~(layer.features["probability"].to_numpy() <= self.least.value)
+        sure = ~(layer.features["probability"].to_numpy() <= self.min_probability.value)
         layer.shown = sure
         # napari (seen in 0.9.2) draws hidden points all the same, unless the viewer has
         # sliders. Points of size 0 are invisible if no least size on the screen is set.
@@ -191,7 +195,7 @@ def _image_of(layer: ImageLayer, axes: str) -> tuple[Image, str]:
         )
     pixels = _pixels_of(layer)
     check_axes(axes, pixels.shape)
-    letters = axes_in_order(axes)
+    letters = canonical_axes(axes)
     return Image(pixels.transpose([axes.index(a) for a in letters]), letters), axes
 
 
@@ -209,14 +213,14 @@ def _find(
 
     It stops after each plane, so that napari can show how far it is, and end it.
     """
-    options = PredictOptions(threshold=_LEAST)
+    options = PredictOptions(threshold=_MIN_PROBABILITY)
     if only is not None:
         index = tuple(only[a] for a in image.axes if a in only)
         spots = predict_image(
             Image(np.asarray(image.data[index]), "YX"), model, options
         )
         yield
-        for axis, name in PLACES.items():
+        for axis, name in AXIS_COLUMNS.items():
             if axis in image.axes:
                 spots[name] = only[axis]
         return ordered(spots)

@@ -76,8 +76,8 @@ def _in_child(check: Callable[[], object], what: str, writing: int) -> None:
 
         # Threads do not survive the copy, so that waiting for them would never end.
         torch.set_num_threads(1)
-        most = psutil.Process().memory_info().vms + _MEMORY
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        limit = psutil.Process().memory_info().vms + _MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         check()
         answer = _PASSED
     except ValueError as error:
@@ -93,7 +93,7 @@ def _in_child(check: Callable[[], object], what: str, writing: int) -> None:
 
 
 def _answer(reading: int, what: str) -> bytes:
-    """Read what the child writes; empty if it ended without a word."""
+    """Read what the child writes; empty if it ended without output."""
     end = time.monotonic() + _SECONDS
     content = b""
     while (left := end - time.monotonic()) > 0:

@@ -27,8 +27,8 @@ def grid_loss(
     Cross entropy of the probability, and a normal distribution of the position whose
     width the network predicts too. Both are proper scoring rules: at the optimum a cell's
     probability is that of a spot being in it, its offset the mean position given that it
-    is, and its error the standard deviation. So the parts of a spot that neighbouring
-    cells claim add up to the whole, and spots are weighted by their precision.
+    is, and its error the standard deviation. So the probabilities of neighbouring
+    cells that share a spot add up to one, and spots are weighted by their precision.
 
     For a network that predicts no error it is a Laplace distribution, whose gradient
     does not fade near the true position: bright spots, which are nearer, still count.

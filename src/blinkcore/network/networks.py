@@ -52,9 +52,11 @@ class Blink(nn.Module):
         self.stride = 2 ** (levels + 1)
         # Layers that need single precision; the others may run in half precision.
         self.exact = ("contrast", "head")
-        # Pixels that a cell sees on each side, counted from the head back: at a half and a
-        # quarter; in each level below through two convolutions, one that halves and the
-        # pixel that four cells share.
+        # Pixels that a cell sees on each side, one term for each part:
+        # 16: input filters, stem, encoder, decoder and head, at a half and a quarter;
+        # 4 * depth: each block at a quarter adds one pixel of 4 px;
+        # 3 * 4 * 2**level: each lower level adds three of its pixels, by two convolutions,
+        # one of which halves, and by the pixel that four cells share.
         pixels = [4 * 2**level for level in range(1, levels)]
         self.receptive_field = 16 + 4 * depth + 3 * sum(pixels)
         low, lower = 3 * filters, 4 * filters

@@ -17,6 +17,8 @@ METHODS = ("noise", "texture", "standard")
 FAR = 5  # px: farther than a spot is wide
 # The median of |a - b| is 0.6745 sqrt(2) standard deviations of a, the mean 2 / sqrt(pi).
 MEDIAN_TO_NOISE = 0.9539
+# Standard deviation of normal noise over its median absolute deviation.
+MAD_TO_NOISE = 1.4826
 MEAN_TO_NOISE = np.sqrt(np.pi) / 2.0
 MAX_SAMPLES = 1 << 16  # pixels that the statistics look at: whole rows, evenly spaced
 MIN_ROWS = 32  # that are used at least, however wide a plane is

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from blinkcore import limits
-from blinkcore.files import whole_file
+from blinkcore.files import atomic_write
 from blinkcore.network.device import pick_device
 from blinkcore.network.torchscript import normalizing, whole_grid
 
@@ -271,7 +271,7 @@ def _write(
     model = onnx.load_from_string(content.getvalue())
     onnx.helper.set_model_props(model, extra)
     onnx.checker.check_model(model, full_check=True)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
     return int(max(o.version for o in model.opset_import if not o.domain))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blinkcore import limits
-from blinkcore.files import sha256_of, whole_file
+from blinkcore.files import atomic_write, sha256_of
 
 if TYPE_CHECKING:
     import pooch
@@ -109,7 +109,7 @@ def _open() -> pooch.Pooch:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(
-            f"{where} is no registry of models: each line must be 'NAME.pt SHA256' or "
+            f"{where} is not a registry of models: each line must be 'NAME.pt SHA256' or "
             "'NAME.pt SHA256 URL'"
         ) from error
     return source
@@ -129,7 +129,7 @@ def _downloaded(url: str, cache: Path) -> Path:
         if copy.exists():
             return copy
         raise _unreachable(url, error) from error
-    with whole_file(copy) as temporary:
+    with atomic_write(copy) as temporary:
         temporary.write_bytes(content)
     return copy
 

@@ -149,7 +149,9 @@ def check_purpose(code: dict[str, str]) -> None:
     if not any(
         f"torch.{name}(" in text for name in _CONVOLUTIONS for text in code.values()
     ):
-        raise ValueError("its code has no convolution, so it is no network for images")
+        raise ValueError(
+            "its code has no convolution, so it is not a network for images"
+        )
 
 
 def _check_function(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from blinkcore.files import whole_file
+from blinkcore.files import atomic_write
 from blinkcore.network.fusion import fuse
 from blinkcore.network.normalize import (
     FAR,
@@ -91,7 +91,7 @@ def _save(
     content = io.BytesIO()
     with SilencedDeprecation():
         torch.jit.save(script, content, _extra_files=extra)
-    with whole_file(Path(path)) as temporary:
+    with atomic_write(Path(path)) as temporary:
         temporary.write_bytes(content.getvalue())
 
 

@@ -234,7 +234,7 @@ def read_counts(source: Path) -> pd.DataFrame:
     counts: pd.DataFrame = pd.DataFrame()
     for path in counts_beside(source):
         counts = pd.read_csv(path)
-    about = None if source.is_dir() else io.read_sidecar(source.with_suffix(".json"))
+    about = None if source.is_dir() else io.description_of(source)
     if about is not None and len(counts):
         named = [r.get("image") for r in about["images"] if isinstance(r, dict)]
         counts = counts.loc[counts["image"].isin(named), :]
@@ -256,7 +256,7 @@ def read_pairs(folder: Path | None) -> pd.DataFrame:
         return pairs
     path = folder / "colocalization_of_images.csv"
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} is no folder that colocalize wrote")
+        raise FileNotFoundError(f"{folder} is not a folder that colocalize wrote")
     pairs = pd.read_csv(path)
     missing = _OF_PAIRS - set(pairs.columns)
     if missing:

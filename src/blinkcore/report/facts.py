@@ -37,10 +37,10 @@ def run_facts(source: Path, tracks: Path | None = None) -> list[tuple[str, str]]
 
 
 def _descriptions(source: Path, *, is_nested: bool) -> list[dict[str, Any]]:
-    if source.is_dir():
-        paths = sorted((source.rglob if is_nested else source.glob)("*.json"))
-    else:
-        paths = [source.with_suffix(".json")]
+    if not source.is_dir():
+        about = io.description_of(source)
+        return [] if about is None else [about]
+    paths = sorted((source.rglob if is_nested else source.glob)("*.json"))
     return [content for path in paths if (content := io.read_sidecar(path))]
 
 

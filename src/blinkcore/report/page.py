@@ -10,7 +10,7 @@ import numpy as np
 
 import blinkcore
 from blinkcore.detection.overlay import bar_length
-from blinkcore.files import whole_file
+from blinkcore.files import atomic_write
 from blinkcore.report.collect import (
     Panel,
     contrast_of,
@@ -87,7 +87,7 @@ def write_report(
     shown = [_panel(p, *own) for p, own in zip(pictures, limits, strict=True)]
     tables = (read_counts(source), read_pairs(pairs))
     page = _rendered(source, panels, shown, note, run_facts(source, tracks), tables)
-    with whole_file(output) as temporary:
+    with atomic_write(output) as temporary:
         temporary.write_text(page, "utf-8")
     return sum(panel.pixels is not None for panel in pictures)
 

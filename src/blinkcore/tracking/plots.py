@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blinkcore.files import whole_file
+from blinkcore.files import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,5 +58,5 @@ def plot(
             # Values that differ by rounding alone are one bar.
             axes.hist(values, 30, range=(low, max(high, low + 1e-3 * abs(low) + 1e-9)))
         axes.set(xlabel=f"{column.replace('_', ' ')}, {unit}", ylabel="tracks")
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

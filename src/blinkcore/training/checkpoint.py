@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.optim import swa_utils
 
-from blinkcore.files import whole_file
+from blinkcore.files import atomic_write
 from blinkcore.network.device import half_precision
 from blinkcore.network.model import load_weights
 from blinkcore.network.networks import AnyNetwork, network_of
@@ -88,7 +88,7 @@ class State:
         content = {name: getattr(self, name).state_dict() for name in _MODULES}
         content |= {name: getattr(self, name) for name in _NUMBERS}
         content["config"] = asdict(config)
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             torch.save(content, temporary)
 
     def load(self, path: Path, config: TrainConfig) -> None:

@@ -7,8 +7,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from blinkcore.files import whole_file
-from blinkcore.training.validation import SCORES
+from blinkcore.evaluation.scores import SCORES
+from blinkcore.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,6 +104,6 @@ def plot_log(log: Path, picture: Path) -> Path | None:
         right.plot(steps, [row[name] for row in rows], label=name.replace("_", " "))
     right.set(xlabel="step", ylim=(0, 1), title="validation")
     right.legend()
-    with whole_file(picture) as temporary:
+    with atomic_write(picture) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     return picture

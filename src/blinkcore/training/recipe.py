@@ -57,7 +57,7 @@ class TrainConfig:
         the first step (Wortsman et al. 2022, arXiv:2203.05482); empty: none.
     threshold : float or None
         Default threshold of the model; None: the one of
-        `blinkcore.training.validation.THRESHOLDS` with the largest F1 integral.
+        `blinkcore.training.validation.CANDIDATE_THRESHOLDS` with the largest F1 integral.
     patience : int
         Stop after this many validations without an improvement; 0: never.
     amp : bool

@@ -108,8 +108,8 @@ def _augmented_crop(
 
     The scaling is that of the whole sample, as in prediction.
     """
-    most = np.maximum(np.array(sample.image.shape) - side, 0)
-    top, left = (int(rng.integers(n + 1)) for n in most)
+    largest_offset = np.maximum(np.array(sample.image.shape) - side, 0)
+    top, left = (int(rng.integers(n + 1)) for n in largest_offset)
     scaling = normalize.plane_scaling(sample.image, method)
     window = sample.image[top : top + side, left : left + side]
     pixels = normalize.padded_to_multiple(normalize.normalized(window, scaling), side)

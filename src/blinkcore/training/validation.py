@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from blinkcore.detection.candidates import HEIGHT, find_candidates
-from blinkcore.evaluation.scores import CUTOFF, evaluate, match
+from blinkcore.detection.choose import judged, kept_above
+from blinkcore.evaluation.scores import DEFAULT_CUTOFF, SCORES, evaluate, match
 from blinkcore.network.calibration import (
     Calibration,
-    calibrated,
     fit_calibration,
     fit_interval_width,
 )
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 # Validation chooses among these. They go below 0.5 because, where most spots are dim,
 # dropping all that are more likely noise than spots costs more F1 than it gains.
-THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
-SCORES = ("f1_integral", "f1", "precision", "recall", "rmse")
+CANDIDATE_THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Validation:
     calibration : Calibration
         See `blinkcore.network.calibration`.
     threshold : float
-        The one of `THRESHOLDS` with the largest F1 integral.
+        The one of `CANDIDATE_THRESHOLDS` with the largest F1 integral.
     count_spread : float or None
         See `blinkcore.network.calibration.fit_interval_width`; at this threshold.
     scores : dict
@@ -70,7 +69,7 @@ def validate(
     scenes : sequence of LabelledPlane
         Of any size.
     threshold : float, optional
-        Probability above which a spot counts; if not given, the one of `THRESHOLDS` with
+        Probability above which a spot counts; if not given, the one of `CANDIDATE_THRESHOLDS` with
         the largest F1 integral.
 
     Returns
@@ -86,14 +85,11 @@ def validate(
         [spots[:, HEIGHT] for spots in found],
         real,
     )
-    for spots in found:
-        spots[:, PROBABILITY] = calibrated(
-            spots[:, PROBABILITY], spots[:, HEIGHT], calibration
-        )
-    tried = THRESHOLDS if threshold is None else (threshold,)
+    found = [judged(spots, calibration) for spots in found]
+    tried = CANDIDATE_THRESHOLDS if threshold is None else (threshold,)
     results = {t: _mean_scores(scenes, found, t) for t in tried}
     best = max(tried, key=lambda t: results[t]["f1_integral"])
-    kept = [spots[spots[:, PROBABILITY] > best] for spots in found]
+    kept = [kept_above(spots, best) for spots in found]
     width = fit_interval_width(
         (spots[:, PROBABILITY], int(_real(scene, spots).sum()))
         for scene, spots in zip(scenes, kept, strict=True)
@@ -122,7 +118,7 @@ def _real(scene: LabelledPlane, spots: NDArray[np.float64]) -> NDArray[np.bool_]
     """Tell whether each candidate is matched to a true spot."""
     is_real = np.zeros(len(spots), bool)
     if len(spots) and len(scene.points):
-        is_real[match(scene.points, spots[:, :2], cutoff=CUTOFF)[:, 1]] = True
+        is_real[match(scene.points, spots[:, :2], cutoff=DEFAULT_CUTOFF)[:, 1]] = True
     return is_real
 
 
@@ -133,8 +129,8 @@ def _mean_scores(
 ) -> dict[str, float]:
     rows = []
     for scene, spots in zip(scenes, found, strict=True):
-        kept = spots[spots[:, PROBABILITY] > threshold, :2]
-        scores = asdict(evaluate(scene.points, kept))
+        kept = kept_above(spots, threshold)
+        scores = asdict(evaluate(scene.points, kept[:, :2]))
         rows.append([scores[name] for name in SCORES])
     table = np.array(rows)
     has_match = np.isfinite(table).all(axis=1)
