@@ -64,7 +64,7 @@ def test_unusable_models_end_with_2_before_anything_is_read(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "there is not an input"),
+        ([], "there is no input"),
         (["a.tif", "--threshold", "1.5"], "threshold must be in [0, 1)"),
         (["a.tif", "--threshold", "nan"], "threshold must be in [0, 1)"),
         (["a.tif", "--fdr", "0"], "fdr must be in (0, 1)"),

@@ -73,7 +73,7 @@ def test_another_graph_is_refused_by_name(source, tmp_path, change, words):
 
 def test_wrong_files_are_one_sentence(tmp_path):
     (tmp_path / "a.h5").write_text("no model")
-    with pytest.raises(ValueError, match="no Keras model"):
+    with pytest.raises(ValueError, match="not a Keras model"):
         convert_deepblink(tmp_path / "a.h5", tmp_path / "m.pt")
     with pytest.raises(FileNotFoundError):
         convert_deepblink(tmp_path / "b.h5", tmp_path / "m.pt")

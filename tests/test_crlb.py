@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -27,10 +29,27 @@ def test_what_has_no_light_is_nowhere():
 
 
 def test_scenes_know_it_for_each_spot():
-    for seed in range(6):  # some are resampled
+    n = 0
+    for seed in range(40):  # some are resampled
         scene = simulate(
             (64, 64), np.random.default_rng(seed), ranges=PRESETS["general"]
         )
         bound = scene.cramer_rao()
         assert bound.shape == (len(scene.points),)
         assert (bound > 0).all()
+        n += len(bound)
+    assert n > 20
+
+
+def test_the_bound_of_a_scene_is_that_of_its_light(easy):
+    """One kind of spot on one background, of which the SNR tells the photons."""
+    ranges = dataclasses.replace(
+        easy, sigma=(1.3, 1.3001), snr=(10.0, 10.001), background=(50.0, 50.01),
+        intensity_spread=(0.0, 1e-9),
+    )  # fmt: skip
+    scene = simulate((96, 96), np.random.default_rng(0), ranges=ranges)
+    # (peak - background) / sqrt(peak) = 10, with a peak of 50 + p.
+    peak = (100 + np.sqrt(100**2 + 4 * 100 * 50)) / 2
+    photons = peak * 2 * np.pi * 1.3**2
+    expected = float(cramer_rao(photons, 50.0, 1.3))
+    np.testing.assert_allclose(scene.cramer_rao(), expected, rtol=0.03)

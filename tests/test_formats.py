@@ -241,8 +241,8 @@ def test_positions_in_micrometers_need_the_size_of_a_pixel(tmp_path):
         ("a.xml", "<a/>", "neither of TrackMate"),
         ("a.json", "{", "not valid JSON"),
         ("a.json", "[1]", "neither GeoJSON"),
-        ("a.roi", "text", "no selection"),
-        ("a.zip", "text", "no selection"),
+        ("a.roi", "text", "not a selection"),
+        ("a.zip", "text", "not a selection"),
     ],
 )
 def test_wrong_files_are_one_sentence(tmp_path, name, content, words):
@@ -299,7 +299,7 @@ def test_a_missing_measurement_is_no_error(tmp_path):
 def test_a_zip_without_a_selection_is_not_taken_for_no_spots(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.csv", "y,x\n")
-    with pytest.raises(ValueError, match="no selection"):
+    with pytest.raises(ValueError, match="has no selection"):
         io.read_labels(tmp_path / "a.zip")
 
 

@@ -35,11 +35,11 @@ def test_a_pipe_is_not_waited_for(tmp_path, words):
 
 @FEW
 def test_a_device_is_neither_read_nor_replaced(tmp_path):
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         check_readable(Path("/dev/zero"))
     os.mkfifo(tmp_path / "out.csv")
     with (
-        pytest.raises(OSError, match="no regular file"),
+        pytest.raises(OSError, match="not a regular file"),
         atomic_write(tmp_path / "out.csv") as temporary,
     ):
         temporary.write_text("x")

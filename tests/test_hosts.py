@@ -40,7 +40,7 @@ def test_a_folder_that_is_not_fiji_is_a_sentence(tmp_path):
     assert "has no folder 'plugins'" in done.stderr
     done = call_blinkcore("fiji", "install", tmp_path / "nowhere")
     assert done.returncode == 2
-    assert "is no folder" in done.stderr
+    assert "is not a folder" in done.stderr
 
 
 def test_the_knime_extension_comes_out_whole(tmp_path):

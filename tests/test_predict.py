@@ -109,8 +109,14 @@ def test_tiny_images_have_an_answer(general, shape, kind):
     assert list(spots.columns) == ["y", "x", "probability", "localization_uncertainty"]
     assert (spots["y"] < shape[0] - 0.5).all()
     assert (spots["x"] < shape[1] - 0.5).all()
+    assert (spots[["y", "x"]] >= -0.5).all(axis=None)
     if kind != "noise":
         assert len(spots) == 0
+        bright = image.copy()
+        bright[shape[0] // 2, shape[1] // 2] = 1e4  # what is found lies inside, too
+        found = predict(bright, general)
+        assert found["y"].between(-0.5, shape[0] - 0.5).all()
+        assert found["x"].between(-0.5, shape[1] - 0.5).all()
 
 
 @pytest.mark.parametrize("shape", [(257, 319), (512, 130), (131, 640)])

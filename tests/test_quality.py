@@ -34,10 +34,13 @@ def test_what_was_done_to_a_picture_is_said(camera, change, word):
 def test_tiny_and_empty_pictures_do_no_harm(shape):
     rng = np.random.default_rng(1)
     assert image_warning(np.zeros(shape, np.uint8)) is None
-    image_warning(rng.integers(0, 9, shape).astype(np.uint8))
+    assert image_warning(np.full(shape, 1e300)) is None
     broken = rng.random(shape)
     broken[0, 0] = np.nan
-    image_warning(broken)
+    for picture in (rng.integers(0, 9, shape).astype(np.uint8), broken):
+        warning = image_warning(picture)
+        # So few pixels may look clipped or over-exposed, but never smoothed.
+        assert warning is None or "smoothed" not in warning
     assert image_warning(np.full(shape, np.inf)) is None
 
 

@@ -63,19 +63,36 @@ def test_snr_is_what_is_asked_for(easy):
     np.testing.assert_allclose(scene.snr, 7.0, rtol=1e-3)
 
 
-def test_every_probability_can_be_one():
-    names = [f.name for f in dataclasses.fields(SceneRanges) if f.name.startswith("p_")]
-    everything = SceneRanges(**dict.fromkeys(set(names) - {"p_empty"}, 1.0))
-    scenes = [
-        simulate((96, 96), np.random.default_rng(1), ranges=r)
-        for r in (everything, SceneRanges(**dict.fromkeys(names, 0.0)))
-    ]
-    for scene in scenes:
-        assert scene.image.shape == (96, 96)
-        assert len(np.unique(scene.image)) > 10
+PROBABILITIES = [
+    f.name for f in dataclasses.fields(SceneRanges) if f.name.startswith("p_")
+]
+
+
+@pytest.mark.parametrize("name", PROBABILITIES)
+def test_each_probability_does_something(name):
+    """One alone, always or never: the scenes of the same seed differ."""
+    needed = {"p_8bit": 1.0} if name == "p_jpeg" else {}  # a JPEG has 8 bits
+    never = SceneRanges(**dict.fromkeys(PROBABILITIES, 0.0) | needed)
+    always = dataclasses.replace(never, **{name: 1.0})
+    for seed in range(6):
+        without, scene = (
+            simulate((96, 96), np.random.default_rng(seed), ranges=ranges)
+            for ranges in (never, always)
+        )
+        assert scene.image.shape == without.image.shape == (96, 96)
         assert scene.points.min(initial=0) >= -0.5
         assert scene.points.max(initial=0) < 95.5
-    assert not np.array_equal(scenes[0].image, scenes[1].image)
+        if not np.array_equal(scene.image, without.image):
+            return
+    pytest.fail(f"{name} changes nothing")
+
+
+def test_all_probabilities_can_be_one():
+    everything = dict.fromkeys(set(PROBABILITIES) - {"p_empty"}, 1.0)
+    scene = simulate(
+        (96, 96), np.random.default_rng(1), ranges=SceneRanges(**everything)
+    )
+    assert len(np.unique(scene.image)) > 10
 
 
 def test_presets_keep_their_scenes():

@@ -128,7 +128,7 @@ def test_what_does_not_fit_together_is_a_sentence(five, tmp_path, examples):
     notes.write_text("a,b\n1,2\n")
     done = call_blinkcore("merge", one, notes, "-o", tmp_path / "all.csv")
     assert done.returncode == 2
-    assert "no result of blinkcore" in done.stderr
+    assert "not a result of blinkcore" in done.stderr
     done = call_blinkcore("merge", one, "-o", tmp_path / "all.xlsx")
     assert done.returncode == 2
     assert ".csv or .parquet" in done.stderr

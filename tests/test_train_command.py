@@ -76,12 +76,18 @@ def test_sizes_that_a_network_does_not_have_are_refused(tmp_path, labelled):
         (["--network", "deepblink", "--depth", "3"], "--depth is of blink"),
         (["--network", "deepblink", "--levels", "3"], "--levels is of blink"),
         (["--dropout", "0"], "--dropout is of deepblink, not of blink"),
-        (["--from", "general", "--dropout", "0"], "--dropout is that of --from"),
+        (
+            ["--from", "general", "--dropout", "0"],
+            "--dropout cannot be combined with --from",
+        ),
         (
             ["--from", "general", "--filters", "8"],
-            "--filters is that of --from general",
+            "--filters cannot be combined with --from general",
         ),
-        (["--from", "general", "--levels", "2"], "--levels is that of --from general"),
+        (
+            ["--from", "general", "--levels", "2"],
+            "--levels cannot be combined with --from general",
+        ),
         (
             ["--data", labelled, "--valid-scenes", "9"],
             "--valid-scenes are of a training without --data",
@@ -105,7 +111,7 @@ def test_a_wrong_preset_is_refused(tmp_path, labelled):
 
 def test_a_wrong_recipe_names_its_key(tmp_path):
     for content, words in (
-        ("stepps: 3", "'stepps' is no option"),
+        ("stepps: 3", "'stepps' is not an option"),
         ("steps: many", "'--steps'"),
         ("amp: maybe", "'amp' takes true or false, got maybe"),
         ("patience: true", "'patience' takes one value, got true"),

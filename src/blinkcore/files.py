@@ -37,6 +37,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
     ------
     Path
         Where to write. It is removed if the block fails.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, or is a device or a pipe.
     """
     check_regular(path)  # renaming over a device would replace it
     with temporary_beside(path) as temporary:

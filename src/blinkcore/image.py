@@ -232,8 +232,8 @@ def to_canonical_axes(
 
     Parameters
     ----------
-    pixels : ndarray
-        Any real type, up to five dimensions.
+    pixels : ndarray, of a shape with up to five dimensions
+        Any real type.
     axes : str
         One letter a dimension out of `TCZYX`, in the array's order.
     pixel_size : PixelSize or None

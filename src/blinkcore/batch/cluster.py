@@ -201,7 +201,11 @@ class Cluster:
     def finder(
         self, item: Input, image: Image
     ) -> Callable[[float, int], Iterator[NDArray[np.float64]]]:
-        """Return the `find` argument of `predict_image` for an input."""
+        """Return the `find` argument of `predict_image` for an input.
+
+        It yields the candidates of each plane, of shape (n, 5), see
+        `blinkcore.detection.candidates.COLUMNS`.
+        """
 
         def find(factor: float, start: int) -> Iterator[NDArray[np.float64]]:
             before = self._given.get(str(item.source))

@@ -39,7 +39,13 @@ class Collected:
 
     @classmethod
     def start(cls, options: Options) -> Collected:
-        """Begin a table, or continue the existing one if asked to."""
+        """Begin a table, or continue the existing one if asked to.
+
+        Raises
+        ------
+        OSError, ValueError
+            If the existing table cannot be read, or was made in another way.
+        """
         table = options.output
         collected = cls(options)
         if table is None or not options.skip_existing or not table.exists():
@@ -96,7 +102,13 @@ class Collected:
             self.write()
 
     def write(self, *, last: bool = False) -> None:
-        """Write the table so far; if the last write fails, save a copy and raise."""
+        """Write the table so far.
+
+        Raises
+        ------
+        OSError
+            If the last write fails; a copy is saved elsewhere, which the message names.
+        """
         path = self.options.output
         if not self.parts:
             return

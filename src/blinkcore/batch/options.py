@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from blinkcore.batch.inputs import identity
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from blinkcore.network.model import Model
+
+# Options that are recorded also where they are the default, and their names there.
+_ALWAYS = {
+    "threshold": "threshold", "fdr": "fdr", "radius": "radius", "scale": "scale",
+    "dim": "dim", "z": "z", "channel": "channel", "axes": "axes",
+    "pixel_size": "pixel_size_um",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,19 @@ class Options(PredictOptions):
         return None if self.fdr is not None else self.threshold_for(self.model)
 
     def recorded(self) -> dict[str, Any]:
-        """Return the settings that decide which spots are found, for the sidecar."""
-        size = self.pixel_size
+        """Return the settings that decide which spots are found, for the sidecar.
+
+        New options are recorded only where they are not the default, so that results of
+        earlier versions count as made in the same way.
+        """
+        options: dict[str, Any] = {}
+        for field in fields(PredictOptions):
+            value = getattr(self, field.name)
+            if field.name in _ALWAYS or value != field.default:
+                plain = value._asdict() if hasattr(value, "_asdict") else value
+                options[_ALWAYS.get(field.name, field.name)] = plain
+        del options["threshold"]  # that of the model, if none was given
+        options["labels"] = {name: identity(path) for name, path in self.labels}
         return {
             "model": {
                 "name": self.model.name,
@@ -72,20 +90,5 @@ class Options(PredictOptions):
                 "precision": self.model.precision,
             },
             "threshold": self._threshold(),
-            "options": {
-                "fdr": self.fdr,
-                "radius": self.radius,
-                "scale": self.scale,
-                "dim": self.dim,
-                "z": self.z,
-                "channel": self.channel,
-                "axes": self.axes,
-                "pixel_size_um": None if size is None else size._asdict(),
-                "labels": {name: identity(path) for name, path in self.labels},
-                **({"truncated": True} if self.truncated else {}),
-                **({"measure": self.measure} if self.measure else {}),
-                **({"camera": self.camera._asdict()} if self.camera else {}),
-                **({"molecules": True} if self.molecules else {}),
-                **({"level": self.level} if self.level else {}),
-            },
+            "options": options,
         }

@@ -80,24 +80,18 @@ def checked_timeout(seconds: float | None) -> float | None:
 
 def checked_options(values: dict[str, Any]) -> PredictOptions:
     """Check the detection options; an error names the option of the command line."""
+    from dataclasses import fields
+
     from blinkcore.detection.options import PredictOptions
 
+    parse: dict[str, Any] = {
+        "camera": _parse_camera, "scale": _parse_scale, "pixel_size": parse_pixel_size,
+    }  # fmt: skip
+    given = values | {"truncated": values["allow_truncated"]}
+    names = [field.name for field in fields(PredictOptions)]
     try:
         return PredictOptions(
-            threshold=values["threshold"],
-            fdr=values["fdr"],
-            radius=values["radius"],
-            measure=values["measure"],
-            camera=_parse_camera(values["camera"]),
-            molecules=values["molecules"],
-            scale=_parse_scale(values["scale"]),
-            dim=values["dim"],
-            z=values["z"],
-            channel=values["channel"],
-            axes=values["axes"],
-            pixel_size=parse_pixel_size(values["pixel_size"]),
-            level=values["level"],
-            truncated=values["allow_truncated"],
+            **{n: parse[n](given[n]) if n in parse else given[n] for n in names}
         )
     except ValueError as error:
         text = str(error)

@@ -6,6 +6,7 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from blinkcore import limits
+from blinkcore.files import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,6 +17,7 @@ def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:
     """Read a recipe; `wanted` says what it must hold."""
     import yaml
 
+    check_regular(path)
     with path.open("rb") as file:
         if b"\0" in file.read(1024):
             raise ValueError(f"{path} is not a recipe: it is not a text file")

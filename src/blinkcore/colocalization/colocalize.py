@@ -44,7 +44,7 @@ class Chance(NamedTuple):
 
     @classmethod
     def of(cls, by_chance: NDArray[np.int64]) -> Chance:
-        """Summarize numbers of pairs, which add up over frames that are independent."""
+        """Summarize numbers of pairs, shape (n,), which add up over independent frames."""
         low, high = np.quantile(by_chance, _INTERVAL)
         return cls(float(np.mean(by_chance)), float(low), float(high))
 

@@ -269,7 +269,7 @@ def _squares(
 def put_inside(
     spots: NDArray[np.float64], shape: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Clip positions to the outer edge of the outermost pixels, in place."""
+    """Clip positions y, x of spots (n, 2 or more) to the edges of an image, in place."""
     # The last position that is still inside when a CSV rounds it to four decimals.
     last = np.array(shape) - 0.5001
     np.clip(spots[:, :2], -0.5, last, out=spots[:, :2])

@@ -73,7 +73,7 @@ class Regions:
         return self.labels.size("T") > 1
 
     def plane(self, frame: int, z: int) -> NDArray[np.int64]:
-        """Labels of one plane of the image."""
+        """Give the labels of one plane of the image, of shape (height, width)."""
         t = min(frame, self.labels.size("T") - 1)
         k = min(z, self.labels.size("Z") - 1)
         return np.asarray(self.labels.plane(t, 0, k).data).astype(np.int64)
@@ -133,7 +133,7 @@ class Regions:
         return frames, np.stack(inside, axis=1)
 
     def _body(self, frame: int) -> NDArray[np.int64]:
-        """Labels of all planes of a frame, (z, y, x)."""
+        """Give the labels of all planes of a frame, (z, y, x)."""
         depth = self.labels.size("Z")
         return np.stack([self.plane(frame, z) for z in range(depth)])
 

@@ -54,7 +54,7 @@ def judged(
 
 
 def kept_above(spots: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
-    """Keep the rows whose probability is above a threshold."""
+    """Keep the spots (n, 5) whose probability is above a threshold."""
     kept: NDArray[np.float64] = spots[spots[:, PROBABILITY] > threshold]
     return kept
 
@@ -107,9 +107,9 @@ def choose_objects(
     model: Model,
     options: PredictOptions,
 ) -> tuple[pd.DataFrame, int]:
-    """Choose the spots of stacks, one row per spot; otherwise like `choose_spots`.
+    """Choose the spots of stacks, one row per spot.
 
-    The table has `z_uncertainty` and `n_planes`, too.
+    See `choose_spots` for the parameters and what is returned. The table has `z_uncertainty` and `n_planes`, too.
     """
     together, alone = _judged_planes(planes, candidates, model, options)
     threshold = options.threshold_for(model)

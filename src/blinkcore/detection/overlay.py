@@ -112,7 +112,18 @@ def _write(
 
 
 def percentiles(planes: Sequence[NDArray[Any]]) -> tuple[float, float] | None:
-    """Give the 0.5th and the 99.8th percentile of planes together; None without a pixel."""
+    """Give the 0.5th and the 99.8th percentile of planes together.
+
+    Parameters
+    ----------
+    planes : sequence of ndarray, shape (height, width)
+        Of any real type; of large ones some rows count, and finite pixels only.
+
+    Returns
+    -------
+    tuple of float, or None
+        Low and high, in counts; None if no pixel is finite.
+    """
     samples = [_sample(plane) for plane in planes]
     values = np.concatenate([*samples, np.empty(0)])
     if values.size == 0:

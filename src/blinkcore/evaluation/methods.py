@@ -87,7 +87,7 @@ class Method:
     threshold: float | None = None
 
     def kept(self, index: int) -> NDArray[np.float64]:
-        """Give the positions of the spots that count in a case."""
+        """Give the positions y, x (n, 2), in px, of the spots that count in a case."""
         spots = self.spots[index]
         if self.threshold is not None:
             spots = spots[spots[:, PROBABILITY] > self.threshold]

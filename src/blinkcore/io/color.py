@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 def from_samples(
     path: Path, pixels: NDArray[Any], *, pixel_size: PixelSize | None, rgb: bool
 ) -> Image:
-    """Make an image from pixels (Y, X) or (Y, X, samples).
+    """Make an image from pixels of shape (Y, X) or (Y, X, samples).
 
-    Grey saved as RGB becomes grey, alpha is ignored; colours are refused without `rgb`.
+    Grey saved as RGB becomes grey, alpha is ignored.
+
+    Raises
+    ------
+    ValueError
+        If it is a colour picture, and `rgb` does not allow that.
     """
     if pixels.ndim == 2:
         return Image(pixels, "YX", pixel_size)

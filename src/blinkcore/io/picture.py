@@ -41,7 +41,7 @@ def read(
     truncated: bool = False,
     scene: int | None = None,
 ) -> Image:
-    """Read a picture; see `blinkcore.io.read_image`."""
+    """Read a picture; parameters and errors as of `blinkcore.io.read_image`."""
     if scene:
         raise ValueError(f"{path} has no image {scene}, only 1 from 0 on")
     content = path.read_bytes()

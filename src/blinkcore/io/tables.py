@@ -323,7 +323,7 @@ def write_json(spots: pd.DataFrame, path: Path) -> None:
 
 
 def from_json(content: Any, path: Path) -> pd.DataFrame:
-    """Turn parsed JSON of `write_json` into spots."""
+    """Turn parsed JSON of `write_json` into spots; ValueError if it is something else."""
     import pandas as pd
 
     spots = content.get("spots") if isinstance(content, dict) else None
@@ -336,7 +336,7 @@ def from_json(content: Any, path: Path) -> pd.DataFrame:
 
 
 def parse_json(path: Path) -> Any:
-    """Parse a JSON file, or say in one sentence why not."""
+    """Parse a JSON file; ValueError with one sentence if it is not valid."""
     try:
         return json.loads(path.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:

@@ -58,7 +58,7 @@ def read(
     truncated: bool = False,
     scene: int | None = None,
 ) -> Image:
-    """Read a TIFF, or one of its images; see `blinkcore.io.read_image`."""
+    """Read a TIFF, or one of its images; errors as of `blinkcore.io.read_image`."""
     with _readable(path):
         file = tifffile.TiffFile(path)
     image = None
@@ -79,7 +79,7 @@ def read(
 
 
 def write(pixels: NDArray[Any], path: Path) -> None:
-    """Write a grey picture; see `blinkcore.io.write_image`."""
+    """Write a grey picture, pixels of shape (height, width), as `blinkcore.io.write_image`."""
     with atomic_write(path) as temporary:
         tifffile.imwrite(temporary, pixels, photometric="minisblack")
 

@@ -22,7 +22,7 @@ CUT = "(--allow-truncated takes what is there)"
 def filled(
     path: Path, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> NDArray[Any]:
-    """Read the pixels that a cut-off file still holds; the others are 0."""
+    """Read the pixels that a cut-off file still holds, of a given shape; the others are 0."""
     limits.check_memory(math.prod(shape) * dtype.itemsize, str(path))
     pixels = np.zeros(math.prod(shape), dtype)
     n_bytes = max(0, path.stat().st_size - offset)

@@ -75,7 +75,13 @@ def series_in(file: tifffile.TiffFile, path: str) -> list[tifffile.TiffPageSerie
 def own_series(
     path: Path, file: tifffile.TiffFile, scene: int | None
 ) -> tifffile.TiffPageSeries:
-    """Find an image of which this file holds a part; the first without a number."""
+    """Find an image of which this file holds a part; the first without a number.
+
+    Raises
+    ------
+    ValueError
+        If there is no such image, or files that hold some of its planes are missing.
+    """
     own = series_in(file, file.filehandle.path)
     if not own:
         raise ValueError("it has no image in it")

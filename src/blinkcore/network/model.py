@@ -196,7 +196,10 @@ def read_metadata(model: str | os.PathLike[str]) -> Metadata:
 
 
 def load_weights(model: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    """Read a model's weights to continue its training; errors as in `load_model`."""
+    """Read a model's weights to continue its training; errors as in `load_model`.
+
+    Their names and shapes are those of the network's `state_dict`.
+    """
     _, path = _find(model)
     if _is_onnx(path):
         raise ValueError(f"{path} is ONNX, which cannot be trained; give the .pt file")

@@ -78,7 +78,19 @@ class Blink(nn.Module):
             self.head.bias.copy_(start)  # type: ignore[union-attr]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images to raw grids, with the logarithm of the error as fourth value."""
+        """Map images to raw grids.
+
+        Parameters
+        ----------
+        x : Tensor of float32, shape (N, 1, H, W)
+            Normalized; H and W are multiples of `stride`.
+
+        Returns
+        -------
+        Tensor of float32, shape (N, 4, H / 2, W / 2)
+            Logit of the probability, offsets of row and column, and the logarithm of the
+            standard error in px.
+        """
         x = functional.pixel_unshuffle(x, 2)  # (N, 4, H/2, W/2)
         # Linear filters take differences of the measured values first. Then the range
         # is compressed, so that bright objects do not drown dim ones.
@@ -93,7 +105,10 @@ class Blink(nn.Module):
         return raw
 
     def compress(self, x: Tensor) -> Tensor:
-        """Compress like a root, which evens out shot noise; asinh is far slower."""
+        """Compress values, of any shape, like a root: x / sqrt(1 + |x|).
+
+        A root evens out shot noise; asinh is far slower.
+        """
         return x * torch.rsqrt(1.0 + x.abs())
 
     def lower(self, high: Tensor) -> Tensor:
@@ -111,17 +126,17 @@ class Blink(nn.Module):
         return x
 
     def activate(self, raw: Tensor) -> Tensor:
-        """Turn raw values into a grid."""
+        """Turn raw values into a grid, of the same shape (N, 4, h, w) without the error."""
         return torch.cat(
             [torch.sigmoid(raw[:, :1]), raw[:, 1:3].clamp(0.0, 1.0)], dim=1
         )
 
     def offsets(self, raw: Tensor) -> Tensor:
-        """Offsets as the loss wants them: linear, with a gradient beyond the cell too."""
+        """Give the offsets (N, 2, h, w) for the loss: linear, also beyond the cell."""
         return raw[:, 1:3]
 
     def log_error(self, raw: Tensor) -> Tensor:
-        """Logarithm of the standard error of y and of x in px: 0.01 to 3 px."""
+        """Give the logarithm of the standard error in px (N, h, w), from 0.01 to 3 px."""
         return raw[:, 3].clamp(-4.6, 1.1)
 
 
@@ -167,7 +182,11 @@ class DeepBlink(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def down_and_up(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the output of the decoder, and the pooled one of the first encoder."""
+        """Map images (N, 1, H, W) through the first encoder and the decoder.
+
+        Returns the output of the decoder (N, F_0, H, W), and the pooled one of the encoder
+        (N, F_n, H / cell, W / cell).
+        """
         skips: list[Tensor] = []
         for block in self.encoder:
             x = self.dropout(block(x))  # (N, F_i, H / 2^i, W / 2^i)
@@ -181,7 +200,7 @@ class DeepBlink(nn.Module):
         return x, pooled
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images to raw grids."""
+        """Map normalized images (N, 1, H, W) to raw grids (N, 3, H / cell, W / cell)."""
         x, pooled = self.down_and_up(x)
         x = functional.max_pool2d(self.dropout(x), 2)  # (N, F_0, H / 2, W / 2)
         for block in self.second:
@@ -191,15 +210,15 @@ class DeepBlink(nn.Module):
         return raw
 
     def activate(self, raw: Tensor) -> Tensor:
-        """Turn raw values into a grid."""
+        """Turn raw values into a grid of the same shape (N, 3, h, w)."""
         return torch.sigmoid(raw)
 
     def offsets(self, raw: Tensor) -> Tensor:
-        """Offsets as the loss wants them."""
+        """Give the offsets (N, 2, h, w) for the loss."""
         return torch.sigmoid(raw[:, 1:])
 
     def log_error(self, raw: Tensor) -> None:
-        """No error is predicted."""
+        """Give nothing: of raw values (N, 3, h, w) none is an error."""
 
 
 AnyNetwork: TypeAlias = Blink | DeepBlink

@@ -67,7 +67,10 @@ def dim_class(
 
 
 def otsu_threshold(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Part values in two classes with the largest variance between them.
+    """Part values, shape (n,), in two classes with the largest variance between them.
+
+    Otsu, IEEE Transactions on Systems, Man, and Cybernetics 1979
+    (doi:10.1109/TSMC.1979.4310076).
 
     Returns the largest value of the lower class, and the share of the variance of all that
     is between the classes (eta of Otsu's article; 0 where all values are equal).
@@ -83,7 +86,7 @@ def otsu_threshold(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def bins_of(heights: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Put the logarithms of heights into bins, numbered from 0."""
+    """Put the logarithms of heights, shape (n,), into bins, numbered from 0."""
     positive = heights[heights > 0]
     smallest = float(positive.min()) if len(positive) else 1.0
     logarithm = np.log(np.maximum(heights, smallest))
@@ -94,7 +97,21 @@ def bins_of(heights: NDArray[np.float64]) -> NDArray[np.intp]:
 def mean_of_similar_height(
     probability: NDArray[np.float64], bins: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean probability of the candidates of about each height, and the trust in it."""
+    """Average the probability over candidates of about the same height.
+
+    Parameters
+    ----------
+    probability : ndarray of float64, shape (n,)
+        Of each candidate.
+    bins : ndarray of intp, shape (n,)
+        See `bins_of`.
+
+    Returns
+    -------
+    mean, trust : ndarray of float64, shape (n,)
+        At each candidate's height: the mean, weighted by a Gaussian over heights, and from
+        0 to 1 how far it can be trusted, by the number of candidates that it is of.
+    """
     reach = math.ceil(4 * _WIDTH / _BIN)
     n = int(bins.max()) + 1 + 2 * reach
     kernel_sum = _WIDTH / _BIN * math.sqrt(2 * math.pi)

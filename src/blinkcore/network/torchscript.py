@@ -126,7 +126,11 @@ def save_with_normalization(
 
 
 def whole_grid(network: AnyNetwork) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Give what maps images to grids, with the error where a network predicts it."""
+    """Give what maps images (N, 1, H, W) to grids.
+
+    These have the shape (N, 3, H / cell, W / cell), or (N, 4, ...) with the standard error
+    in px where the network predicts it.
+    """
     if network.predicts_error:
         return _ExportedWithError(network).with_error
     return _Exported(network)

@@ -204,7 +204,7 @@ def contrast_of(panels: Iterable[Panel]) -> tuple[float, float]:
 def nearest_neighbours(panels: Iterable[Panel]) -> NDArray[np.float64]:
     """Measure the distance in px of x from each spot to the nearest one in its frame.
 
-    It counts z of objects in stacks whose distance of planes is known; else spots of one
+    Returns shape (n,). It counts z of objects in stacks whose distance of planes is known; else spots of one
     plane are neighbours.
     """
     found = [np.empty(0)]

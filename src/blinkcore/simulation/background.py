@@ -125,7 +125,21 @@ def add_distractors(
     rng: np.random.Generator,
     ranges: SceneRanges,
 ) -> None:
-    """Add out-of-focus spots, blobs, discs and lines, none of which is labelled."""
+    """Add out-of-focus spots, blobs, discs and lines, none of which is labelled.
+
+    Parameters
+    ----------
+    photons : ndarray of float64, shape (height, width)
+        The expected photons of each pixel, to which they are added.
+    sigma : float
+        Width of the scene's spots in px.
+    peak : float
+        Typical height of the scene's spots in photons.
+    rng : Generator
+        What is drawn with.
+    ranges : SceneRanges
+        How often each kind occurs.
+    """
     shape = np.array(photons.shape)
     area = photons.size
     height = float(peak)

@@ -115,6 +115,6 @@ def _to_8bit(
 
 
 def to_integer(pixels: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Round to an integer type; values outside its range are clipped."""
+    """Round pixels, of any shape, to an integer type; values outside are clipped."""
     counts: NDArray[Any] = np.clip(np.rint(pixels), 0, np.iinfo(dtype).max)
     return counts.astype(dtype)

@@ -95,7 +95,19 @@ def add_gaussians(
     peak: NDArray[np.float64],
     sigma: NDArray[np.float64],
 ) -> None:
-    """Add Gaussians integrated over each pixel; `peak` is that of the continuous one."""
+    """Add Gaussians that are integrated over each pixel.
+
+    Parameters
+    ----------
+    photons : ndarray of float64, shape (height, width)
+        The expected photons of each pixel, to which they are added.
+    points : ndarray of float64, shape (n, 2)
+        y, x in px.
+    peak : ndarray of float64, shape (n,)
+        Height of the continuous Gaussian, in photons a pixel.
+    sigma : ndarray of float64, shape (n,)
+        Standard deviation in px.
+    """
     if len(points) == 0:
         return
     rows, cols = _windows(photons.shape, points, int(np.ceil(4 * sigma.max())))

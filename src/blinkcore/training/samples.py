@@ -76,7 +76,7 @@ class Source:
     def training(
         self, number: int, method: str
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Give a normalized square of `crop` px and its spots."""
+        """Give a normalized square of `crop` px, shape (crop, crop), and its spots (n, 2)."""
         seed, side = [self.config.seed, _TRAINING, number], self.config.crop
         rng = np.random.default_rng([*seed, 1])
         share = rng.random()
