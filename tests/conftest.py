@@ -178,18 +178,7 @@ def describe():
     from blinkcore.network.metadata import Metadata
 
     def metadata_of(network):
-        return Metadata(
-            architecture=type(network).__name__.lower(),
-            arguments=network.arguments,
-            cell_size=network.cell_size,
-            cell_map=network.cell_map,
-            stride=network.stride,
-            receptive_field=network.receptive_field,
-            normalization=network.normalization,
-            threshold=0.5,
-            merge_distance=network.merge_distance,
-            spot_sigma=(0.8, 2.5),
-        )
+        return Metadata.of(network, threshold=0.5, spot_sigma=(0.8, 2.5))
 
     return metadata_of
 

@@ -6,30 +6,34 @@ import subprocess
 import time
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import tifffile
 import zarr
 
 from programs import BLINKCORE, call_blinkcore, run_blinkcore
+from test_ome_zarr import write_image
 
 
 @pytest.fixture
 def series(tmp_path, examples):
-    """A movie, a picture and a plane beyond the size that is read in bands, in one folder."""
+    """A movie, a picture in four formats, and a plane so large that it is read in bands."""
     folder = tmp_path / "in"
     folder.mkdir()
     cells = tifffile.imread(examples / "cells.tif")
     movie = np.stack([np.roll(cells, i, axis=1) for i in range(6)])
     tifffile.imwrite(folder / "movie.tif", movie, imagej=True, metadata={"axes": "TYX"})
     tifffile.imwrite(folder / "cells.tif", cells)
+    tifffile.imwrite(folder / "tiled.tif", cells, tile=(64, 64), compression="zlib")
     side = 5888  # 34.7 megapixels
-    array = zarr.open_array(
-        folder / "wide.zarr", mode="w", shape=(side, side), chunks=(512, 512),
-        dtype=cells.dtype,
-    )  # fmt: skip
     n = -(-side // min(cells.shape))
-    array[:] = np.tile(np.pad(cells, 100), (n, n))[:side, :side]
+    wide = np.tile(np.pad(cells, 100), (n, n))[:side, :side]
+    for name, pixels, version in (
+        ("ngff4", cells, 2), ("ngff5", cells, 3), ("wide", wide, 3),
+    ):  # fmt: skip
+        group = zarr.open_group(folder / f"{name}.zarr", mode="w", zarr_format=version)
+        write_image(group, pixels, "YX", (1, 1), zarr_format=version, chunk=512)
     return folder
 
 
@@ -42,9 +46,18 @@ def test_the_table_is_that_of_one_process(series, tmp_path):
     """Also where one of the workers dies while it works."""
     alone = run_blinkcore("predict", series, "-o", tmp_path / "one")
     assert alone.returncode == 0, alone.stderr
-    assert set(tables(tmp_path / "one")) == {
-        "cells.csv", "counts.csv", "movie.csv", "wide.csv",
+    found = tables(tmp_path / "one")
+    assert set(found) == {
+        "cells.csv", "counts.csv", "movie.csv", "ngff4.csv", "ngff5.csv", "tiled.csv",
+        "wide.csv",
     }  # fmt: skip
+    spots = {
+        name: pd.read_csv(tmp_path / "one" / f"{name}.csv").drop(columns="image")
+        for name in ("cells", "tiled", "ngff4", "ngff5")
+    }
+    for name in ("tiled", "ngff4", "ngff5"):
+        columns = spots[name].columns.difference(["y_um", "x_um"])
+        pd.testing.assert_frame_equal(spots[name][columns], spots["cells"][columns])
     command = [
         BLINKCORE,
         "predict",

@@ -1,6 +1,7 @@
 """Tables of counts, by image and by cell."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 import tifffile
 
 from batches import run, write
+from blinkcore.batch.counts import write_counts
 from blinkcore.batch.run import Options
 from blinkcore.detection.cells import Regions
 from blinkcore.image import Image, PixelSize
@@ -69,6 +71,21 @@ def test_a_resumed_run_has_the_counts_of_all(general, folder, tmp_path):
     counts = pd.read_csv(tmp_path / "out" / "counts.csv")
     assert len(counts) == 3
     assert counts["image"].is_unique
+
+
+def test_runs_that_end_together_lose_no_counts(tmp_path):
+    """As array jobs do, whose results are in one folder."""
+    path = tmp_path / "counts.csv"
+
+    def write_some(first):
+        for number in range(first, first + 8):
+            rows = [{"image": f"{number}.tif", "n": number}]
+            write_counts([{"counts": rows}], "counts", path)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write_some, range(0, 32, 8)))
+    assert sorted(pd.read_csv(path)["n"]) == list(range(32))
+    assert [p.name for p in tmp_path.iterdir()] == ["counts.csv"]
 
 
 def test_a_users_table_of_that_name_is_kept(general, folder, tmp_path):

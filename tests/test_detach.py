@@ -41,7 +41,7 @@ def test_what_a_command_prints_and_its_exit_code_are_in_a_file(tmp_path, words, 
 def test_a_host_without_a_folder_is_told(tmp_path):
     done = run_blinkcore("detach", tmp_path / "no", "models")
     assert done.returncode == 2
-    assert done.stderr == f"Error: there is not a folder {tmp_path / 'no'}\n"
+    assert done.stderr == f"Error: there is no folder {tmp_path / 'no'}\n"
 
 
 @pytest.mark.slow

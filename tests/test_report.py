@@ -115,7 +115,7 @@ def test_what_a_report_lacks_is_said(reported, tmp_path, caplog):
     assert "The images were not found." in (tmp_path / "r.html").read_text("utf-8")
     done = call_blinkcore("report", reported, "--tracks", "none", cwd=tmp_path)
     assert done.returncode == 2
-    assert "there is not a folder of tracks none" in done.stderr
+    assert "there is no folder of tracks none" in done.stderr
     (tmp_path / "empty").mkdir()
     done = call_blinkcore("report", reported, "--tracks", "empty", cwd=tmp_path)
     assert done.returncode == 0

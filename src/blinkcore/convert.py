@@ -61,14 +61,9 @@ def convert_deepblink(
         raise ValueError(
             f"{path} is not a Keras model as deepBlink saves it"
         ) from error
-    metadata = Metadata(
-        architecture="deepblink",
-        arguments=network.arguments,
-        cell_size=network.cell_size,
+    metadata = Metadata.of(
+        network,
         cell_map="deepblink",
-        stride=network.stride,
-        receptive_field=network.receptive_field,
-        normalization=network.normalization,
         threshold=0.5,
         merge_distance=0.0,
         spot_sigma=None,

@@ -144,26 +144,35 @@ def utf8_safe(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+def is_hidden(path: Path) -> bool:
+    """Tell whether a part of a path begins with a dot, as `._name` that macOS leaves."""
+    return any(part.startswith(".") and part.strip(".") for part in path.parts)
+
+
+def files_in(
+    folder: Path, suffixes: Collection[str], *, recursive: bool = False
+) -> list[Path]:
     """List the files of a folder that have one of the given suffixes, sorted.
 
     Parameters
     ----------
     folder : Path
-        The folder; its subfolders are not searched.
+        The folder.
     suffixes : collection of str
         In lower case, with the dot.
+    recursive : bool
+        Search its subfolders, too.
 
     Returns
     -------
     list of Path
-        Without hidden files, such as the `._name` that macOS leaves beside `name`.
+        Without hidden files, and without those in hidden folders within it.
     """
     return [
         path
-        for path in sorted(folder.iterdir())
+        for path in sorted(folder.rglob("*") if recursive else folder.iterdir())
         if path.suffix.lower() in suffixes
-        and not path.name.startswith(".")
+        and not is_hidden(path.relative_to(folder))
         and path.is_file()
     ]
 

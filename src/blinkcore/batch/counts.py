@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from blinkcore.batch.lock import locked
 from blinkcore.io.tables import COUNTS, write_csv
 from blinkcore.network.calibration import real_count
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 IMAGES = COUNTS  # name of the table, and of its rows in a description
 CELLS = "counts_by_cell"
+_PATIENCE = 60.0  # seconds to wait for another run that writes the same table
 _WHOLE = {"frame", "channel", "cell", "n", "area_px", "volume_px"}
 
 
@@ -118,19 +120,20 @@ def write_counts(records: Iterable[Mapping[str, Any]], name: str, path: Path) ->
     Raises
     ------
     ValueError
-        If the file exists and is not such a table.
+        If the file exists and is not such a table, or another run keeps writing it.
     """
     table = pd.DataFrame([row for record in records for row in record.get(name, ())])
     if table.empty:
         return
-    if path.exists():
-        before = _read(path)
-        table = pd.concat([before[~before["image"].isin(table["image"])], table])
-    is_whole = [c for c in table.columns if c.split("_in_")[0] in _WHOLE]
-    for column in is_whole:
-        # Whole numbers, also where some are empty.
-        table[column] = table[column].astype("Int64")
-    write_csv(table, path)
+    with locked(path, patience=_PATIENCE):  # array jobs may write into one folder
+        if path.exists():
+            before = _read(path)
+            table = pd.concat([before[~before["image"].isin(table["image"])], table])
+        is_whole = [c for c in table.columns if c.split("_in_")[0] in _WHOLE]
+        for column in is_whole:
+            # Whole numbers, also where some are empty.
+            table[column] = table[column].astype("Int64")
+        write_csv(table, path)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from blinkcore import io
 from blinkcore.detection import overlay
-from blinkcore.files import error_sentence, escaped, utf8_safe
+from blinkcore.files import error_sentence, escaped, is_hidden, utf8_safe
 from blinkcore.io import ome_zarr, spatialdata_points, tiff_series
 from blinkcore.io.scenes import file_and_scene, with_scene_named, without_scene
 
@@ -223,11 +223,7 @@ def _matches(pattern: str) -> list[Path]:
     parts = path.parts[1:] if path.anchor else path.parts
     found = Path(path.anchor or ".").glob(str(Path(*parts)))
     # As without `**`: hidden files and folders must be asked for.
-    return [p for p in found if _hidden(path.parts) or not _hidden(p.parts)]
-
-
-def _hidden(parts: Iterable[str]) -> set[str]:
-    return {part for part in parts if part.startswith(".") and part.strip(".")}
+    return [p for p in found if is_hidden(path) or not is_hidden(p)]
 
 
 def _in_zarr(source: Path | str, name: str, relative: str) -> Iterator[Input]:
@@ -260,7 +256,9 @@ def _image_paths(folder: Path, *, recursive: bool) -> list[Path]:
         names = [n for n in files if Path(n).suffix.lower() in io.IMAGE_SUFFIXES]
         zarrs = [n for n in folders if ome_zarr.recognizes(Path(place, n))]
         deeper = [
-            n for n in folders if recursive and n not in (*zarrs, *_hidden(folders))
+            n
+            for n in folders
+            if recursive and n not in zarrs and not is_hidden(Path(n))
         ]
         folders[:] = deeper
         found += [Path(place, name) for name in (*names, *zarrs)]

@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import socket
+import time
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from itertools import count
@@ -21,16 +22,19 @@ if TYPE_CHECKING:
 
 
 _numbers = count()
+_POLL = 0.05  # seconds between two looks at a lock
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
     """Hold the lock of a result.
 
     Parameters
     ----------
     path : Path
         Of the result; the lock is beside it, as `.NAME.lock`. Its folder is created.
+    patience : float
+        Seconds to wait for a run that holds it.
 
     Raises
     ------
@@ -39,8 +43,15 @@ def locked(path: Path) -> Iterator[None]:
         computer that has ended is taken over.
     """
     lock, owner = path.with_name(f".{path.name}.lock"), _owner()
+    end = time.monotonic() + patience
     try:
-        _take(lock, path, owner)
+        while not _took(lock, owner):
+            if time.monotonic() >= end:
+                raise ValueError(
+                    f"another run is writing {path} ({_named(_read(lock))}); if it is "
+                    f"not, remove {lock}"
+                )
+            time.sleep(_POLL)
         yield
     finally:  # also if the program was interrupted while it took the lock
         if _read(lock) == owner:
@@ -48,18 +59,14 @@ def locked(path: Path) -> Iterator[None]:
                 lock.unlink()
 
 
-def _take(lock: Path, path: Path, owner: dict[str, Any]) -> None:
+def _took(lock: Path, owner: dict[str, Any]) -> bool:
+    """Take a lock that is free, or whose process has ended; tell whether it was."""
     if _create(lock, owner):
-        return
-    other = _read(lock)
-    if _is_gone(other):
-        lock.unlink(missing_ok=True)
-        if _create(lock, owner):
-            return
-        other = _read(lock)
-    raise ValueError(
-        f"another run is writing {path} ({_named(other)}); if it is not, remove {lock}"
-    )
+        return True
+    if not _is_gone(_read(lock)):
+        return False
+    lock.unlink(missing_ok=True)
+    return _create(lock, owner)
 
 
 def _create(lock: Path, owner: dict[str, Any]) -> bool:

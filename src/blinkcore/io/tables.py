@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Any
 
-from blinkcore.files import atomic_write, utf8_safe
+from blinkcore.files import atomic_write, files_in, utf8_safe
 from blinkcore.io import imagej, trackmate
 from blinkcore.io.suffixes import format_of
 from blinkcore.spots import AXIS_COLUMNS, COLUMN_OF, COLUMNS, check_spots, ordered
@@ -92,12 +92,10 @@ def tables_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     beside a table: the same spots in another format, as `.napari.csv` beside `.csv`.
     """
     found: dict[Path, Path] = {}
-    paths = folder.rglob("*") if recursive else folder.iterdir()
-    for path in sorted(p for p in paths if is_table(p) and p.is_file()):
+    for path in files_in(folder, SUFFIXES, recursive=recursive):
         # An image may be called a.napari.tif: then the table has its own description.
         own = format_of(path) in SUFFIXES or path.with_suffix(".json").is_file()
-        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if own and not (is_hidden or is_counts(path) or is_about_tracks(path)):
+        if own and not (is_counts(path) or is_about_tracks(path)):
             found.setdefault(path.with_suffix(""), path)
     return list(found.values())
 

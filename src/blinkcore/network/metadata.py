@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blinkcore.network import grid, normalize
 from blinkcore.network.calibration import UNCALIBRATED, Calibration, check_threshold
 
+if TYPE_CHECKING:
+    from blinkcore.network.networks import AnyNetwork
+
 METADATA_FILE = "blinkcore.json"  # in the archive
 FORMAT_VERSION = 1
+# Fields that a network knows of itself, by the same names.
+_OF_A_NETWORK = (
+    "arguments", "cell_size", "cell_map", "stride", "receptive_field", "normalization",
+    "merge_distance",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,21 @@ class Metadata:
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def of(cls, network: AnyNetwork, **others: Any) -> Metadata:
+        """Describe a network.
+
+        Parameters
+        ----------
+        network : AnyNetwork
+            Gives what it knows of itself, such as its cells and its receptive field.
+        **others
+            The fields that it does not know; `threshold` and `spot_sigma` at least.
+        """
+        own = {name: getattr(network, name) for name in _OF_A_NETWORK}
+        architecture = type(network).__name__.lower()
+        return cls(**{"architecture": architecture, **own, **others})
 
     @classmethod
     def from_json(cls, text: str) -> Metadata:

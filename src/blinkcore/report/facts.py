@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from blinkcore import io
+from blinkcore.files import files_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ def _descriptions(source: Path, *, is_nested: bool) -> list[dict[str, Any]]:
     if not source.is_dir():
         about = io.description_of(source)
         return [] if about is None else [about]
-    paths = sorted((source.rglob if is_nested else source.glob)("*.json"))
+    paths = files_in(source, (".json",), recursive=is_nested)
     return [content for path in paths if (content := io.read_sidecar(path))]
 
 

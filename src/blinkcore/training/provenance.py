@@ -44,18 +44,11 @@ def describe(
     -------
     Metadata
     """
-    return Metadata(
-        architecture=config.network,
-        arguments=network.arguments,
-        cell_size=network.cell_size,
-        cell_map=network.cell_map,
-        stride=network.stride,
-        receptive_field=network.receptive_field,
-        normalization=network.normalization,
+    return Metadata.of(
+        network,
         threshold=validation.threshold,
         calibration=validation.calibration,
         count_spread=validation.count_spread,
-        merge_distance=network.merge_distance,
         spot_sigma=None
         if config.data and not config.simulated
         else config.ranges.sigma,
