@@ -9,7 +9,7 @@ import tifffile
 
 from blinkcore.colocalization.shift import Shift
 from programs import call_blinkcore
-from two_channels import SHAPE, places, two_channels
+from two_channels import SHAPE, two_channels
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_results_of_the_same_images_pair_whatever_they_are_called(tmp_path):
     ]
 
 
-def test_names_that_differ_by_the_mark_of_a_channel_are_pairs(tmp_path):
+def test_names_that_differ_by_the_mark_of_a_channel_are_pairs(tmp_path, caplog):
     for number, well in enumerate(("A1", "A2", "B1")):
         for mark in ("w1", "w2"):
             path = tmp_path / mark / f"plate_{well}_{mark}.csv"
@@ -125,10 +125,23 @@ def test_names_that_differ_by_the_mark_of_a_channel_are_pairs(tmp_path):
     done = call_blinkcore("colocalize", "w1", "w2", "-o", "c", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "all 3 images: 3 of 3 and 3 spots are pairs" in done.stderr
-    (tmp_path / "w2" / "plate_A2_w2.csv").rename(tmp_path / "w2" / "other.csv")
+    # One that is missing does not stop the others.
+    (tmp_path / "w2" / "plate_A2_w2.csv").unlink()
     done = call_blinkcore("colocalize", "w1", "w2", "-o", "d", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "all 2 images: 2 of 2 and 2 spots are pairs" in done.stderr
+    assert "plate_A2_w1 is left out" in caplog.text
+    # A single table fits two others as well as its own: nothing is guessed.
+    done = call_blinkcore(
+        "colocalize", "w1/plate_A1_w1.csv", "w2", "-o", "e", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "plate_A1_w1 is paired with plate_A1_w2" in caplog.text
+    pd.DataFrame({"y": [0.0], "x": [1.0]}).to_csv(tmp_path / "w2" / "plate_A3_w1.csv")
+    done = call_blinkcore(
+        "colocalize", "w1/plate_A1_w1.csv", "w2", "-o", "f", cwd=tmp_path
+    )
     assert done.returncode == 2
-    assert "no image in common" in done.stderr
 
 
 def test_a_channel_that_is_not_there_is_refused(results):
@@ -166,9 +179,13 @@ def test_wrong_use_of_colocalize_is_one_sentence(tmp_path, words, said):
 
 def test_nothing_with_nothing_is_no_pair(tmp_path):
     pd.DataFrame({"y": [], "x": []}).to_csv(tmp_path / "a.csv", index=False)
-    done = call_blinkcore("colocalize", "a.csv", "a.csv", "-o", "c", cwd=tmp_path)
+    (tmp_path / "b.csv").write_bytes((tmp_path / "a.csv").read_bytes())
+    done = call_blinkcore("colocalize", "a.csv", "b.csv", "-o", "c", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "0 of 0 and 0 spots are pairs" in done.stderr
+    done = call_blinkcore("colocalize", "a.csv", "a.csv", "-o", "c", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "a.csv is given twice" in done.stderr
 
 
 def spots_of(path, name, n_frames, n=4, seed=0):
@@ -261,51 +278,29 @@ def test_the_kind_of_a_kept_shift_is_not_changed_in_silence(results):
     assert "shift.json holds a translation" in done.stderr
 
 
-def test_beads_are_found_in_their_stack_and_correct_all_three_axes(tmp_path):
-    from blinkcore.simulation.stacks import simulate_stack
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--largest-shift", "-5"], "--largest-shift must be above 0"),
+        (["--largest-shift", "nan"], "--largest-shift must be above 0"),
+        (["--channels", "0,0"], "--channels must be two different ones"),
+        (["--distance", "0"], "--distance must be above 0"),
+        (["--shift", "warp"], "--shift must be none or translation or affine"),
+    ],
+)
+def test_options_that_make_no_sense_are_a_sentence(tmp_path, words, said):
+    spots_of(tmp_path, "m", 3)
+    done = call_blinkcore("colocalize", "m.csv", "-o", "c", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
 
-    rng = np.random.default_rng(0)
-    places_of_beads = places(25, apart=40.0)
-    z = rng.uniform(4, 8, 25)
-    pixels = [
-        simulate_stack(
-            (13, *SHAPE), np.column_stack([z + dz, places_of_beads + offset]), rng
-        ).pixels
-        for dz, offset in ((0.0, (0.0, 0.0)), (1.2, (1.5, -2.5)))
-    ]
-    about = {"axes": "ZCYX", "unit": "um", "spacing": 0.2}
-    tifffile.imwrite(
-        tmp_path / "beads.tif", np.stack(pixels, axis=1), imagej=True,
-        resolution=(10, 10), metadata=about,
-    )  # fmt: skip
-    spots = pd.DataFrame({"channel": 0, "z": z, "y": 5.0, "x": places_of_beads[:, 1]})
-    spots["y"] = places_of_beads[:, 0]
-    other = spots.assign(channel=1, z=z + 1.2, y=spots["y"] + 1.5, x=spots["x"] - 2.5)
-    pd.concat([spots, other]).to_csv(tmp_path / "s.csv", index=False)
-    command = ["colocalize", "s.csv", "-o", "c", "--distance", "1", "--pixel-size"]
+
+def test_masks_of_a_plain_table_need_no_size_of_its_image(tmp_path):
+    spots_of(tmp_path, "m", 1)
+    tifffile.imwrite(tmp_path / "masks.tif", np.ones((128, 130), np.uint8))
     done = call_blinkcore(
-        *command, "0.2,0.1,0.1", "--calibration", "beads.tif", cwd=tmp_path
+        "colocalize", "m.csv", "-o", "c", "--labels", "masks.tif", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert "s: 25 of 25 and 25 spots are pairs" in done.stderr
-    shift = Shift.load(tmp_path / "c" / "shift.json")
-    assert shift.model == "affine"
-    assert shift.offset_z == pytest.approx(-2.4, abs=0.1)  # 1.2 planes of 2 px
-    # A shift in px of x means fewer planes where they lie further apart.
-    for name, z_size, n in (("same", "0.2", 25), ("other", "0.5", 0)):
-        again = call_blinkcore(
-            "colocalize", "s.csv", "-o", name, "--distance", "1", "--pixel-size",
-            f"{z_size},0.1,0.1", "--calibration", "c/shift.json", cwd=tmp_path,
-        )  # fmt: skip
-        assert f"s: {n} of 25" in again.stderr
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "beads.tif").rename(tmp_path / "folder" / "beads.tif")
-    done = call_blinkcore(
-        *command, "0.2,0.1,0.1", "--calibration", "folder", cwd=tmp_path
-    )
-    assert "s: 25 of 25" in done.stderr
-    flat = tmp_path / "flat.tif"
-    tifffile.imwrite(flat, np.zeros((64, 64), np.uint8))
-    done = call_blinkcore(*command, "0.1", "--calibration", flat, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "flat.tif has no channel 1" in done.stderr
+    cells = pd.read_csv(tmp_path / "c" / "colocalization.csv")["cell"]
+    assert cells.dropna().tolist() == [1]

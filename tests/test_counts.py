@@ -1,6 +1,7 @@
 """Tables of counts, by image and by cell."""
 
 import dataclasses
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -237,6 +238,43 @@ def test_masks_of_a_stack_are_refused_for_its_projection(general, tmp_path, scen
     )  # fmt: skip
     assert done.returncode == 1
     assert "with --z max, label images are of a single plane" in done.stderr
+
+
+def test_labels_may_be_huge_or_negative():
+    labels = np.zeros((5, 40, 40), np.int64)
+    labels[1:4, 5:35, 5:35] = 2**31
+    labels[2, 20, 20] = -1  # what some programs ignore
+    regions = Regions(Image(labels, "ZYX"))
+    spots = pd.DataFrame({"z": [2.0, 2.0], "y": [20.0, 10.0], "x": 20.0})
+    tracemalloc.start()
+    found, distance = regions.of_spots(spots, 2.0)
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+    assert found.tolist() == [0, 2**31]
+    assert distance[1] == pytest.approx(3.0)
+    assert sorted(regions.sizes(0)) == [0, 2**31]
+
+
+def test_a_stack_and_a_picture_share_one_table(general, tmp_path, scene):
+    stack = np.stack([scene.image] * 3)
+    (tmp_path / "in").mkdir()
+    about = {"imagej": True, "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(tmp_path / "in" / "stack.tif", stack, **about)
+    write(tmp_path / "in" / "plane.tif", scene.image)
+    events = run([tmp_path / "in"], Options(general, tmp_path / "all.csv"))
+    assert [event.kind for event in events] == ["result"] * 2
+    table = pd.read_csv(tmp_path / "all.csv")
+    flat = table["image"].str.endswith("plane.tif")
+    assert set(table.loc[flat, "n_planes"]) == {1}
+    assert table.loc[~flat, "n_planes"].max() == 3
+
+
+def test_an_image_is_not_its_own_mask(cells):
+    folder, *_ = cells
+    image = next((folder / "in").iterdir())
+    done = call_blinkcore("predict", image, "-o", "out", "--labels", image, cwd=folder)
+    assert done.returncode == 2
+    assert "holds the images themselves" in done.stderr
 
 
 def test_the_border_above_a_spot_counts_where_planes_have_a_distance():

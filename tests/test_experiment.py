@@ -98,6 +98,11 @@ def test_a_changed_mask_is_no_reason_to_skip_the_pairs(recipe, tmp_path):
     [
         ("images: in\nsamples: none.csv", "none.csv"),
         ("images: in\nlink: {gap: few}", "link: Invalid value for '--gap'"),
+        ("images: in\nlink: {radius: abc}", "link: --radius must be"),
+        ("images: in\nlink: {format: foo}", "link: --format must be"),
+        ("images: in\ncolocalize: {distance: 2parsec}", "--distance must be"),
+        ("images: in\ncolocalize: {channels: 5}", "--channels must be"),
+        ("images: in\nreport: {contrast: foo}", "report: --contrast must be"),
         ("images: in\ncolocalize: {labels: none}", "colocalize: there is no none"),
         ("images: in\ncolocalize: {calibration: b.tif}", "there is no b.tif"),
         ("images: in\0", "not a text file"),

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from blinkcore.io.results import ImageSpots
-from blinkcore.report.collect import read_counts, read_pairs
+from blinkcore.report.collect import read_counts, read_pairs, read_panels
 from blinkcore.report.conditions import condition_of, read_sample_sheet, warn_of_others
 from blinkcore.report.figures import Total, _conditions_figure, _totals, figures_of
 from programs import call_blinkcore
@@ -42,6 +42,12 @@ def test_channels_have_bars_of_their_own():
     assert figure["traces"][0]["error_y"]["arrayminus"] == [6.0]
 
 
+def test_a_sheet_of_excel_is_read(tmp_path):
+    text = "image, condition\r\na.tif, gr\u00fcn\r\n"
+    (tmp_path / "s.csv").write_bytes(text.encode("cp1252"))
+    assert read_sample_sheet(tmp_path / "s.csv") == {"a.tif": "gr\u00fcn"}
+
+
 @pytest.mark.parametrize(
     ("sheet", "expected"),
     [
@@ -69,14 +75,18 @@ def test_one_name_with_two_conditions_is_refused(tmp_path):
         read_sample_sheet(tmp_path / "s.csv")
 
 
-def test_pairs_are_shown_beside_chance(reported, tmp_path):
+def test_pairs_are_shown_beside_chance(reported, tmp_path, caplog):
     done = call_blinkcore("colocalize", reported, "-o", "pairs", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     done = call_blinkcore("report", reported, "--pairs", "pairs", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "Colocalization of each image" in page
-    table = read_pairs(tmp_path / "pairs")
+    images = [panel.image for panel in read_panels(reported, None)]
+    table = read_pairs(tmp_path / "pairs", images)
+    assert len(table) > 0
+    assert read_pairs(tmp_path / "pairs", ["other.tif"]).empty
+    assert "has no pairs of these images" in caplog.text
     (figure,) = (
         f for f in figures_of([], pd.DataFrame(), table) if "partner" in f["title"]
     )

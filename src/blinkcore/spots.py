@@ -45,6 +45,10 @@ COLUMNS = {
     "y_um": "float64",
     "x_um": "float64",
 }
+# Whole numbers of spots of an image that lacks the column, in a table with others.
+WITHOUT = {
+    "frame": 0, "channel": 0, "z": 0, "n_planes": 1, "cell": 0, "track": -1, "partner": -1,
+}  # fmt: skip
 # Names that columns had in files of version 0.1.
 _FORMER_NAMES = {"localization_error": "localization_uncertainty"}
 # Columns of an image's axes: which plane of a stack, and where in it.

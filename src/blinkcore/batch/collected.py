@@ -17,7 +17,7 @@ from blinkcore.batch.inputs import identity, is_of
 from blinkcore.batch.results import sidecar
 from blinkcore.files import write_json
 from blinkcore.io import tables
-from blinkcore.spots import AXIS_COLUMNS, ordered
+from blinkcore.spots import WITHOUT, ordered
 
 if TYPE_CHECKING:
     from blinkcore.batch.inputs import Input
@@ -130,15 +130,16 @@ class Collected:
 def joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """Join spots tables; an image without frames, channels or z gets 0 for them.
 
-    Positions in µm stay empty for an image whose pixel size is unknown.
+    Positions in µm stay empty for an image whose pixel size is unknown. What else an image
+    lacks: see `blinkcore.spots.WITHOUT`.
     """
     filled = [part for part in parts if len(part)] or parts[:1]
     columns = {name for part in parts for name in part.columns}
     table = pd.concat(filled, ignore_index=True)
     for name in columns - set(table.columns):
         table[name] = np.nan
-    axes = [n for n in AXIS_COLUMNS.values() if n in table.columns]
-    return ordered(table.fillna(dict.fromkeys(axes, 0)))
+    known = {name: value for name, value in WITHOUT.items() if name in table.columns}
+    return ordered(table.fillna(known))
 
 
 def _rescued(table: pd.DataFrame, path: Path, error: Exception) -> str:

@@ -44,7 +44,8 @@ def label_images(
     for column, place in labels:
         if not place.is_dir():
             check_readable(place)
-        if place.is_file() and len(inputs) == 1:
+        own = {identity(place)} if place.is_file() else set()
+        if place.is_file() and len(inputs) == 1 and identity(inputs[0].file) not in own:
             found[inputs[0].path][column] = place  # one and one need no common name
             continue
         files = files_in(place, io.IMAGE_SUFFIXES) if place.is_dir() else [place]

@@ -153,7 +153,7 @@ def options_of(context: typer.Context) -> dict[str, Any]:
     """Give the options of the command that runs, as JSON has them."""
     plain = (str, int, float, type(None))
     return {
-        name: value if isinstance(value, plain) else str(value)
+        name.rstrip("_"): value if isinstance(value, plain) else str(value)
         for name, value in context.params.items()
     }
 
@@ -202,6 +202,14 @@ def parse_distance(
             f"Z,Y,X, like 0.3,{pixel_size.y:g},{pixel_size.x:g}"
         )
     return value * um / pixel_size.x
+
+
+def check_distance(option: str, text: str) -> None:
+    """Raise ValueError if a distance is not one above 0, whatever the pixels are."""
+    from blinkcore.image import PixelSize
+
+    if not 0 < parse_distance(option, text, PixelSize(1.0, 1.0, 1.0)) < float("inf"):
+        raise ValueError(f"{option} must be above 0, got {text}")
 
 
 def warn_of_depth(name: str, pixel_size: PixelSize | None) -> None:

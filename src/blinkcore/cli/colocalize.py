@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from blinkcore.cli.app import (
     Debug,
     PixelSizes,
     app,
+    check_distance,
     check_folder,
     check_own_folder,
     options_of,
@@ -79,14 +80,13 @@ def colocalize(
     with ErrorReporter(debug):
         check_folder(output)
         check_own_folder(output, first, second)
+        check_options(context.params)
         pair = _channels(channels)
+        if second is not None and second.resolve() == first.resolve():
+            raise ValueError(f"{first} is given twice; give the other channel")
         from blinkcore.colocalization import channels as reading
         from blinkcore.colocalization import results
-        from blinkcore.colocalization.shift import MODELS
 
-        if shift not in ("none", *MODELS):
-            known = " or ".join(["none", *MODELS])
-            raise ValueError(f"--shift must be {known}, got {shift!r}")
         size = parse_pixel_size(pixel_size)
         images = reading.read_channels(first, second, pair, size)
         reaches = [_reach(distance, both) for both in images]
@@ -97,6 +97,10 @@ def colocalize(
         if found is not None:
             found.save(output / "shift.json")
             typer.echo(_said(found), err=True)
+            if not found.z_unit and any(both.first.has_depth for both in images):
+                typer.echo(
+                    "the shift has no part along z: its spots have no z", err=True
+                )
         pairs = []
         for both, reach in zip(images, reaches, strict=True):
             mask = None if labels is None else reading.label_of(both, labels)
@@ -113,13 +117,28 @@ def colocalize(
         typer.echo(f"Written to {output}", err=True)
 
 
+def check_options(values: dict[str, Any]) -> None:
+    """Raise ValueError if an option makes no sense, whatever the spots are."""
+    from blinkcore.colocalization.shift import MODELS
+
+    shift, largest = values["shift"], values["largest_shift"]
+    if shift not in ("none", *MODELS):
+        known = " or ".join(["none", *MODELS])
+        raise ValueError(f"--shift must be {known}, got {shift!r}")
+    if not 0 < largest < float("inf"):
+        raise ValueError(f"--largest-shift must be above 0 px, got {largest}")
+    first, second = _channels(values["channels"])
+    if first == second:
+        raise ValueError(f"--channels must be two different ones, got {first} twice")
+    check_distance("--distance", values["distance"])
+    parse_pixel_size(values["pixel_size"])
+
+
 def _reach(distance: str, both: Channels) -> float:
     """Give the largest distance of a pair in px of an image."""
     depth = both.first.has_depth and both.second.has_depth
     size = both.first.pixel_size
     reach = parse_distance("--distance", distance, size, in_depth=depth)
-    if not reach > 0:
-        raise ValueError(f"--distance must be above 0, got {distance}")
     if depth:
         warn_of_depth(both.name, size)
     return reach
@@ -162,7 +181,8 @@ def _shift(
 def _said(shift: Shift) -> str:
     """Describe a shift in a line."""
     y, x = shift.offset
-    along_z = f", {shift.offset_z:+.2f} px in z" if shift.offset_z else ""
+    unit = shift.z_unit.replace("um", "µm")
+    along_z = f", {shift.offset_z:+.2f} {unit} in z" if shift.z_unit else ""
     return (
         f"shift of the second channel: {y:+.2f} px in y, {x:+.2f} px in x{along_z} "
         f"({shift.model}, {shift.n_pairs} pairs, {shift.residual:.2f} px left)"

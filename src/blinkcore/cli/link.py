@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from blinkcore.cli.app import (
     Debug,
     PixelSizes,
     app,
+    check_distance,
     check_folder,
     check_own_folder,
     options_of,
@@ -70,21 +71,13 @@ def link(
     with ErrorReporter(debug):
         check_folder(output)
         check_own_folder(output, source)
-        formats = tuple(f".{name.strip()}" for name in format_.split(","))
-        if frame_interval is not None and not 0 < frame_interval < float("inf"):
-            raise ValueError(
-                f"--frame-interval must be above 0 s, got {frame_interval}"
-            )
+        check_options(context.params)
+        formats = _formats(format_)
         size = parse_pixel_size(pixel_size)
         from blinkcore.io.results import read_results
         from blinkcore.tracking.link import LinkOptions
-        from blinkcore.tracking.results import FORMATS, link_movie
+        from blinkcore.tracking.results import link_movie
 
-        unknown = [name for name in formats if name not in FORMATS]
-        if unknown:
-            raise ValueError(
-                f"--format must be csv, xml or geff, got {unknown[0][1:]!r}"
-            )
         movies = _movies(list(read_results(source, pixel_size=size)), source)
         for movie in movies:
             known = replace(movie, interval=frame_interval or movie.interval)
@@ -105,7 +98,27 @@ def link(
                 typer.echo(_sentence(summary), err=True)
             if not found:
                 typer.echo(f"{known.name}: no spots to link", err=True)
+            elif known.spots["frame"].nunique() == 1:
+                typer.echo(f"{known.name} has spots in one frame only", err=True)
         typer.echo(f"Written to {output}", err=True)
+
+
+def check_options(values: dict[str, Any]) -> None:
+    """Raise ValueError if an option makes no sense, whatever the spots are."""
+    from blinkcore.tracking.results import FORMATS
+
+    interval = values["frame_interval"]
+    if interval is not None and not 0 < interval < float("inf"):
+        raise ValueError(f"--frame-interval must be above 0 s, got {interval}")
+    unknown = [name for name in _formats(values["format_"]) if name not in FORMATS]
+    if unknown:
+        raise ValueError(f"--format must be csv, xml or geff, got {unknown[0][1:]!r}")
+    check_distance("--radius", values["radius"])
+    parse_pixel_size(values["pixel_size"])
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    return tuple(f".{name.strip()}" for name in text.split(","))
 
 
 def _reach(radius: str, movie: ImageSpots) -> float:

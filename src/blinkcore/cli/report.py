@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,6 +38,7 @@ Pairs = Annotated[
 
 @app.command(rich_help_panel=AFTERWARDS)
 def report(
+    context: typer.Context,
     source: Source,
     output: Output = Path("report.html"),
     samples: Samples = None,
@@ -52,6 +53,7 @@ def report(
     with ErrorReporter(debug):
         if output.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"--output must end in .html, got {output}")
+        check_options(context.params)
         limits = parse_contrast(contrast)
         from blinkcore.report.conditions import read_sample_sheet
         from blinkcore.report.page import write_report
@@ -68,3 +70,9 @@ def report(
             pairs=pairs,
         )
         typer.echo(f"Wrote {output}: {count_of(n, 'picture')}", err=True)
+
+
+def check_options(values: dict[str, Any]) -> None:
+    """Raise ValueError if an option makes no sense, whatever the results are."""
+    parse_contrast(values["contrast"])
+    parse_pixel_size(values["pixel_size"])

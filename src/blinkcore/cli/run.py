@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blinkcore.cli import colocalize, link, report
 from blinkcore.cli.app import AFTERWARDS, Debug, app
 from blinkcore.cli.console import ErrorReporter
 from blinkcore.cli.recipe_file import known_name, read_yaml
 
 if TYPE_CHECKING:
     from blinkcore.experiment import Recipe
+
+# `predict` checks its options before it begins, and comes first.
+_CHECKS = {
+    "link": link.check_options,
+    "colocalize": colocalize.check_options,
+    "report": report.check_options,
+}
 
 RecipeFile = Annotated[
     Path,
@@ -64,11 +72,14 @@ def _check_words(path: Path, step: str, words: list[str]) -> None:
     """Raise ValueError if a step would refuse its options, or a file that they name."""
     command = typer.main.get_command(app).commands[step]  # type: ignore[attr-defined]
     try:
-        command.make_context(step, ["source", *words])
+        values = command.make_context(step, ["source", *words]).params
+        if step in _CHECKS:
+            _CHECKS[step](values)
     except Exception as error:
-        if not hasattr(error, "format_message"):
+        said = error.format_message() if hasattr(error, "format_message") else error
+        if not isinstance(error, ValueError) and said is error:
             raise
-        raise ValueError(f"{path}: {step}: {error.format_message()}") from error
+        raise ValueError(f"{path}: {step}: {said}") from error
     from blinkcore.experiment import files_among
 
     for file in files_among(words):

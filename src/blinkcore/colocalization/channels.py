@@ -90,21 +90,27 @@ def read_channels(
 def _paired_by_marks(
     first: list[ImageSpots], second: list[ImageSpots]
 ) -> list[Channels]:
-    """Pair images whose names differ by one mark of the channel, as `a_w1` and `a_w2`."""
+    """Pair images whose names differ by one mark of the channel, as `a_w1` and `a_w2`.
+
+    The marks are the two words that pair most images; if others pair as many, it is not
+    clear what belongs together, and nothing is paired.
+    """
     found = {spots.name: spots for spots in second}
-    for other in found:
-        ours, theirs = _difference(first[0].name, other)
-        if not ours or not theirs:
-            continue
-        names = [theirs.join(spots.name.rsplit(ours, 1)) for spots in first]
-        if len(set(names)) == len(first) and set(names) <= set(found):
-            for spots, name in zip(first, names, strict=True):
-                logger.info("%s is paired with %s", spots.name, name)
-            return [
-                Channels(spots, found[name])
-                for spots, name in zip(first, names, strict=True)
-            ]
-    return []
+    marks = {_difference(spots.name, other) for spots in first for other in found} - {
+        ("", "")
+    }
+    ways = []
+    for ours, theirs in marks:
+        names = [
+            theirs.join(s.name.rsplit(ours, 1)) if ours in s.name else "" for s in first
+        ]
+        ways.append([(s, n) for s, n in zip(first, names, strict=True) if n in found])
+    ways.sort(key=len, reverse=True)
+    if not ways or (len(ways) > 1 and len(ways[0]) == len(ways[1])):
+        return []
+    for spots, name in ways[0]:
+        logger.warning("%s is paired with %s", spots.name, name)
+    return [Channels(spots, found[name]) for spots, name in ways[0]]
 
 
 def _difference(one: str, other: str) -> tuple[str, str]:

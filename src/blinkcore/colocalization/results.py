@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -39,14 +40,24 @@ def shift_between(
 ) -> Shift:
     """Estimate the shift of the second channel from all images together."""
     sides: list[list[NDArray[np.float64]]] = [[], []]
+    sizes = [both.first.pixel_size for both in images]
+    has_z = all(map(_has_z, images))
+    in_um = all(size is not None and size.z is not None for size in sizes)
     for both in images:
         for group in _frames(both):
             for side, spots in enumerate((both.first.spots, both.second.spots)):
                 points = spots[["y", "x"]].to_numpy(float)
-                if _has_z(both):
-                    points = np.column_stack([spots["z"] * _ratio(both), points])
+                size = both.first.pixel_size
+                if has_z:
+                    step = size.z if in_um and size is not None and size.z else 1.0
+                    points = np.column_stack([spots["z"] * step, points])
                 sides[side].append(points[group.rows[side]])
-    return estimate_shift(*sides, model=model, largest=largest, distance=distance)
+    found = estimate_shift(*sides, model=model, largest=largest, distance=distance)
+    return replace(
+        found,
+        z_unit=("um" if in_um else "planes") if has_z else "",
+        pixel_size=None if sizes[0] is None else sizes[0].x,
+    )
 
 
 class _Group(NamedTuple):
@@ -75,7 +86,7 @@ def _groups(both: Channels, draws: _Draws) -> Iterator[_Group]:
         if draws.cells is None:
             continue
         inside = [c[rows] for c, rows in zip(draws.cells, group.rows, strict=True)]
-        for cell in sorted(set(draws.pixels(group.frame)) - {0}):
+        for cell in sorted(draws.pixels(group.frame)):  # 0 is outside
             first, second = (
                 rows[own == cell] for rows, own in zip(group.rows, inside, strict=True)
             )
@@ -144,10 +155,10 @@ def colocalize_image(
         If the label image cannot be read or is not one of this image.
     """
     spots = (both.first.spots, both.second.spots)
-    corrected = (spots[0], _moved(spots[1], shift, _ratio(both)))
+    corrected = (spots[0], _moved(spots[1], shift, both))
     regions = cells = None
     if labels is not None:
-        regions = Regions.read(labels, both.first.sizes or _sizes_of(both))
+        regions = Regions.read(labels, both.first.sizes)
         cells = [regions.of_spots(side)[0] for side in corrected]
     rng = np.random.default_rng([seed, zlib.crc32(both.name.encode())])
     found = _pair(both, corrected, _Draws(both, regions, cells), distance, rng)
@@ -276,13 +287,14 @@ def _ratio(both: Channels) -> float:
     return 1.0 if size is None or size.z is None else size.z / size.x
 
 
-def _moved(spots: pd.DataFrame, shift: Shift | None, ratio: float) -> pd.DataFrame:
+def _moved(spots: pd.DataFrame, shift: Shift | None, both: Channels) -> pd.DataFrame:
     if shift is None:
         return spots
     y, x = shift.apply(spots[["y", "x"]].to_numpy(float)).T
     moved: pd.DataFrame = spots.assign(y=y, x=x)
+    planes = shift.planes(both.first.pixel_size, both.name)
     if "z" in spots:
-        moved["z"] = spots["z"] + shift.offset_z / ratio
+        moved["z"] = spots["z"] + planes
     return moved
 
 

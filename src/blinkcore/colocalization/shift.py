@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from blinkcore.image import PixelSize
+
 MODELS = ("translation", "affine")
 _MIN_PAIRS = {"translation": 5, "affine": 12}
 _BIN = 0.5  # px, of the histogram of displacements
@@ -36,7 +38,11 @@ class Shift:
     offset : tuple of float
         y, x in px.
     offset_z : float
-        Along z, in px of x (in planes where the distance of planes is not known).
+        Along z, in µm or planes.
+    z_unit : {"um", "planes", ""}
+        Unit of `offset_z`; empty where the spots had no z.
+    pixel_size : float or None
+        Size of a pixel along x in µm in the images that it was estimated from.
     n_pairs : int
         Pairs of spots that it was estimated from.
     residual : float
@@ -49,11 +55,41 @@ class Shift:
     n_pairs: int
     residual: float
     offset_z: float = 0.0
+    z_unit: str = ""
+    pixel_size: float | None = None
 
     def apply(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Correct positions y, x (n, 2) of the second channel."""
         corrected: NDArray[np.float64] = points @ np.array(self.matrix).T + self.offset
         return corrected
+
+    def planes(self, pixel_size: PixelSize | None, name: str) -> float:
+        """Give the part along z in planes of an image.
+
+        Raises
+        ------
+        ValueError
+            If the image has other pixels than those that it was estimated from, or its
+            planes a distance that is not known, or is known and was not there.
+        """
+        size = None if pixel_size is None else pixel_size.x
+        if None not in (size, self.pixel_size) and not np.isclose(
+            float(size or 0), float(self.pixel_size or 0), rtol=0.02
+        ):
+            raise ValueError(
+                f"the shift is of images with {self.pixel_size:g} µm a pixel, and {name} "
+                f"has {size:g}; estimate it from images of the same kind"
+            )
+        distance = None if pixel_size is None else pixel_size.z
+        if not self.offset_z or (self.z_unit == "planes" and distance is None):
+            return self.offset_z
+        if self.z_unit == "planes" or distance is None:
+            raise ValueError(
+                f"the shift along z is in {self.z_unit.replace('um', 'µm')}, and the "
+                f"distance of planes of {name if distance is None else 'the beads'} is not "
+                "known; give --pixel-size Z,Y,X, which is used for both"
+            )
+        return self.offset_z / distance
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -73,6 +109,8 @@ class Shift:
                 int(content["n_pairs"]),
                 float(content["residual"]),
                 float(content.get("offset_z", 0.0)),
+                str(content.get("z_unit", "")),
+                None if (size := content.get("pixel_size")) is None else float(size),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} is not a shift of blinkcore") from error
@@ -99,7 +137,7 @@ def estimate_shift(
     model : {"translation", "affine"}
         What to estimate.
     largest : float
-        Largest displacement, px.
+        Largest displacement, px; above 0.
     distance : float
         Largest distance of a pair after the correction, px.
 
@@ -110,8 +148,10 @@ def estimate_shift(
     Raises
     ------
     ValueError
-        If there are too few pairs.
+        If there are too few pairs, or `largest` is not above 0.
     """
+    if not 0 < largest < np.inf:
+        raise ValueError(f"the largest shift must be above 0 px, got {largest}")
     fixed_side, moving_side = (
         [points[:, -2:] for points in side] for side in (first, second)
     )

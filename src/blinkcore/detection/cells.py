@@ -37,8 +37,8 @@ class Regions:
     labels: Image
 
     @classmethod
-    def read(cls, path: Path, sizes: Mapping[str, int]) -> Regions:
-        """Read the label image of an image that has axes of these lengths.
+    def read(cls, path: Path, sizes: Mapping[str, int] | None) -> Regions:
+        """Read the label image of an image that has axes of these lengths, if known.
 
         Raises
         ------
@@ -53,8 +53,8 @@ class Regions:
                 f"{path} is not a label image: its pixels are {labels.data.dtype}, not "
                 "whole numbers"
             )
-        for axis, length in labels.sizes.items():
-            wanted = sizes.get(axis, 1)
+        for axis, length in labels.sizes.items() if sizes is not None else ():
+            wanted = (sizes or {}).get(axis, 1)
             if length != wanted and not (length == 1 and axis not in "YX"):
                 raise ValueError(
                     f"{path} has {length} along {axis}, and its image {wanted}; it is not "
@@ -76,7 +76,8 @@ class Regions:
         """Give the labels of one plane of the image, of shape (height, width)."""
         t = min(frame, self.labels.size("T") - 1)
         k = min(z, self.labels.size("Z") - 1)
-        return np.asarray(self.labels.plane(t, 0, k).data).astype(np.int64)
+        plane = np.asarray(self.labels.plane(t, 0, k).data).astype(np.int64)
+        return np.maximum(plane, 0)  # -1 marks what some programs ignore
 
     def of_spots(
         self, spots: pd.DataFrame, plane_distance: float | None = None
@@ -181,12 +182,13 @@ class Regions:
         return dict(zip(numbers.tolist(), parts, strict=True))
 
 
-def _read(path: Path, sizes: Mapping[str, int]) -> Image:
+def _read(path: Path, sizes: Mapping[str, int] | None) -> Image:
     """Read a label image; axes that its file does not tell are those of the image."""
     try:
         return io.read_image(path)
     except ValueError as error:
-        own = "".join(a for a in "TZ" if sizes.get(a, 1) > 1) + "YX"
+        known = {"Z": 2} if sizes is None else sizes  # the usual stack
+        own = "".join(a for a in "TZ" if known.get(a, 1) > 1) + "YX"
         if "--axes" not in str(error):
             raise
     try:
@@ -228,13 +230,16 @@ def _to_border_3d(
     """
     distance = np.full(len(places), np.inf)
     step = np.array([plane_distance, 1.0, 1.0])
-    boxes = ndimage.find_objects(labels)
     own = labels[tuple(places.T)]
-    for number in np.unique(own[own > 0]):
+    numbers = np.unique(own[own > 0])
+    if len(numbers) == 0:
+        return distance
+    # Numbered from 1 without gaps: a label may be in the billions.
+    place = np.minimum(np.searchsorted(numbers, labels), len(numbers) - 1)
+    boxes = ndimage.find_objects(np.where(numbers[place] == labels, place + 1, 0))
+    for number, found in zip(numbers, boxes, strict=True):
         # One voxel more on each side, where there is one, to see what lies outside.
-        box = tuple(
-            slice(max(part.start - 1, 0), part.stop + 1) for part in boxes[number - 1]
-        )
+        box = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in found)
         inside = labels[box] == number
         if inside.all():
             continue

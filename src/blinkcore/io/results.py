@@ -118,7 +118,7 @@ def read_results(
         try:
             spots = io.read_labels(path, pixel_size=pixel_size)
         except ValueError as error:
-            if len(paths) == 1 or io.description_of(path) is not None:
+            if len(paths) == 1 or _is_of_predict(path):
                 raise
             logger.warning("left out: %s", error)
             continue

@@ -21,7 +21,7 @@ from blinkcore.io.tables import counts_beside
 from blinkcore.report.conditions import condition_of, warn_of_others
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -241,8 +241,10 @@ def read_counts(source: Path) -> pd.DataFrame:
     return counts
 
 
-def read_pairs(folder: Path | None) -> pd.DataFrame:
-    """Read how often two channels were found together; empty without a folder.
+def read_pairs(folder: Path | None, images: Collection[str]) -> pd.DataFrame:
+    """Read how often two channels of some images were found together.
+
+    Empty without a folder; a warning is given if it has none of the images.
 
     Raises
     ------
@@ -261,4 +263,7 @@ def read_pairs(folder: Path | None) -> pd.DataFrame:
     missing = _OF_PAIRS - set(pairs.columns)
     if missing:
         raise ValueError(f"{path} has no column '{min(missing)}'")
-    return pairs
+    own: pd.DataFrame = pairs[pairs["image"].isin(list(images))].copy()
+    if own.empty:
+        logger.warning("%s has no pairs of these images", folder)
+    return own

@@ -37,14 +37,16 @@ def read_sample_sheet(path: Path) -> dict[str, str]:
     """
     check_readable(path)
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            header = file.readline()
-        separator = max(",;\t", key=header.count)
+        text = path.read_bytes()
+        encoding = "utf-8-sig" if _is_utf8(text) else "cp1252"  # as Excel writes it
+        separator = max(",;\t", key=text.partition(b"\n")[0].decode(encoding).count)
         table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, sep=separator, encoding="utf-8-sig"
-        )
+            path, dtype=str, keep_default_na=False, sep=separator, encoding=encoding,
+            skipinitialspace=True,
+        )  # fmt: skip
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a CSV table") from error
+    table = table.rename(columns=str.strip)
     missing = {"image", "condition"} - set(table.columns)
     if missing:
         raise ValueError(f"{path} has no column '{min(missing)}'")
@@ -57,6 +59,14 @@ def read_sample_sheet(path: Path) -> dict[str, str]:
                 "more of the path of each, such as folder/image.tif"
             )
     return conditions
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def names_of(spots: ImageSpots) -> list[str]:

@@ -104,8 +104,9 @@ def _totals(panels: list[Panel], counts: pd.DataFrame) -> Totals:
     keys = ["image", *(["channel"] if "channel" in counts else [])]
     n_channels = counts["channel"].nunique() if "channel" in counts else 1
     for (image, *channel), own in counts.groupby(keys, sort=False, dropna=False):
-        number = float(str(channel[0])) if n_channels > 1 else np.nan
-        name = f"channel {number:.0f}" if np.isfinite(number) else ""
+        # An image without channels has one, the first.
+        number = np.nan_to_num(float(str(channel[0]))) if n_channels > 1 else 0.0
+        name = f"channel {number:.0f}" if n_channels > 1 else ""
         totals[(str(image), name)] = _mean_of_frames(own)
     return totals
 

@@ -85,7 +85,8 @@ def write_report(
     pictures = panels[:max_pictures]
     limits, note = _contrast(pictures, contrast)
     shown = [_panel(p, *own) for p, own in zip(pictures, limits, strict=True)]
-    tables = (read_counts(source), read_pairs(pairs))
+    images = {panel.image for panel in panels}
+    tables = (read_counts(source), read_pairs(pairs, images))
     page = _rendered(source, panels, shown, note, run_facts(source, tracks), tables)
     with atomic_write(output) as temporary:
         temporary.write_text(page, "utf-8")
@@ -165,9 +166,9 @@ def _rendered(
 def _smallest(panels: list[Panel]) -> float:
     """Smallest probability among the spots, rounded down: where the slider begins."""
     found = [
-        float(panel.spots["probability"].min())
+        float(panel.all_spots["probability"].min())
         for panel in panels
-        if "probability" in panel.spots and len(panel.spots)
+        if "probability" in panel.all_spots and len(panel.all_spots)
     ]
     return float(np.floor(min(found, default=0.0) * 20) / 20)
 
