@@ -15,11 +15,13 @@ def test_conditions_have_a_mean_with_an_interval():
     totals = {(image, ""): Total(n) for image, n in numbers.items()}
     condition = {"a": "control", "b": "control", "c": "control", "d": "drug"}
     figure = _conditions_figure(totals, condition)
-    (trace,) = figure["traces"]
-    assert trace["x"] == ["control (3)", "drug (1)"]
-    assert trace["y"] == [12.0, 40.0]
+    several, single = figure["traces"]
+    assert (several["x"], several["y"]) == (["control (3)"], [12.0])
     # Student's t of two degrees of freedom, 4.303, times 2 over the root of 3.
-    assert trace["error_y"]["array"] == [pytest.approx(4.968, abs=1e-3), None]
+    assert several["error_y"]["array"] == [pytest.approx(4.968, abs=1e-3)]
+    assert (single["x"], single["y"]) == (["drug (1)"], [40.0])
+    assert "error_y" not in single
+    assert single["offsetgroup"] == several["offsetgroup"]
     assert _conditions_figure(totals, {}) is None
 
 

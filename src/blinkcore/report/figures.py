@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BINS = 40
+_COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b")
 _HISTOGRAMS = {
     "probability": "Probability",
     "intensity": "Intensity (counts)",
@@ -163,26 +164,37 @@ def _conditions_figure(
     if {name for own in groups.values() for name in own} <= {""}:
         return None
     traces = []
-    for channel, own in groups.items():
-        names = sorted(own)
-        means = [float(np.mean(own[name])) for name in names]
-        halves = [_half_interval(own[name]) for name in names]
-        below = [
-            None if h is None else min(h, m) for h, m in zip(halves, means, strict=True)
-        ]
-        traces.append(
-            {
-                "type": "bar", "name": channel or "all",
-                "x": [f"{name or 'no condition'} ({len(own[name])})" for name in names],
-                "y": means,
-                "error_y": {"type": "data", "symmetric": False, "array": halves,
-                            "arrayminus": below},
-            }
-        )  # fmt: skip
+    for number, (channel, own) in enumerate(groups.items()):
+        # A single image has no interval, and Plotly would draw one of no length.
+        single = [name for name in sorted(own) if len(own[name]) == 1]
+        several = [name for name in sorted(own) if len(own[name]) > 1]
+        for names in filter(None, (several, single)):
+            trace = _mean_bars(names, own) | {
+                "name": channel or "all", "offsetgroup": channel, "legendgroup": channel,
+                "marker": {"color": _COLORS[number % len(_COLORS)]},
+                "showlegend": names is several or not several,
+            }  # fmt: skip
+            traces.append(trace)
     title = (
         "Mean of each condition (images); bars: interval of 95 %, from two images on"
     )
     return {"title": title, "traces": traces, "x": "", "y": "Spots in a frame"}
+
+
+def _mean_bars(names: list[str], values: dict[str, list[float]]) -> dict[str, Any]:
+    """Give bars of the means of some conditions, with intervals where there are any."""
+    means = [float(np.mean(values[name])) for name in names]
+    trace: dict[str, Any] = {
+        "type": "bar", "y": means,
+        "x": [f"{name or 'no condition'} ({len(values[name])})" for name in names],
+    }  # fmt: skip
+    if len(values[names[0]]) > 1:
+        halves = [_half_interval(values[name]) for name in names]
+        below = [min(half, mean) for half, mean in zip(halves, means, strict=True)]
+        trace["error_y"] = {
+            "type": "data", "symmetric": False, "array": halves, "arrayminus": below,
+        }  # fmt: skip
+    return trace
 
 
 def _pairs_figure(pairs: pd.DataFrame) -> dict[str, Any] | None:
@@ -208,11 +220,9 @@ def _pairs_figure(pairs: pd.DataFrame) -> dict[str, Any] | None:
     return {"title": title, "traces": traces, "x": "", "y": "Share of spots"}
 
 
-def _half_interval(values: list[float]) -> float | None:
-    """Half of Student's interval of 95 % for a mean; None for a single value."""
+def _half_interval(values: list[float]) -> float:
+    """Half of Student's interval of 95 % for a mean of two or more values."""
     n = len(values)
-    if n < 2:
-        return None
     return float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
 
 
