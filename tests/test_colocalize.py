@@ -233,11 +233,11 @@ def test_cells_without_spots_are_rows(results):
     assert about["options"]["labels"].endswith("m_masks.tif")
 
 
-def test_planes_of_unknown_distance_are_said(tmp_path):
+def test_planes_of_unknown_distance_are_said(tmp_path, caplog):
     spots = {"channel": [0, 1], "z": [1.0, 2.5], "y": [5.0, 5], "x": [5.0, 5]}
     pd.DataFrame(spots).to_csv(tmp_path / "s.csv", index=False)
     done = call_blinkcore("colocalize", "s.csv", "-o", "c", cwd=tmp_path)
-    assert "the distance of planes is not known, so a plane counts as" in done.stderr
+    assert "the distance of planes is not known, so a plane counts as" in caplog.text
     assert "1 of 1" in done.stderr
     words = ["colocalize", "s.csv", "-o", "c", "--distance", "300nm", "--pixel-size"]
     done = call_blinkcore(*words, "0.1", cwd=tmp_path)

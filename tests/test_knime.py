@@ -231,6 +231,15 @@ def test_fits_and_cells_have_columns(cli, images, tmp_path):
     assert disk["intensity"].notna().all()
 
 
+def test_warnings_of_the_program_reach_the_user(cli, images, tmp_path):
+    pixels = tifffile.imread(images[0])
+    clipped = np.where(pixels < np.quantile(pixels, 0.7), 0, pixels)
+    tifffile.imwrite(tmp_path / "c.tif", clipped)
+    found = cli.predict([str(tmp_path / "c.tif")])
+    assert "have the smallest value" in found.warnings[0]
+    assert cli.predict(images[:1]).warnings == ()
+
+
 def test_columns_are_those_of_the_program(cli):
     from blinkcore.detection.fit import NAMES
     from blinkcore.detection.measure import NAMES as MEASURED
@@ -257,7 +266,11 @@ def test_tracks_belong_to_the_rows_that_they_came_with(results):
         index=[3, 1, 4, 0, 9],
     )  # fmt: skip
     options = {"--radius": 3.0, "--gap": 0, "--splitting": False, "--pixel-size": "0.1"}
-    linked, tracks = results.link(spots, options)
+    linked, tracks, warnings = results.link(spots, options)
+    assert warnings == []
+    _, _, warnings = results.link(spots.assign(z=[0.0, 0, 1, 0, 2]), {"--radius": 3.0})
+    assert "a: " in warnings[0]
+    assert "the distance of planes is not known" in warnings[0]
     assert {n: str(t) for n, t in tracks.dtypes.items()} == results.TRACKS
     one = tracks.set_index("track").loc[linked["track"].iloc[0]]
     assert one["image"] == "a"

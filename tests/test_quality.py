@@ -74,4 +74,23 @@ def test_spots_that_blink_in_a_stack_are_noticed():
     assert series_warning(both, 20) is None
     places = rng.uniform(0, 60, (2, 800))
     dense = pd.DataFrame({"y": places[0], "x": places[1], "n_planes": 2})
+    dense["z"] = rng.uniform(0, 19, 800)
     assert series_warning(dense, 20) is None
+
+
+def test_spots_that_move_in_a_stack_are_noticed():
+    """Pieces of different length, each a little beside the end of the one before."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for y, x in rng.uniform(0, 512, (40, 2)):
+        begin = 0.0
+        for n in (2, 14, 9):
+            y, x = y + rng.normal(0, 1.5), x + rng.normal(0, 1.5)
+            rows.append((begin + n / 2 + rng.normal(0, n / 8), y, x, n))
+            begin += n
+    moving = pd.DataFrame(rows, columns=["z", "y", "x", "n_planes"])
+    assert "whose spots move, give --axes TYX" in str(series_warning(moving, 25))
+    # Spots of a stack, also of a crowded one, all reach through about as many planes.
+    assert series_warning(moving.assign(n_planes=6), 25) is None
+    far = moving.assign(y=rng.uniform(0, 512, len(moving)))
+    assert series_warning(far, 25) is None

@@ -61,6 +61,8 @@ class Found(NamedTuple):
         `COUNTS` of each image, frame and channel, also where there is no spot.
     n_inputs : int
         Number of different files that were given.
+    warnings : tuple of str
+        What the program warned of.
     """
 
     spots: pd.DataFrame
@@ -69,6 +71,7 @@ class Found(NamedTuple):
     images: pd.DataFrame
     counts: pd.DataFrame
     n_inputs: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def columns(*, measured: str = NONE, labelled: bool = False) -> dict[str, str]:
@@ -108,7 +111,7 @@ def predict(
     n_pictures : int
         Number of images whose spots are drawn.
     progress : callable
-        Called with the share that is done, 0 to 1, and the item that was done last.
+        Takes the share that is done, 0 to 1, and its last item.
     is_canceled : callable
         See `blinkcore_program.run`.
 
@@ -127,25 +130,29 @@ def predict(
         "--measure": "poisson" if measured == FIT else None,
         "--labels": labels.strip() or None,
     }  # fmt: skip
-    tell = partial(_tell, progress)
+    warnings: list[str] = []
     paths = _different(paths)
     found, counts, images, n_inputs, pictures = None, None, _images({}, {}), 0, []
     with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
         if paths:  # all in one run; then the first ones again, for their pictures
             words, status = _search(Path(name) / "all", paths, options)
-            program.run(words, status, tell, is_canceled)
+            program.run(words, status, partial(_tell, progress, warnings), is_canceled)
             found, counts, images, n_inputs = _results(status)
         if paths[:n_pictures]:
             pictures = _draw(Path(name), paths[:n_pictures], options, is_canceled)
     spots = _schema(found, columns(measured=measured, labelled=bool(labels.strip())))
-    counts = _schema(counts, COUNTS)
-    return Found(spots, _failed(images), pictures, images, counts, n_inputs)
+    tables = (spots, _failed(images), pictures, images, _schema(counts, COUNTS))
+    return Found(*tables, n_inputs, tuple(warnings))
 
 
-def _tell(progress: Callable[[float, str], None], event: dict[str, Any]) -> None:
-    """Pass the program's progress on to the host."""
+def _tell(
+    progress: Callable[[float, str], None], warnings: list[str], event: dict[str, Any]
+) -> None:
+    """Pass the program's progress on to the host, and keep its warnings."""
     if event["event"] == "progress":
         progress(event["done"] / event["total"], str(event["item"]))
+    elif event["event"] == "warning":
+        warnings.append(str(event["message"]))
 
 
 def _failed(images: pd.DataFrame) -> list[str]:

@@ -188,13 +188,13 @@ class SpotDetection:
             return None  # KNIME knows that it canceled
         except (program.ProgramError, ValueError) as error:
             raise_for_user(error)
-        _warn(context, n_missing, found.failed, found.n_inputs)
+        _warn(context, n_missing, found)
         made = (found.spots, found.images, found.counts)
         return *map(knext.Table.from_pandas, made), knext.view_html(tables.page(found))
 
 
-def _warn(context, n_missing, failed, n_paths):
-    text = []
+def _warn(context, n_missing, found):
+    failed, n_paths, text = found.failed, found.n_inputs, list(found.warnings)
     if n_missing:
         text.append(f"{n_missing} missing cells were skipped.")
     if failed:

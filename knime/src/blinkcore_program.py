@@ -39,7 +39,7 @@ def run(
     status : Path, optional
         Status file, if one is among them; then it is no error here if some images fail.
     tell : callable, optional
-        Called with each event of its progress.
+        Called with each event of its progress, and with each warning.
     is_canceled : callable
         Called ten times a second; the program is ended if it returns True.
 
@@ -124,8 +124,11 @@ def _read_events(
             if not isinstance(event, dict):
                 raise ValueError("not an event")  # noqa: TRY004
         except ValueError:
-            said.append(line.strip().removeprefix("Error: "))
-            continue
+            text = line.strip()
+            if not text.startswith("Warning: "):
+                said.append(text.removeprefix("Error: "))
+                continue
+            event = {"event": "warning", "message": text.removeprefix("Warning: ")}
         if event.get("event") == "error":
             said.append(str(event["message"]))
         if tell is not None:

@@ -150,4 +150,6 @@ class SpotLinking:
             return None  # KNIME knows that it canceled
         except program.ProgramError as error:
             raise_for_user(error)
-        return tuple(map(knext.Table.from_pandas, linked))
+        if linked.warnings:
+            context.set_warning(" ".join(linked.warnings))
+        return tuple(map(knext.Table.from_pandas, (linked.spots, linked.tracks)))

@@ -57,10 +57,11 @@ def counts(spots: pd.DataFrame, searched: pd.DataFrame) -> pd.DataFrame:
 
 
 class Linked(NamedTuple):
-    """Spots with their tracks, and a table of the tracks."""
+    """Spots with their tracks, a table of the tracks, and what the program warned of."""
 
     spots: pd.DataFrame
     tracks: pd.DataFrame
+    warnings: list[str]
 
 
 # Columns of the table of tracks.
@@ -106,22 +107,23 @@ def link(
     track = pd.Series(-1, index=range(len(spots)), dtype="int64")
     rows = spots.reset_index(drop=True)
     described = [pd.DataFrame(columns=list(TRACKS)).astype(TRACKS)]
-    used = 0
+    used, warnings = 0, []
     for image, own in rows.groupby("image", sort=False):
-        linked, tracks = _linked(own, options, is_canceled)
+        linked, tracks, said = _linked(own, options, is_canceled)
+        warnings += [f"{image}: {text}" for text in said]
         numbers = linked["track"].where(linked["track"] < 0, linked["track"] + used)
         track[linked["row"].to_numpy()] = numbers.to_numpy()
         tracks = tracks.assign(image=str(image), track=tracks["track"] + used)
         described.append(tracks.reindex(columns=list(TRACKS)).astype(TRACKS))
         used = max(used, int(numbers.max()) + 1 if len(numbers) else 0)
     spots = spots.assign(track=track.to_numpy())
-    return Linked(spots, pd.concat(described, ignore_index=True))
+    return Linked(spots, pd.concat(described, ignore_index=True), warnings)
 
 
 def _linked(
     spots: pd.DataFrame, options: dict[str, Any], is_canceled: Callable[[], bool]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Link the spots of one image; give them, and its tracks."""
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Link the spots of one image; give them, its tracks, and the program's warnings."""
     import pandas as pd
 
     with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
@@ -135,10 +137,12 @@ def _linked(
         table.to_csv(source, index=False)
         given = {"--output": output, "--format": "csv"} | options
         words = ["link", str(source), *program.words(given)]
-        program.run(words, None, lambda event: None, is_canceled)
+        events: list[dict[str, Any]] = []
+        program.run(words, None, events.append, is_canceled)
         linked = pd.read_csv(output / "spots.csv")
         tracks = [pd.read_csv(path) for path in sorted(output.glob("*.tracks.csv"))]
     described = pd.concat(tracks, ignore_index=True)
     if "channel" not in described:
         described["channel"] = 0
-    return linked, described
+    said = [str(e["message"]) for e in events if e.get("event") == "warning"]
+    return linked, described, said

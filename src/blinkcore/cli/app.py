@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,8 @@ from blinkcore import __version__
 
 if TYPE_CHECKING:
     from blinkcore.image import PixelSize
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="blinkcore",
@@ -215,11 +218,10 @@ def check_distance(option: str, text: str) -> None:
 def warn_of_depth(name: str, pixel_size: PixelSize | None) -> None:
     """Say that distances along z are guessed, where that of planes is not known."""
     if pixel_size is None or pixel_size.z is None:
-        typer.echo(
-            f"{name}: the distance of planes is not known, so a plane counts as one px; "
-            "give --pixel-size Z,Y,X",
-            err=True,
-        )
+        logger.warning(
+            "%s: the distance of planes is not known, so a plane counts as one px; give "
+            "--pixel-size Z,Y,X", name,
+        )  # fmt: skip
 
 
 def check_own_folder(output: Path, *sources: Path | None) -> None:

@@ -18,6 +18,8 @@ _MIN_FULL = 1e-3  # share of pixels at the largest value of an over-exposed one
 _MAX_RATIO = 4.2  # of the noise of distant pixels to that of neighbours
 _MIN_PLANES, _MIN_REACH = 8, 0.6  # of a stack, and share of it that spots go through
 _SAME_PLACE = 1.0  # px between spots of which one lies above the other
+_STEP, _PAUSE = 4.0, 3.0  # px, planes: where a spot that moves is seen again
+_UNEQUAL = 3.0  # times as many planes for long objects as for short ones
 _MIN_OBJECTS = 10  # fewest objects of a stack to judge it by
 _MIN_SPOTS, _MIN_SURE = 20, 0.65  # fewest spots to judge; least mean probability
 
@@ -95,13 +97,14 @@ def doubt_warning(spots: pd.DataFrame) -> str | None:
 def series_warning(spots: pd.DataFrame, n_planes: int) -> str | None:
     """Warn if a z-stack looks like a movie.
 
-    Then its spots extend through most planes or, if they blink, lie above each other.
+    Then its spots extend through most planes; if they blink, they lie above each other,
+    and if they move, each goes on nearby where another one ends.
 
     Parameters
     ----------
     spots : DataFrame
-        Objects of a stack, with `n_planes`, `y` and `x`, px; the first frame and channel
-        are examined.
+        Objects of a stack, with `n_planes`, `z`, `y` and `x`, px; the first frame and
+        channel are examined.
     n_planes : int
         Planes of the stack.
 
@@ -126,6 +129,13 @@ def series_warning(spots: pd.DataFrame, n_planes: int) -> str | None:
             f"{above:.0%} of its spots lie above another one in z; if it is a movie that was "
             "saved with z for time, whose spots blink, give --axes TYX"
         )
+    # All spots of a stack go through as many planes as the point spread function.
+    short, long = np.quantile(spots["n_planes"], (0.25, 0.9))
+    if long > _UNEQUAL * short and _share_continued(spots) > 0.5 > 2 * by_chance:
+        return (
+            "most of its spots end where another one begins; if it is a movie that was "
+            "saved with z for time, whose spots move, give --axes TYX"
+        )
     median = float(spots["n_planes"].median())
     if median < _MIN_REACH * n_planes:
         return None
@@ -133,3 +143,17 @@ def series_warning(spots: pd.DataFrame, n_planes: int) -> str | None:
         f"half of its spots reach through {median:.0f} or more of {n_planes} z-planes; if it "
         "is a movie that was saved with z for time, give --axes TYX"
     )
+
+
+def _share_continued(spots: pd.DataFrame) -> float:
+    """Give the share of objects that another one continues nearby, as of moving spots."""
+    places = spots[["y", "x"]].to_numpy(float)
+    z, n = spots["z"].to_numpy(float), spots["n_planes"].to_numpy(float)
+    one, other = cKDTree(places).query_pairs(_STEP, output_type="ndarray").T
+    half = (n[one] + n[other]) / 2
+    # Planes between the end of the lower object and the beginning of the upper one; an
+    # object's z is where it is brightest, which need not be its middle.
+    gap = np.abs(np.abs(z[one] - z[other]) - half)
+    is_next = gap < np.maximum(_PAUSE, half / 2)
+    continued = np.unique(np.concatenate([one[is_next], other[is_next]]))
+    return len(continued) / len(spots)
