@@ -65,3 +65,16 @@ def test_beads_are_found_in_their_stack_and_correct_all_three_axes(tmp_path):
     done = call_blinkcore(*command, "0.1", "--calibration", flat, cwd=tmp_path)
     assert done.returncode == 2
     assert "flat.tif has no channel 1" in done.stderr
+
+
+def test_a_shift_of_stacks_is_for_flat_images_too(tmp_path):
+    shift = Shift("translation", ((1, 0), (0, 1)), (0.0, 2.0), 9, 0.1, 0.5, "um", 0.1)
+    shift.save(tmp_path / "shift.json")
+    spots = pd.DataFrame({"channel": [0, 1], "y": [5.0, 5], "x": [7.0, 5]})
+    spots.to_csv(tmp_path / "flat.csv", index=False)
+    done = call_blinkcore(
+        "colocalize", "flat.csv", "-o", "c", "--distance", "1", "--calibration",
+        "shift.json", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1" in done.stderr

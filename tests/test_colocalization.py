@@ -1,8 +1,10 @@
 """Spots of two channels: pairs, the level of chance, the shift between them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from blinkcore.colocalization.channels import _exchanged, _paired_by_marks
 from blinkcore.colocalization.colocalize import (
     Chance,
     colocalize,
@@ -12,6 +14,7 @@ from blinkcore.colocalization.colocalize import (
 from blinkcore.colocalization.shift import Shift, estimate_shift
 from blinkcore.detection.cells import Regions
 from blinkcore.image import Image
+from blinkcore.io.results import ImageSpots
 from two_channels import SHAPE, places, two_channels
 
 
@@ -113,3 +116,16 @@ def test_chance_in_a_body_stays_in_the_body():
     places = np.rint(draw(np.random.default_rng(0))).astype(int)
     assert (labels[tuple(places.T)] == 1).all()
     assert len(set(places[:, 0])) == 6
+
+
+def test_marks_of_channels_are_whole_words():
+    assert _exchanged("a_w1_s1", "_w1", "_w2") == "a_w2_s1"
+    assert _exchanged("a_w10", "_w1", "_w2") == ""
+    names = [f"plate_s{i}" for i in range(1000)]
+    first, second = (
+        [ImageSpots(f"{name}_{mark}", "", pd.DataFrame()) for name in names]
+        for mark in ("w1", "w2")
+    )
+    assert len(_paired_by_marks(first, second)) == 1000
+    # Numbers alone are no marks: which image belongs to which is not clear.
+    assert _paired_by_marks(first, first[500:]) == []

@@ -286,6 +286,10 @@ def test_the_border_above_a_spot_counts_where_planes_have_a_distance():
     np.testing.assert_array_equal(flat, [14.5, 14.5, 0.5, np.nan])
     _, deep = regions.of_spots(spots, 2.0)  # planes are 2 px apart
     np.testing.assert_array_equal(deep, [3.0, 1.0, 0.5, np.nan])
+    # Half a plane above lies nearer than two pixels and a half beside.
+    at_top = pd.DataFrame({"z": [2.0], "y": [20.0], "x": [7.0]})
+    _, deep = regions.of_spots(at_top, 3.0)
+    assert deep.tolist() == [1.5]
     # The edge of the image is not a border.
     whole = Regions(Image(np.ones((3, 5, 5), np.uint8), "ZYX"))
     _, deep = whole.of_spots(pd.DataFrame({"z": [1.0], "y": [2.0], "x": [2.0]}), 2.0)

@@ -124,3 +124,21 @@ def test_a_wrong_recipe_is_a_sentence(text, said, tmp_path):
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_paths_may_hold_any_sign(recipe, tmp_path):
+    """`=` in a calibration, `#` in a folder; and a recipe need not make tables."""
+    (tmp_path / "in").rename(tmp_path / "in#1")
+    shift = {"model": "translation", "matrix": [[1, 0], [0, 1]], "offset": [0, 0]}
+    (tmp_path / "s=1.json").write_text(
+        json.dumps(shift | {"n_pairs": 9, "residual": 0})
+    )
+    recipe.write_text(
+        "images: in#1\noutput: out\ncolocalize: {calibration: s=1.json}\n"
+    )
+    done = call_blinkcore("run", recipe)
+    assert done.returncode == 0, done.stderr
+    assert "not there any more" not in done.stderr
+    recipe.write_text("images: in#1\noutput: roi\npredict: {format: roi}\n")
+    done = call_blinkcore("run", recipe)
+    assert done.returncode == 0, done.stderr

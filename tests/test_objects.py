@@ -229,6 +229,18 @@ def test_light_has_noise_of_its_own():
     assert (axial.z - true).std() < 1.05 * np.sqrt((bound**2).mean())
 
 
+def test_a_stack_without_noise_has_places_and_uncertainties():
+    """Deconvolved or clipped: all that is no spot is 0."""
+    apart = np.arange(-NEAR, NEAR + 1.0)
+    heights = 500 * np.exp(-0.5 * ((apart - [[0.3]] * 20) / 1.2) ** 2)
+    heights[heights < 5] = 0
+    axial = places_in_z(heights, 0.0)
+    np.testing.assert_allclose(axial.z, 0.3, atol=0.01)
+    assert np.isfinite(axial.uncertainty).all()
+    assert axial.uncertainty.max() < 0.05
+    assert np.isfinite(axial.support).all()
+
+
 def test_planes_that_lie_close_are_all_looked_at():
     assert [planes_needed(width) for width in (0.5, 2.0, 4.0, 30.0)] == [5, 5, 10, 20]
     asked = set()

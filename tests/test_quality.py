@@ -94,3 +94,8 @@ def test_spots_that_move_in_a_stack_are_noticed():
     assert series_warning(moving.assign(n_planes=6), 25) is None
     far = moving.assign(y=rng.uniform(0, 512, len(moving)))
     assert series_warning(far, 25) is None
+    # Spots by chance, dense and of any length, go on no more often than by chance.
+    n = 700
+    dense = pd.DataFrame(rng.uniform(0, 150, (n, 2)), columns=["y", "x"])
+    dense = dense.assign(z=rng.uniform(0, 19, n), n_planes=rng.integers(2, 12, n))
+    assert series_warning(dense, 20) is None

@@ -1,6 +1,7 @@
 """Parts of a run for array jobs, and their tables put together again."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -54,7 +55,8 @@ def test_the_folder_where_one_stands_is_an_output(five, tmp_path):
     movie.to_csv(tmp_path / "movie.csv", index=False)
     done = call_blinkcore("link", tmp_path / "movie.csv", "-o", ".", cwd=tracks)
     assert done.returncode == 0, done.stderr
-    done = call_blinkcore("colocalize", spots, spots, "-o", ".", cwd=tracks)
+    other = shutil.copytree(spots, tmp_path / "other")
+    done = call_blinkcore("colocalize", spots, other, "-o", ".", cwd=tracks)
     assert done.returncode == 0, done.stderr
     done = call_blinkcore("report", ".", "-o", "r.html", cwd=spots)
     assert done.returncode == 0, done.stderr

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import blinkcore
-from blinkcore.files import write_json
-from blinkcore.io import description_of, tables
+from blinkcore.files import files_in, write_json
+from blinkcore.io import read_sidecar, tables
+from blinkcore.io.scenes import file_and_scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,13 +78,16 @@ class Recipe:
             yield step, [step, *given, "--output", str(target), *words]
 
 
-def files_among(words: list[str]) -> list[Path]:
+def files_among(step: str, words: list[str]) -> list[Path]:
     """List the files and folders that options of a step name, as it reads them."""
-    return [
-        Path(value.rpartition("=")[2])
-        for option, value in pairwise(words)
-        if option in ("--labels", "--calibration", "--samples", "--tracks", "--pairs")
-    ]
+    found = []
+    for option, value in pairwise(words):
+        name, mark, path = value.partition("=")
+        # Of `predict` alone labels may have a name, as in nucleus=nuclei.
+        is_named = step == "predict" and bool(mark) and name.isidentifier()
+        if option in ("--labels", "--calibration", "--samples", "--tracks", "--pairs"):
+            found.append(Path(path if is_named else value))
+    return found
 
 
 def run_experiment(recipe: Recipe, say: Callable[[str], None]) -> int:
@@ -154,18 +158,19 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 def _check_results(recipe: Recipe, spots: Path, say: Callable[[str], None]) -> None:
     """Say which images of earlier runs are gone; raise ValueError if there are no results."""
-    found = tables.tables_in(spots, recursive=True) if spots.is_dir() else []
+    paths = files_in(spots, (".json",), recursive=True) if spots.is_dir() else []
+    found = [(path, about) for path in paths if (about := read_sidecar(path))]
     if not found:
         raise ValueError(f"{recipe.path}: no image could be searched")
-    for table in found:
-        about = description_of(table) or {"images": []}
+    for path, about in found:
         for record in about["images"]:
             source = str(record.get("path") or "")
-            file = source.rpartition("#")[0] or source
-            if source and "://" not in source and not Path(file).exists():
+            is_file = source and "://" not in source
+            if is_file and not file_and_scene(Path(source))[0].exists():
                 say(
                     f"{source} is not there any more, and its spots of an earlier run are "
-                    f"still in the results; delete {table} to leave them out"
+                    f"still in the results; delete {path.with_suffix('.*')} to leave them "
+                    "out"
                 )
 
 
@@ -173,7 +178,7 @@ def _digest(words: list[str], spots: Path, folder: Path) -> str:
     """Hash a command, and the size and time of each file that it reads."""
     digest = hashlib.sha256(json.dumps(words).encode())
     inputs = tables.tables_in(spots, recursive=True) if spots.is_dir() else []
-    for place in (folder / file for file in files_among(words)):
+    for place in (folder / file for file in files_among(words[0], words)):
         inside = place.rglob("*") if place.is_dir() else [place]
         inputs += sorted(path for path in inside if path.is_file())
     for path in inputs:

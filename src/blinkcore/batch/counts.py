@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 IMAGES = COUNTS  # name of the table, and of its rows in a description
 CELLS = "counts_by_cell"
-_PATIENCE = 60.0  # seconds to wait for another run that writes the same table
+_PATIENCE = 30.0  # seconds to wait for another run that writes the same table
 _WHOLE = {"frame", "channel", "cell", "n", "area_px", "volume_px"}
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _numbers = count()
-_POLL = 0.05  # seconds between two looks at a lock
+_POLL, _TRIES = 0.05, 20  # seconds between two looks at a lock; tries to remove it
 
 
 @contextmanager
@@ -55,8 +55,16 @@ def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
         yield
     finally:  # also if the program was interrupted while it took the lock
         if _read(lock) == owner:
-            with suppress(OSError):
-                lock.unlink()
+            _remove(lock)
+
+
+def _remove(lock: Path) -> None:
+    """Remove a lock; on Windows, again and again while another run looks at it."""
+    for _ in range(_TRIES):
+        with suppress(PermissionError):
+            lock.unlink(missing_ok=True)
+            return
+        time.sleep(_POLL)
 
 
 def _took(lock: Path, owner: dict[str, Any]) -> bool:
@@ -65,8 +73,18 @@ def _took(lock: Path, owner: dict[str, Any]) -> bool:
         return True
     if not _is_gone(_read(lock)):
         return False
-    lock.unlink(missing_ok=True)
-    return _create(lock, owner)
+    # Of several runs that see this, one gets the file.
+    mine = lock.with_name(f"{lock.name}.{os.getpid()}.{owner['number']}")
+    try:
+        lock.rename(mine)
+    except OSError:
+        return False
+    is_gone = _is_gone(_read(mine))
+    if not is_gone:  # another run has taken it in between: give it back
+        with suppress(OSError):
+            os.link(mine, lock)
+    mine.unlink(missing_ok=True)
+    return is_gone and _create(lock, owner)
 
 
 def _create(lock: Path, owner: dict[str, Any]) -> bool:
@@ -82,7 +100,7 @@ def _create(lock: Path, owner: dict[str, Any]) -> bool:
             try:
                 with lock.open("x", encoding="utf-8") as file:
                     file.write(content)
-            except FileExistsError:
+            except (FileExistsError, PermissionError):  # Windows: it is being removed
                 return False
     return True
 

@@ -227,11 +227,13 @@ def warn_of_depth(name: str, pixel_size: PixelSize | None) -> None:
 def check_own_folder(output: Path, *sources: Path | None) -> None:
     """Raise ValueError if an --output folder is that of the spots that are read."""
     for source in sources:
+        if source is not None and not source.exists():
+            continue  # said when it is read
         folder = source if source is None or source.is_dir() else source.parent
         if folder is not None and output.resolve() == folder.resolve():
             raise ValueError(
                 f"--output {output} is the folder of the spots, whose tables would be "
-                "replaced; choose another one"
+                "replaced or mixed with others; choose another one"
             )
 
 

@@ -82,7 +82,7 @@ def _check_words(path: Path, step: str, words: list[str]) -> None:
         raise ValueError(f"{path}: {step}: {said}") from error
     from blinkcore.experiment import files_among
 
-    for file in files_among(words):
+    for file in files_among(step, words):
         if not (path.parent / file).exists():
             raise FileNotFoundError(f"{path}: {step}: there is no {file}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from blinkcore.image import PixelSize
 
 logger = logging.getLogger(__name__)
+
+_SAMPLED = 20  # names that the marks of the channels are sought in
 
 
 @dataclass(frozen=True)
@@ -96,14 +99,13 @@ def _paired_by_marks(
     clear what belongs together, and nothing is paired.
     """
     found = {spots.name: spots for spots in second}
-    marks = {_difference(spots.name, other) for spots in first for other in found} - {
-        ("", "")
-    }
+    marks = Counter(
+        _difference(spots.name, other) for spots in first[:_SAMPLED] for other in found
+    )
+    del marks[("", "")]
     ways = []
-    for ours, theirs in marks:
-        names = [
-            theirs.join(s.name.rsplit(ours, 1)) if ours in s.name else "" for s in first
-        ]
+    for (ours, theirs), _ in marks.most_common(2):
+        names = [_exchanged(spots.name, ours, theirs) for spots in first]
         ways.append([(s, n) for s, n in zip(first, names, strict=True) if n in found])
     ways.sort(key=len, reverse=True)
     if not ways or (len(ways) > 1 and len(ways[0]) == len(ways[1])):
@@ -111,6 +113,12 @@ def _paired_by_marks(
     for spots, name in ways[0]:
         logger.warning("%s is paired with %s", spots.name, name)
     return [Channels(spots, found[name]) for spots, name in ways[0]]
+
+
+def _exchanged(name: str, ours: str, theirs: str) -> str:
+    """Exchange the last of a word in a name; empty if the name has not got it."""
+    ends = [m.end() for m in re.finditer(rf"{re.escape(ours)}(?![A-Za-z0-9])", name)]
+    return name[: ends[-1] - len(ours)] + theirs + name[ends[-1] :] if ends else ""
 
 
 def _difference(one: str, other: str) -> tuple[str, str]:
@@ -168,9 +176,13 @@ def read_beads(
     OSError, ValueError
         If a file cannot be read, or lacks one of the channels.
     """
-    images = files_in(source, io.IMAGE_SUFFIXES) if source.is_dir() else [source]
-    is_image = [path for path in images if path.suffix.lower() in io.IMAGE_SUFFIXES]
-    if not is_image or (source.is_dir() and tables_in(source)):
+    is_zarr = source.is_dir() and io.ome_zarr.recognizes(source)
+    is_folder = source.is_dir() and not is_zarr
+    images = files_in(source, io.IMAGE_SUFFIXES) if is_folder else [source]
+    is_image = [
+        path for path in images if is_zarr or path.suffix.lower() in io.IMAGE_SUFFIXES
+    ]
+    if not is_image or (is_folder and tables_in(source)):
         return read_channels(source, None, channels, pixel_size)
     return list(_found_in(is_image, channels, pixel_size))
 
@@ -189,7 +201,7 @@ def _found_in(
         sides = (
             ImageSpots(
                 stem_of_image(path), str(path), predict(image, model, channel=channel),
-                image.pixel_size, sizes=dict(zip(image.axes, image.data.shape, strict=True)),
+                image.pixel_size, sizes=dict(image.sizes),
             )
             for channel in channels
         )  # fmt: skip

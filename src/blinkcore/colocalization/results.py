@@ -19,6 +19,7 @@ from blinkcore.colocalization.colocalize import (
 )
 from blinkcore.colocalization.shift import estimate_shift
 from blinkcore.detection.cells import Regions
+from blinkcore.files import utf8_safe
 from blinkcore.io import tables
 from blinkcore.io.provenance import describe_table
 
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
     from blinkcore.colocalization.channels import Channels
     from blinkcore.colocalization.shift import Shift
-
-
-IMAGES = "colocalization_of_images.csv"  # the table with one row for each image
 
 
 def shift_between(
@@ -160,7 +158,7 @@ def colocalize_image(
     if labels is not None:
         regions = Regions.read(labels, both.first.sizes)
         cells = [regions.of_spots(side)[0] for side in corrected]
-    rng = np.random.default_rng([seed, zlib.crc32(both.name.encode())])
+    rng = np.random.default_rng([seed, zlib.crc32(utf8_safe(both.name).encode())])
     found = _pair(both, corrected, _Draws(both, regions, cells), distance, rng)
     for n, side in enumerate(("first", "second")):
         table = output / f"{both.name}.{side}.csv"
@@ -292,9 +290,9 @@ def _moved(spots: pd.DataFrame, shift: Shift | None, both: Channels) -> pd.DataF
         return spots
     y, x = shift.apply(spots[["y", "x"]].to_numpy(float)).T
     moved: pd.DataFrame = spots.assign(y=y, x=x)
-    planes = shift.planes(both.first.pixel_size, both.name)
-    if "z" in spots:
-        moved["z"] = spots["z"] + planes
+    shift.check_pixels(both.first.pixel_size, both.name)
+    if _has_z(both):
+        moved["z"] = spots["z"] + shift.planes(both.first.pixel_size, both.name)
     return moved
 
 
@@ -325,4 +323,4 @@ def write_summary(
     tables.write_csv(rows, every)
     describe_table(every, "colocalize", recorded, [])
     totals = pd.DataFrame([pairs.total for pairs in found])
-    tables.write_csv(totals, output / IMAGES)
+    tables.write_csv(totals, output / tables.PAIRS_OF_IMAGES)

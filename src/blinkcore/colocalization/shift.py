@@ -63,15 +63,8 @@ class Shift:
         corrected: NDArray[np.float64] = points @ np.array(self.matrix).T + self.offset
         return corrected
 
-    def planes(self, pixel_size: PixelSize | None, name: str) -> float:
-        """Give the part along z in planes of an image.
-
-        Raises
-        ------
-        ValueError
-            If the image has other pixels than those that it was estimated from, or its
-            planes a distance that is not known, or is known and was not there.
-        """
+    def check_pixels(self, pixel_size: PixelSize | None, name: str) -> None:
+        """Raise ValueError if an image has other pixels than those it was estimated from."""
         size = None if pixel_size is None else pixel_size.x
         if None not in (size, self.pixel_size) and not np.isclose(
             float(size or 0), float(self.pixel_size or 0), rtol=0.02
@@ -80,6 +73,16 @@ class Shift:
                 f"the shift is of images with {self.pixel_size:g} µm a pixel, and {name} "
                 f"has {size:g}; estimate it from images of the same kind"
             )
+
+    def planes(self, pixel_size: PixelSize | None, name: str) -> float:
+        """Give the part along z in planes of an image.
+
+        Raises
+        ------
+        ValueError
+            If the distance of its planes is not known, or is known and was not where the
+            shift was estimated.
+        """
         distance = None if pixel_size is None else pixel_size.z
         if not self.offset_z or (self.z_unit == "planes" and distance is None):
             return self.offset_z

@@ -19,6 +19,7 @@ _FARTHEST = (
 _RISE = 3.0  # standard deviations of the noise; a larger rise means another spot,
 _VALLEY = 0.8  # if the lowest height before it is below this share of it
 _STEPS = 20  # of the fit
+_MIN_NOISE = 1e-3  # of a height, as a share of the median height
 _MIN_RESIDUALS = 20  # fewest to estimate the noise of light from
 _MEDIAN_OF_SQUARE = 0.4549  # of a squared standard normal variable
 
@@ -69,6 +70,8 @@ def places_in_z(profiles: NDArray[np.float64], noise: float) -> Axial:
     known = np.isfinite(profiles) & ~_beyond_a_valley(profiles, noise)
     heights = np.where(known, profiles, 0.0)
     peak = np.maximum(heights[:, near], 1e-9)
+    # Images that were deconvolved or clipped may have no noise where there is no spot.
+    noise = max(noise, _MIN_NOISE * float(np.median(peak)))
     start = np.stack([peak, np.zeros(len(peak)), np.full(len(peak), 1.2)], axis=1)
     weight = known.astype(np.float64)
     free = _fitted(heights, weight, apart, start, n_free=3)
@@ -117,7 +120,9 @@ def _noise_of_light(
     model = _gaussian(fit, apart)
     slopes = _slopes(fit, model, apart)[:, :, :2]
     matrix = np.einsum("np,npi,npj->nij", weight, slopes, slopes)
-    inverse = np.linalg.pinv(matrix)
+    determinant = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] ** 2
+    swapped = matrix[:, ::-1, ::-1] * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    inverse = swapped / np.maximum(determinant, 1e-12)[:, None, None]
     # Share of each residual's variance that the fit takes away.
     taken = np.einsum("npi,nij,npj->np", slopes, inverse, slopes) * weight
     use = (weight > 0) & (model > noise) & (taken < 0.9)

@@ -5,13 +5,14 @@ A label image has an integer for each pixel: 0 outside, the number of the cell i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
-from blinkcore import io
+from blinkcore import io, limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,20 +103,18 @@ class Regions:
         labels = np.zeros(len(spots), np.int64)
         distance = np.full(len(spots), np.nan)
         frames, places = self._nearest(spots)
-        is_deep = self.is_3d and plane_distance is not None
-        planes = np.zeros_like(frames) if is_deep else places[:, 0]
-        for frame, z in set(zip(frames.tolist(), planes.tolist(), strict=True)):
-            rows = np.flatnonzero((frames == frame) & (planes == z))
-            if is_deep and plane_distance is not None:
-                body = self._body(frame)
-                at = places[rows]
-                labels[rows] = body[tuple(at.T)]
-                distance[rows] = _to_border_3d(body, at, plane_distance)
-            else:
-                plane = self.plane(frame, z)
-                y, x = places[rows, 1:].T
-                labels[rows] = plane[y, x]
-                distance[rows] = _to_border(plane)[y, x]
+        for frame, z in set(zip(frames.tolist(), places[:, 0].tolist(), strict=True)):
+            rows = np.flatnonzero((frames == frame) & (places[:, 0] == z))
+            plane = self.plane(frame, z)
+            y, x = places[rows, 1:].T
+            labels[rows] = plane[y, x]
+            distance[rows] = _to_border(plane)[y, x]
+        if self.is_3d and plane_distance is not None:
+            for frame in set(frames.tolist()):
+                rows = np.flatnonzero((frames == frame) & (labels > 0))
+                body, numbers = self._body(frame, labels[rows])
+                nearest = _to_border_3d(body, numbers, places[rows], plane_distance)
+                distance[rows] = np.minimum(distance[rows], nearest)
         distance[labels == 0] = np.nan
         return labels, distance
 
@@ -133,10 +132,23 @@ class Regions:
         inside = [p.clip(0, size - 1) for p, size in zip(places, sizes, strict=True)]
         return frames, np.stack(inside, axis=1)
 
-    def _body(self, frame: int) -> NDArray[np.int64]:
-        """Give the labels of all planes of a frame, (z, y, x)."""
+    def _body(
+        self, frame: int, chosen: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Give some regions of a frame, (z, y, x), numbered from 1, and their numbers here.
+
+        A label may be in the billions, and a frame large.
+        """
+        numbers, own = np.unique(chosen, return_inverse=True)
         depth = self.labels.size("Z")
-        return np.stack([self.plane(frame, z) for z in range(depth)])
+        shape = (depth, self.labels.size("Y"), self.labels.size("X"))
+        limits.check_memory(4 * math.prod(shape), "the label image")
+        body = np.zeros(shape, np.int32)
+        for z in range(depth if len(numbers) else 0):
+            plane = self.plane(frame, z)
+            place = np.minimum(np.searchsorted(numbers, plane), len(numbers) - 1)
+            body[z] = np.where(numbers[place] == plane, place + 1, 0)
+        return body, own + 1
 
     def sizes(self, frame: int, inside: Regions | None = None) -> dict[int, int]:
         """Count the pixels of each region in a frame: its area, or its volume.
@@ -172,7 +184,10 @@ class Regions:
         dict of int to ndarray of int64, shape (n, 2 or 3)
             y, x of each pixel; z, y, x where the regions are volumes.
         """
-        planes = self._body(frame)
+        depth = self.labels.size("Z")
+        n_pixels = depth * self.labels.size("Y") * self.labels.size("X")
+        limits.check_memory(64 * n_pixels, "the label image")
+        planes = np.stack([self.plane(frame, z) for z in range(depth)])
         order = np.argsort(planes, axis=None, kind="stable")
         numbers, starts = np.unique(planes.ravel()[order], return_index=True)
         places = np.stack(np.unravel_index(order, planes.shape), axis=1)
@@ -221,26 +236,23 @@ def _to_border(labels: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _to_border_3d(
-    labels: NDArray[np.int64], places: NDArray[np.int64], plane_distance: float
+    body: NDArray[np.int32],
+    own: NDArray[np.int64],
+    places: NDArray[np.int64],
+    plane_distance: float,
 ) -> NDArray[np.float64]:
-    """Distance of voxels to the border of their region, in px of x.
+    """Distance of voxels to the border above, below and aslant of them, in px of x.
 
-    The border is that of the nearest voxel outside the region, half a voxel before its
-    centre along each axis. The edge of the image is not a border.
+    `own` is the region of each voxel in `body`. The border is that of the nearest voxel
+    outside the region, and of the one in the same column, half a voxel before its centre
+    along each axis. The edge of the image is not a border.
     """
     distance = np.full(len(places), np.inf)
     step = np.array([plane_distance, 1.0, 1.0])
-    own = labels[tuple(places.T)]
-    numbers = np.unique(own[own > 0])
-    if len(numbers) == 0:
-        return distance
-    # Numbered from 1 without gaps: a label may be in the billions.
-    place = np.minimum(np.searchsorted(numbers, labels), len(numbers) - 1)
-    boxes = ndimage.find_objects(np.where(numbers[place] == labels, place + 1, 0))
-    for number, found in zip(numbers, boxes, strict=True):
+    for number, found in enumerate(ndimage.find_objects(body), start=1):
         # One voxel more on each side, where there is one, to see what lies outside.
         box = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in found)
-        inside = labels[box] == number
+        inside = body[box] == number
         if inside.all():
             continue
         nearest = ndimage.distance_transform_edt(
@@ -249,6 +261,9 @@ def _to_border_3d(
         rows = np.flatnonzero(own == number)
         at = places[rows] - [part.start for part in box]
         voxels = np.stack([axis[tuple(at.T)] for axis in nearest], axis=1)
-        apart = np.abs(voxels - at)
-        distance[rows] = np.linalg.norm(np.maximum(apart - 0.5, 0) * step, axis=1)
+        apart = np.maximum(np.abs(voxels - at) - 0.5, 0) * step
+        column = np.where(inside[:, at[:, 1], at[:, 2]], np.inf, 0.0)
+        planes = np.abs(np.arange(len(inside))[:, None] - at[:, 0]) - 0.5
+        above = (planes * plane_distance + column).min(axis=0)
+        distance[rows] = np.minimum(np.linalg.norm(apart, axis=1), above)
     return distance

@@ -131,7 +131,12 @@ def series_warning(spots: pd.DataFrame, n_planes: int) -> str | None:
         )
     # All spots of a stack go through as many planes as the point spread function.
     short, long = np.quantile(spots["n_planes"], (0.25, 0.9))
-    if long > _UNEQUAL * short and _share_continued(spots) > 0.5 > 2 * by_chance:
+    if long > _UNEQUAL * short and (share := _share_continued(spots)) > 0.5:
+        shuffled = spots.assign(z=np.random.default_rng(0).permutation(spots["z"]))
+        moves = share > 1.5 * _share_continued(shuffled)
+    else:
+        moves = False
+    if moves:
         return (
             "most of its spots end where another one begins; if it is a movie that was "
             "saved with z for time, whose spots move, give --axes TYX"

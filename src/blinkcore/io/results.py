@@ -13,6 +13,7 @@ from blinkcore.image import PixelSize
 from blinkcore.io import tables
 from blinkcore.io.scenes import with_scene_named
 from blinkcore.io.suffixes import stem_of_image
+from blinkcore.spots import COLUMN_OF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +62,7 @@ class ImageSpots:
         """Length of each axis: of the image or, if that is not known, of its spots."""
         if self.sizes:
             return self.sizes
-        names = {"T": "frame", "C": "channel", "Z": "z", "Y": "y", "X": "x"}
-        known = {axis: name for axis, name in names.items() if name in self.spots}
+        known = {axis: n for axis, n in COLUMN_OF.items() if n in self.spots}
         if self.spots.empty:
             return dict.fromkeys(known, 1)
         return {axis: int(self.spots[n].max() + 0.5) + 1 for axis, n in known.items()}

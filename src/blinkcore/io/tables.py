@@ -40,6 +40,7 @@ def is_counts(path: Path) -> bool:
 
 
 COUNTS = "counts"  # name of the table of counts
+PAIRS_OF_IMAGES = "colocalization_of_images.csv"  # one row for each image
 
 
 def counts_path(output: Path, name: str = COUNTS, *, is_taken: bool = False) -> Path:

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from blinkcore import io
 from blinkcore.detection.projection import max_projection
 from blinkcore.io.results import ImageSpots, read_results
-from blinkcore.io.tables import counts_beside
+from blinkcore.io.tables import PAIRS_OF_IMAGES, counts_beside
 from blinkcore.report.conditions import condition_of, warn_of_others
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def read_pairs(folder: Path | None, images: Collection[str]) -> pd.DataFrame:
     pairs: pd.DataFrame = pd.DataFrame()
     if folder is None:
         return pairs
-    path = folder / "colocalization_of_images.csv"
+    path = folder / PAIRS_OF_IMAGES
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is not a folder that colocalize wrote")
     pairs = pd.read_csv(path)

@@ -51,7 +51,8 @@ def read_sample_sheet(path: Path) -> dict[str, str]:
     if missing:
         raise ValueError(f"{path} has no column '{min(missing)}'")
     conditions: dict[str, str] = {}
-    for image, condition in zip(table["image"], table["condition"], strict=True):
+    columns = (table[name].str.strip() for name in ("image", "condition"))
+    for image, condition in zip(*columns, strict=True):
         before = conditions.setdefault(image, condition)
         if before != condition:
             raise ValueError(

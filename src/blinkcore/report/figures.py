@@ -49,6 +49,7 @@ def figures_of(
         Each with `title`, `traces` of Plotly and the titles of its axes, `x` and `y`.
     """
     totals = _totals(panels, counts)
+    are_several = len({panel.channel for panel in panels}) > 1
     condition = {panel.image: panel.condition for panel in panels}
     figures = [
         _counts_figure(totals, condition),
@@ -62,25 +63,25 @@ def figures_of(
         for panel in panels:
             if column in panel.all_spots:
                 own = panel.all_spots[column].to_numpy(float)
-                values.setdefault(_channel(panel.channel, panels), []).append(own)
+                values.setdefault(_channel(panel.channel, are_several), []).append(own)
         figures.append(_histogram(values, title))
     near = {}
     for channel in sorted({panel.channel for panel in panels}):
         own = nearest_neighbours(p for p in panels if p.channel == channel)
-        near[_channel(channel, panels)] = [own]
+        near[_channel(channel, are_several)] = [own]
     figures.append(_histogram(near, "Nearest neighbour (px)"))
     lengths: dict[str, list[NDArray[np.float64]]] = {}
     for panel in panels:
         if "track" in panel.linked:
             n_spots = panel.linked.groupby("track").size().to_numpy(float)
-            lengths.setdefault(_channel(panel.channel, panels), []).append(n_spots)
+            lengths.setdefault(_channel(panel.channel, are_several), []).append(n_spots)
     figures.append(_histogram(lengths, "Spots in a track", "Tracks"))
     return [figure for figure in figures if figure is not None]
 
 
-def _channel(channel: int, panels: list[Panel]) -> str:
+def _channel(channel: int, are_several: bool) -> str:
     """Name a channel; empty if there is only one."""
-    return f"channel {channel}" if len({p.channel for p in panels}) > 1 else ""
+    return f"channel {channel}" if are_several else ""
 
 
 class Total(NamedTuple):
@@ -98,8 +99,9 @@ def _totals(panels: list[Panel], counts: pd.DataFrame) -> Totals:
     """Give the spots of each image and, if known, the interval of the real ones."""
     totals: Totals = {}
     if counts.empty:
+        are_several = len({panel.channel for panel in panels}) > 1
         for panel in panels:
-            name = _channel(panel.channel, panels)
+            name = _channel(panel.channel, are_several)
             totals[(panel.image, name)] = Total(len(panel.all_spots) / panel.n_frames)
         return totals
     keys = ["image", *(["channel"] if "channel" in counts else [])]

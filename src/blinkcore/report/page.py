@@ -136,7 +136,7 @@ def _rendered(
     text = (resources.files("blinkcore.report") / "template.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     # "</script>" would end the script even inside a string, so "</" is escaped.
-    is_photons = any(name == "options" and "camera" in text for name, text in facts)
+    is_photons = any("camera: " in text for name, text in facts if name == "options")
     figures = figures_of(panels, *tables, is_photons=is_photons)
     data = json.dumps({"panels": shown, "figures": figures})
     return environment.from_string(text).render(
