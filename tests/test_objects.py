@@ -164,6 +164,23 @@ def test_profiles_at_the_ends_of_a_stack_have_a_place():
     assert axial.uncertainty[9] > axial.uncertainty[0]
 
 
+def test_wide_spots_of_a_stack_are_joined_at_their_own_scale(single, stack):
+    """Four times as wide, and resampled: the same places in z as of narrow spots."""
+    wide = np.repeat(np.repeat(stack.pixels, 4, axis=1), 4, axis=2)
+    wide = np.random.default_rng(1).poisson(wide).astype(np.uint16)
+    spots = predict(wide, single, axes="ZYX", scale=0.25)
+    assert abs(len(spots) - 60) <= 2
+    found = spots[["z", "y", "x"]].to_numpy()
+    found[:, 1:] = (found[:, 1:] + 0.5) / 4 - 0.5
+    pairs = match(stack.points, found, cutoff=1.5)
+    assert len(pairs) >= 58
+    off = found[pairs[:, 1], 0] - stack.points[pairs[:, 0], 0]
+    assert off.std() < 0.25
+    said = spots["z_uncertainty"].to_numpy()[pairs[:, 1]]
+    assert 0.6 < off.std() / np.sqrt((said**2).mean()) < 1.5
+    assert spots["n_planes"].median() > 3
+
+
 def test_frames_and_channels_are_stacks_of_their_own(single, stack):
     pixels = np.stack([stack.pixels, np.full_like(stack.pixels, 100)])[None]
     spots = predict(pixels, single, axes="TCZYX")

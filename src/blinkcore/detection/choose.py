@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,11 @@ from blinkcore.detection.candidates import (
     height_noise,
     measure_heights,
 )
-from blinkcore.detection.objects import Objects, join_planes
+from blinkcore.detection.objects import REACH, Objects, join_planes
+from blinkcore.detection.scale import resampled
 from blinkcore.network.calibration import calibrated, keep_for_fdr
 from blinkcore.network.grid import PROBABILITY
+from blinkcore.network.normalize import plane_scaling
 from blinkcore.spots import AXIS_COLUMNS
 
 if TYPE_CHECKING:
@@ -106,10 +108,12 @@ def choose_objects(
     candidates: list[NDArray[np.float64]],
     model: Model,
     options: PredictOptions,
+    factor: float = 1.0,
 ) -> tuple[pd.DataFrame, int]:
     """Choose the spots of stacks, one row per spot.
 
-    See `choose_spots` for the parameters and what is returned. The table has `z_uncertainty` and `n_planes`, too.
+    See `choose_spots` for the parameters and what is returned; `factor` is that by which
+    planes were resampled. The table has `z_uncertainty` and `n_planes`, too.
     """
     together, alone = _judged_planes(planes, candidates, model, options)
     threshold = options.threshold_for(model)
@@ -117,7 +121,8 @@ def choose_objects(
     n_dim = 0
     for frame, channel in dict.fromkeys((t, c) for t, c, _ in planes):
         mine = [i for i, (t, c, _) in enumerate(planes) if (t, c) == (frame, channel)]
-        objects = _objects(image, planes, mine, together, threshold, options)
+        stack = _Stack(image, [planes[i] for i in mine], mine, factor)
+        objects = _objects(stack, together, threshold, options.fdr)
         place = np.tile([frame, channel, 0], (len(objects.z), 1))
         table = _table(image, objects.spots, place)
         table["z"] = objects.z
@@ -127,35 +132,58 @@ def choose_objects(
         # Where the population changes nothing, nothing was left out.
         is_changed = any((together[i] != alone[i]).any() for i in mine)
         if options.fdr is None and is_changed:
-            n_alone = len(_objects(image, planes, mine, alone, threshold, options).z)
+            n_alone = len(_objects(stack, alone, threshold, options.fdr).z)
             n_dim += max(0, n_alone - len(objects.z))
     return pd.concat(tables, ignore_index=True), n_dim
 
 
+class _Stack(NamedTuple):
+    """The planes of one frame and channel, as the network sees them."""
+
+    image: Image
+    places: Places
+    numbers: list[int]  # of the planes among all of the image
+    factor: float
+
+    def heights_at(
+        self, number: int, points: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Measure heights in counts at places y, x (n, 2), px, of a plane."""
+        plane = self.image.plane(*self.places[number]).data
+        if self.factor == 1.0:
+            return measure_heights(plane, points)
+        pixels = resampled(np.asarray(plane), self.factor)
+        ratio = np.array(pixels.shape) / np.array(plane.shape)
+        heights = measure_heights(pixels, (points + 0.5) * ratio - 0.5)
+        return heights * plane_scaling(plane, "noise").scale
+
+    def noise(self) -> float:
+        """Estimate the standard deviation of a height where there is no spot, in counts."""
+        plane = self.image.plane(*self.places[len(self.places) // 2]).data
+        if self.factor == 1.0:
+            return height_noise(plane)
+        noise = height_noise(resampled(np.asarray(plane), self.factor))
+        return noise * plane_scaling(plane, "noise").scale
+
+
 def _objects(
-    image: Image,
-    planes: Places,
-    mine: list[int],
+    stack: _Stack,
     spots: list[NDArray[np.float64]],
     threshold: float,
-    options: PredictOptions,
+    fdr: float | None,
 ) -> Objects:
-    """Join the planes `mine` of one frame and channel."""
-
-    def heights_at(number: int, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        plane = image.plane(*planes[mine[number]]).data
-        return measure_heights(plane, points)
-
-    middle = image.plane(*planes[mine[len(mine) // 2]]).data
+    """Join the planes of a stack."""
     found = join_planes(
-        [spots[i] for i in mine],
-        heights_at,
-        threshold=threshold if options.fdr is None else 0.0,
-        noise=height_noise(middle),
+        [spots[i] for i in stack.numbers],
+        stack.heights_at,
+        threshold=threshold if fdr is None else 0.0,
+        noise=stack.noise(),
+        # Wide spots are found less exactly, and bend more from plane to plane.
+        reach=REACH * max(1.0, 1.0 / stack.factor),
     )
-    if options.fdr is None:
+    if fdr is None:
         return found
-    kept = keep_for_fdr(found.spots[:, PROBABILITY], options.fdr)
+    kept = keep_for_fdr(found.spots[:, PROBABILITY], fdr)
     return Objects(
         found.spots[kept],
         found.z[kept],

@@ -30,7 +30,7 @@ REACH = 1.5  # px in y and x between detections of one spot in neighbouring plan
 FLOOR = 0.05  # probability; fainter detections do not hold an object together
 _GAP = 2  # planes in which a spot may be missing
 _VALLEY = 0.7  # of the lower peak's height; a deeper valley separates two spots
-_BROKEN, _ASIDE = 2.5, 1.5  # px, and widths over z: how near a fragment must be
+_BROKEN, _ASIDE = 5 / 3, 1.5  # reaches, and widths over z: how near a fragment must be
 _CLEAR = 4.0  # minimum depth of a valley, in standard deviations of the noise
 
 
@@ -117,7 +117,7 @@ def join_planes(
     z = np.clip(axial.z + tops, 0.0, len(planes) - 1.0)
     spots[:, PROBABILITY] *= np.clip(axial.support, 0.0, 1.0)
     is_kept = spots[:, PROBABILITY] > threshold
-    is_kept &= ~_are_fragments(parts, spots, z, axial.width)
+    is_kept &= ~_are_fragments(parts, spots, z, axial.width, reach)
     n_planes = np.array([len(part.members) for part in parts], np.int64)
     order = np.lexsort((spots[:, X], spots[:, Y], z))
     order = order[is_kept[order]]
@@ -189,6 +189,7 @@ def _are_fragments(
     spots: NDArray[np.float64],
     z: NDArray[np.float64],
     width: float,
+    reach: float,
 ) -> NDArray[np.bool_]:
     """Tell which objects are fragments that a dim plane has cut off a brighter one.
 
@@ -196,7 +197,9 @@ def _are_fragments(
     not detected; two real spots would be detected in the same planes.
     """
     is_fragment = np.zeros(len(parts), bool)
-    places = np.column_stack([z / (_ASIDE * width), spots[:, [Y, X]] / _BROKEN])
+    places = np.column_stack(
+        [z / (_ASIDE * width), spots[:, [Y, X]] / (_BROKEN * reach)]
+    )
     for one, other in cKDTree(places).query_pairs(1.0) if len(parts) > 1 else ():
         planes = [{plane for plane, _ in parts[i].members} for i in (one, other)]
         if not planes[0] & planes[1]:

@@ -32,6 +32,7 @@ from blinkcore.image import Image, PixelSize, as_pixel_size, to_canonical_axes
 from blinkcore.network.calibration import PROBABILITY_FLOOR
 from blinkcore.network.grid import UNCERTAINTY, X, Y
 from blinkcore.network.model import DEFAULT, Model, load_model
+from blinkcore.network.normalize import plane_scaling
 from blinkcore.spots import AXIS_COLUMNS, ordered, with_micrometers
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def predict_image(
         if on_plane is not None:
             on_plane(len(candidates), len(planes))
     joins = image.size("Z") > 1 and options.z == "objects"
-    choose = choose_objects if joins else choose_spots
+    choose = partial(choose_objects, factor=factor) if joins else choose_spots
     spots, n_dim = choose(image, planes, candidates, model, options)
     _measure(spots, image, planes, options)
     if not model.has_error:
@@ -269,6 +270,8 @@ def candidates_of_plane(
     spots = find_candidates(other, model, about, tile=tile, refine=factor <= 1.0)
     ratio = np.array(plane.shape) / np.array(other.shape)
     spots[:, [Y, X]] = (spots[:, [Y, X]] + 0.5) * ratio - 0.5
+    # In counts, as of planes that are not resampled.
+    spots[:, HEIGHT] *= plane_scaling(plane, "noise").scale
     put_inside(spots, plane.shape)
     spots[:, UNCERTAINTY] *= ratio.mean()
     return spots
