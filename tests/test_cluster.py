@@ -10,10 +10,11 @@ import pandas as pd
 import psutil
 import pytest
 import tifffile
-import zarr
 
 from programs import BLINKCORE, call_blinkcore, run_blinkcore
 from test_ome_zarr import write_image
+
+zarr = pytest.importorskip("zarr", minversion="3.1")
 
 
 @pytest.fixture

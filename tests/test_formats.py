@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import roifile
 
+from batches import needs_zarr
 from blinkcore import io
 from blinkcore.image import PixelSize
 
@@ -32,6 +33,7 @@ def spots():
 
 @pytest.mark.parametrize("suffix", io.WRITERS)
 def test_places_survive_a_round_trip(spots, tmp_path, suffix):
+    needs_zarr(suffix)
     path = tmp_path / f"spots{suffix}"
     lost = io.write_spots(spots, path, sizes=SIZES)
     found = io.read_labels(path, sizes=SIZES)
@@ -45,6 +47,7 @@ def test_places_survive_a_round_trip(spots, tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", io.WRITERS)
 def test_no_spots_survive_too(tmp_path, suffix):
+    needs_zarr(suffix)
     path = tmp_path / f"none{suffix}"
     io.write_spots(pd.DataFrame({"y": np.empty(0), "x": np.empty(0)}), path)
     assert len(io.read_labels(path)) == 0

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-import zarr
 
 from batches import run
 from blinkcore import io, predict
@@ -15,6 +14,8 @@ from blinkcore.batch.inputs import find_inputs, output_names
 from blinkcore.batch.run import Options
 from blinkcore.image import PixelSize
 from blinkcore.io import ome_zarr, tiff_bands
+
+zarr = pytest.importorskip("zarr", minversion="3.1")
 
 AXES = {"t": ("time", "second"), "c": ("channel", None), "z": ("space", "nanometer"),
         "y": ("space", "micrometer"), "x": ("space", "micrometer")}  # fmt: skip

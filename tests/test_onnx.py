@@ -1,16 +1,16 @@
 """Models in ONNX: the same grids and spots, and files that do harm are refused."""
 
 import numpy as np
-import onnx
 import pandas as pd
 import pytest
-from onnx import TensorProto, helper
 
 from blinkcore import predict
 from blinkcore.network.metadata import METADATA_FILE
 from blinkcore.network.model import load_model, load_weights, read_metadata
 from programs import call_blinkcore, run_blinkcore
 
+onnx = pytest.importorskip("onnx")
+TensorProto, helper = onnx.TensorProto, onnx.helper
 pytestmark = pytest.mark.slow
 
 

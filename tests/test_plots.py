@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from blinkcore import io
 from blinkcore.datasets.dataset import of_scenes
@@ -13,6 +12,8 @@ from blinkcore.evaluation.methods import Case, Method, load
 from blinkcore.evaluation.plots import plot
 from blinkcore.simulation.presets import PRESETS
 from blinkcore.simulation.scenes import simulate
+
+Figure = pytest.importorskip("matplotlib.figure").Figure
 
 
 def test_errors_at_best_are_those_of_the_bound(tmp_path):

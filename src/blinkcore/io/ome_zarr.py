@@ -143,20 +143,23 @@ def read(
     return Image(data, canonical_axes(letters), size, scale.get("T"))
 
 
-def _opened(source: Path | str) -> Any:
-    """Open a group or an array to read."""
+def zarr_library(name: str, extra: str = "zarr") -> Any:
+    """Import zarr for a file; ImportError if it is not installed, or too old."""
     try:
         import zarr
     except ImportError as error:
         raise ImportError(
-            f"{source} is OME-Zarr: install 'blinkcore[zarr]' to read it"
+            f"{name} is Zarr: install 'blinkcore[{extra}]' for it"
         ) from error
-    if (
-        int(zarr.__version__.partition(".")[0]) < 3
-    ):  # older ones can run code that is pickled in a file
-        raise ImportError(
-            f"{source} is OME-Zarr, which needs zarr 3 (Python 3.11 or later)"
-        )
+    # Older ones can run code that is pickled in a file.
+    if int(zarr.__version__.partition(".")[0]) < 3:
+        raise ImportError(f"{name} needs zarr 3 (Python 3.11 or later)")
+    return zarr
+
+
+def _opened(source: Path | str) -> Any:
+    """Open a group or an array to read."""
+    zarr = zarr_library(str(source))
     try:
         return zarr.open(os.fspath(source), mode="r")
     except ImportError as error:  # of the file system of a URL

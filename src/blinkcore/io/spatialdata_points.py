@@ -10,6 +10,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from blinkcore.files import temporary_beside
+from blinkcore.io.ome_zarr import zarr_library
 from blinkcore.spots import check_spots
 
 if TYPE_CHECKING:
@@ -38,17 +39,17 @@ def write(spots: pd.DataFrame, path: Path, pixel_size: PixelSize | None) -> None
     Raises
     ------
     ImportError
-        If zarr or pyarrow is not installed.
+        If zarr or pyarrow is not installed, or zarr is older than 3.
     ValueError
         If there is something else at this path, such as an image.
     """
     _check_own(path)
+    zarr = zarr_library(path.name, "zarr,parquet")
     try:
         import pyarrow.parquet
-        import zarr
     except ImportError as error:
         raise ImportError(
-            f"{path.name} needs zarr and pyarrow: install 'blinkcore[zarr,parquet]'"
+            f"{path.name} needs pyarrow: install 'blinkcore[parquet]'"
         ) from error
     names = [n for n in ("x", "y", "z") if n in spots.columns]
     sizes = [None if pixel_size is None else getattr(pixel_size, n) for n in names]
