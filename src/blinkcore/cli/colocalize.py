@@ -101,19 +101,19 @@ def colocalize(
                 typer.echo(
                     "the shift has no part along z: its spots have no z", err=True
                 )
-        pairs = []
+        pairs, recorded = [], options_of(context)
         for both, reach in zip(images, reaches, strict=True):
             mask = None if labels is None else reading.label_of(both, labels)
             pairs.append(
                 results.colocalize_image(
                     both, output, distance=reach, shift=found, labels=mask,
-                    recorded=options_of(context),
+                    recorded=recorded,
                 )
             )  # fmt: skip
             typer.echo(_sentence(pairs[-1:]), err=True)
         if len(pairs) > 1:
             typer.echo(_sentence(pairs), err=True)
-        results.write_summary(pairs, output, options_of(context))
+        results.write_summary(pairs, output, recorded)
         typer.echo(f"Written to {output}", err=True)
 
 
@@ -191,16 +191,15 @@ def _said(shift: Shift) -> str:
 
 def _sentence(pairs: list[ImagePairs]) -> str:
     """Say how many spots of one or all images are pairs, and what chance gives."""
+    import numpy as np
+
     from blinkcore.colocalization.colocalize import Chance
 
     n, n_first, n_second = (
         sum(one.total[key] for one in pairs)
         for key in ("n_pairs", "n_first", "n_second")
     )
-    by_chance = pairs[0].by_chance.copy()
-    for one in pairs[1:]:
-        by_chance += one.by_chance
-    chance = Chance.of(by_chance)
+    chance = Chance.of(np.sum([one.by_chance for one in pairs], axis=0))
     name = pairs[0].name if len(pairs) == 1 else f"all {len(pairs)} images"
     return (
         f"{name}: {n} of {n_first} and {n_second} spots are pairs; by chance "

@@ -54,8 +54,8 @@ class Regions:
                 f"{path} is not a label image: its pixels are {labels.data.dtype}, not "
                 "whole numbers"
             )
-        for axis, length in labels.sizes.items() if sizes is not None else ():
-            wanted = (sizes or {}).get(axis, 1)
+        for axis, length in labels.sizes.items():
+            wanted = length if sizes is None else sizes.get(axis, 1)
             if length != wanted and not (length == 1 and axis not in "YX"):
                 raise ValueError(
                     f"{path} has {length} along {axis}, and its image {wanted}; it is not "

@@ -152,18 +152,20 @@ class _Stack(NamedTuple):
         plane = self.image.plane(*self.places[number]).data
         if self.factor == 1.0:
             return measure_heights(plane, points)
-        pixels = resampled(np.asarray(plane), self.factor)
+        scaling = plane_scaling(plane, "noise")
+        pixels = resampled(np.asarray(plane), self.factor, scaling)
         ratio = np.array(pixels.shape) / np.array(plane.shape)
         heights = measure_heights(pixels, (points + 0.5) * ratio - 0.5)
-        return heights * plane_scaling(plane, "noise").scale
+        return heights * scaling.scale
 
     def noise(self) -> float:
         """Estimate the standard deviation of a height where there is no spot, in counts."""
         plane = self.image.plane(*self.places[len(self.places) // 2]).data
         if self.factor == 1.0:
             return height_noise(plane)
-        noise = height_noise(resampled(np.asarray(plane), self.factor))
-        return noise * plane_scaling(plane, "noise").scale
+        scaling = plane_scaling(plane, "noise")
+        noise = height_noise(resampled(np.asarray(plane), self.factor, scaling))
+        return noise * scaling.scale
 
 
 def _objects(

@@ -265,13 +265,14 @@ def candidates_of_plane(
         return find_candidates(
             plane, model, about, tile=tile, scaling=scaling, part=rows
         )
-    other = resampled(np.asarray(plane), factor)
+    scaling = plane_scaling(plane, "noise")
+    other = resampled(np.asarray(plane), factor, scaling)
     # Enlarged pixels are correlated, but a fit would take them for independent ones.
     spots = find_candidates(other, model, about, tile=tile, refine=factor <= 1.0)
     ratio = np.array(plane.shape) / np.array(other.shape)
     spots[:, [Y, X]] = (spots[:, [Y, X]] + 0.5) * ratio - 0.5
     # In counts, as of planes that are not resampled.
-    spots[:, HEIGHT] *= plane_scaling(plane, "noise").scale
+    spots[:, HEIGHT] *= scaling.scale
     put_inside(spots, plane.shape)
     spots[:, UNCERTAINTY] *= ratio.mean()
     return spots

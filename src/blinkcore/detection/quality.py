@@ -129,14 +129,7 @@ def series_warning(spots: pd.DataFrame, n_planes: int) -> str | None:
             f"{above:.0%} of its spots lie above another one in z; if it is a movie that was "
             "saved with z for time, whose spots blink, give --axes TYX"
         )
-    # All spots of a stack go through as many planes as the point spread function.
-    short, long = np.quantile(spots["n_planes"], (0.25, 0.9))
-    if long > _UNEQUAL * short and (share := _share_continued(spots)) > 0.5:
-        shuffled = spots.assign(z=np.random.default_rng(0).permutation(spots["z"]))
-        moves = share > 1.5 * _share_continued(shuffled)
-    else:
-        moves = False
-    if moves:
+    if _spots_move(spots):
         return (
             "most of its spots end where another one begins; if it is a movie that was "
             "saved with z for time, whose spots move, give --axes TYX"
@@ -148,6 +141,16 @@ def series_warning(spots: pd.DataFrame, n_planes: int) -> str | None:
         f"half of its spots reach through {median:.0f} or more of {n_planes} z-planes; if it "
         "is a movie that was saved with z for time, give --axes TYX"
     )
+
+
+def _spots_move(spots: pd.DataFrame) -> bool:
+    """Tell whether most objects are pieces of spots that move, and more than by chance."""
+    # All spots of a stack go through as many planes as the point spread function.
+    short, long = np.quantile(spots["n_planes"], (0.25, 0.9))
+    if long <= _UNEQUAL * short or (share := _share_continued(spots)) <= 0.5:
+        return False
+    shuffled = spots.assign(z=np.random.default_rng(0).permutation(spots["z"]))
+    return share > 1.5 * _share_continued(shuffled)
 
 
 def _share_continued(spots: pd.DataFrame) -> float:

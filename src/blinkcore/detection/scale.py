@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from blinkcore.image import Image
     from blinkcore.network.model import Model
+    from blinkcore.network.normalize import Scaling
 
 _SIGMAS = np.geomspace(0.6, 12.0, 19)  # px
 _SIDE = 768  # px: of the central square that is analysed
@@ -182,7 +183,9 @@ def check_factor(factor: float) -> None:
         )
 
 
-def resampled(plane: NDArray[Any], factor: float) -> NDArray[np.float32]:
+def resampled(
+    plane: NDArray[Any], factor: float, scaling: Scaling | None = None
+) -> NDArray[np.float32]:
     """Resample a plane: means over pixels to reduce it, bicubic to enlarge it.
 
     Parameters
@@ -191,15 +194,17 @@ def resampled(plane: NDArray[Any], factor: float) -> NDArray[np.float32]:
         Any real type.
     factor : float
         New pixels per old pixel, in each direction.
+    scaling : Scaling, optional
+        That of the plane by its noise, if it is known already.
 
     Returns
     -------
     ndarray of float32
-        A place p (an integer is the centre of a pixel) is at (p + 0.5) * shape ratio - 0.5.
+        In units of the scaling's noise, without its offset. A place p (an integer is the centre of a pixel) is at (p + 0.5) * shape ratio - 0.5.
     """
     height, width = (max(1, round(n * factor)) for n in plane.shape)
     kind = PIL.Image.Resampling.BOX if factor < 1 else PIL.Image.Resampling.BICUBIC
-    scaling = plane_scaling(plane, "noise")
+    scaling = scaling or plane_scaling(plane, "noise")
     # With their offset subtracted, counts of any size fit into float32.
     picture = PIL.Image.fromarray(normalized(plane, scaling))
     return np.array(picture.resize((width, height), kind))
