@@ -2,6 +2,9 @@
 
 import json
 import os
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +13,8 @@ import tifffile
 
 from batches import run
 from blinkcore.batch import unfinished
-from blinkcore.batch.run import Options, find_inputs, predict_files
+from blinkcore.batch.lock import lock_of
+from blinkcore.batch.run import Options, find_inputs, output_names, predict_files
 from blinkcore.detection import overlay
 
 PLANES, STOP = 6, 4
@@ -257,3 +261,39 @@ def test_results_that_do_not_tell_the_state_of_their_image_count(
     about.write_text(json.dumps(content))
     (event,) = run([tmp_path / "a.tif"], options)
     assert event.kind == "skipped"
+
+
+@pytest.mark.parametrize("output", ["out", "out/all.csv"])
+@pytest.mark.parametrize("alive", [False, True])
+def test_what_a_kill_after_the_result_leaves_is_removed(
+    general, folder, tmp_path, output, alive
+):
+    """Killed between the last write of a result and its end: the image is skipped."""
+    options = Options(general, tmp_path / output, skip_existing=True)
+    run([folder / "one"], options)
+    out = tmp_path / "out"
+    written = {path.name for path in out.iterdir()}
+    base = next(path for path in out.glob("*.csv") if "counts" not in path.name)
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    owner = {"host": socket.gethostname(), "pid": process.pid}
+    lock_of(base.with_suffix("")).write_text(json.dumps(owner))
+    if output == "out":
+        kept = unfinished.unfinished_path(out, base.stem)
+    else:
+        inputs, _ = find_inputs([str(folder / "one")])
+        (name,) = output_names(inputs).values()
+        kept = unfinished.unfinished_path(out, f"all.csv {options.output / name}")
+    kept.write_bytes(b"candidates")
+    if not alive:
+        process.kill()
+        process.wait()
+    if alive and output != "out":
+        with pytest.raises(ValueError, match="another run"):
+            run([folder / "one"], options)
+    else:
+        (event,) = run([folder / "one"], options)
+        assert event.kind == "skipped"
+    process.kill()
+    process.communicate()
+    left = {lock_of(base.with_suffix("")).name, kept.name}
+    assert {path.name for path in out.iterdir()} == written | (left if alive else set())

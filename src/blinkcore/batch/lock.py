@@ -25,6 +25,11 @@ _numbers = count()
 _POLL, _TRIES = 0.05, 20  # seconds between two looks at a lock; tries to remove it
 
 
+def lock_of(path: Path) -> Path:
+    """Name the lock of a result: `.NAME.lock` beside it."""
+    return path.with_name(f".{path.name}.lock")
+
+
 @contextmanager
 def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
     """Hold the lock of a result.
@@ -32,7 +37,7 @@ def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
     Parameters
     ----------
     path : Path
-        Of the result; the lock is beside it, as `.NAME.lock`. Its folder is created.
+        Of the result; the lock is beside it (see `lock_of`). Its folder is created.
     patience : float
         Seconds to wait for a run that holds it.
 
@@ -42,7 +47,7 @@ def locked(path: Path, *, patience: float = 0.0) -> Iterator[None]:
         If another run holds it; the message names that run. A lock of a process of this
         computer that has ended is taken over.
     """
-    lock, owner = path.with_name(f".{path.name}.lock"), _owner()
+    lock, owner = lock_of(path), _owner()
     end = time.monotonic() + patience
     try:
         while not _took(lock, owner):
@@ -74,16 +79,15 @@ def _took(lock: Path, owner: dict[str, Any]) -> bool:
     if not _is_gone(_read(lock)):
         return False
     # Of several runs that see this, one gets the file.
-    mine = lock.with_name(f"{lock.name}.{os.getpid()}.{owner['number']}")
-    try:
-        lock.rename(mine)
-    except OSError:
-        return False
-    is_gone = _is_gone(_read(mine))
-    if not is_gone:  # another run has taken it in between: give it back
-        with suppress(OSError):
-            os.link(mine, lock)
-    mine.unlink(missing_ok=True)
+    with temporary_beside(lock) as mine:
+        try:
+            lock.rename(mine)
+        except OSError:
+            return False
+        is_gone = _is_gone(_read(mine))
+        if not is_gone:  # another run has taken it in between: give it back
+            with suppress(OSError):
+                os.link(mine, lock)
     return is_gone and _create(lock, owner)
 
 

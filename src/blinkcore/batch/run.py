@@ -26,13 +26,13 @@ from blinkcore.batch.inputs import (
     output_names,
 )
 from blinkcore.batch.labels import about_labels, check_labels, label_images
-from blinkcore.batch.lock import locked
+from blinkcore.batch.lock import lock_of, locked
 from blinkcore.batch.options import Options
 from blinkcore.batch.results import Result
 from blinkcore.batch.timeout import time_limit
-from blinkcore.batch.unfinished import kept
+from blinkcore.batch.unfinished import kept, unfinished_path
 from blinkcore.detection.overlay import percentiles
-from blinkcore.files import error_sentence
+from blinkcore.files import error_sentence, remove
 from blinkcore.io import tables
 from blinkcore.spots import AXIS_COLUMNS
 
@@ -174,6 +174,7 @@ class _Run:
         try:
             check_labels(item, self.labels.get(item.path, {}), options.labels)
             if self._is_done(item):
+                self._clear(result)
                 self._remember(result)
                 return Event(
                     "skipped", item.name, output, message="its result is there"
@@ -206,11 +207,8 @@ class _Run:
         """
         options, collected = self.options, self.collected
         on_plane = partial(self.on_plane, item.name) if self.on_plane else None
-        one, table = collected is not None, options.output
-        folder = (table and table.parent) if one else result.base.parent
-        # In one table images of several folders may have the same name.
-        name = f"{table and table.name} {result.base}" if one else result.base.name
-        with kept(folder, name, resume=options.skip_existing) as unfinished:
+        path = self._unfinished(result)
+        with kept(path, resume=options.skip_existing) as unfinished:
             with time_limit(options.timeout):
                 image, spots, record = predict_input(
                     item, options, self.labels.get(item.path, {}), self.check_scale,
@@ -243,6 +241,26 @@ class _Run:
             and result.has_pictures(record)
             and record.get("labels", {}) == labels
         )
+
+    def _unfinished(self, result: Result) -> Path | None:
+        """Give the file that keeps what is known of an image; None: nothing is kept."""
+        table = self.options.output
+        if self.collected is None:
+            return unfinished_path(result.base.parent, result.base.name)
+        if table is None:
+            return None
+        # In one table images of several folders may have the same name.
+        return unfinished_path(table.parent, f"{table.name} {result.base}")
+
+    def _clear(self, result: Result) -> None:
+        """Remove what a run leaves that was killed after it had written this result."""
+        one = self.collected is not None
+        path = self._unfinished(result)
+        if path is None or not (one or lock_of(result.base).exists()):
+            return
+        lock = nullcontext() if one else locked(result.base)
+        with suppress(OSError, ValueError), lock:  # what a living run has stays
+            remove(path)
 
     def _remember(self, result: Result) -> None:
         """Take the counts of an existing result from its description."""

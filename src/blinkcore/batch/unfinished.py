@@ -89,8 +89,27 @@ class Unfinished:
         return 0 < self.n_planes == len(self.candidates)
 
 
+def unfinished_path(folder: Path, name: str) -> Path:
+    """Name the file that keeps the candidates of an interrupted image.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the result.
+    name : str
+        Of the result, different from those of all others in the folder.
+
+    Returns
+    -------
+    Path
+        `.HASH.unfinished` in the folder.
+    """
+    digest = hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()
+    return folder / f".{digest[:20]}.unfinished"
+
+
 @contextmanager
-def kept(folder: Path | None, name: str, *, resume: bool) -> Iterator[Unfinished]:
+def kept(path: Path | None, *, resume: bool) -> Iterator[Unfinished]:
     """Keep the candidates of an image if the block is interrupted.
 
     After the block, which finds its spots and writes them, nothing is kept; nor if an
@@ -98,16 +117,12 @@ def kept(folder: Path | None, name: str, *, resume: bool) -> Iterator[Unfinished
 
     Parameters
     ----------
-    folder : Path or None
-        Of the result; the file is in it, as `.HASH.unfinished`. None: nothing is kept.
-    name : str
-        Of the result, different from those of all others in the folder.
+    path : Path or None
+        From `unfinished_path`. None: nothing is kept.
     resume : bool
         See `Unfinished`.
     """
-    digest = hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()
-    own = None if folder is None else folder / f".{digest[:20]}.unfinished"
-    unfinished = Unfinished(own, resume)
+    unfinished = Unfinished(path, resume)
     try:
         yield unfinished
     except BaseException as error:
@@ -120,9 +135,9 @@ def kept(folder: Path | None, name: str, *, resume: bool) -> Iterator[Unfinished
             with suppress(OSError):
                 unfinished.write()
         elif unfinished.n_planes:  # not if the image could not even be opened
-            _remove(own)
+            _remove(path)
         raise
-    _remove(own)
+    _remove(path)
 
 
 def _remove(path: Path | None) -> None:
