@@ -118,7 +118,7 @@ def run(name, kind, seed, steps, folder):
     if not data.exists():
         parts = ("train", "valid")
         labelled = [
-            replace(s, part=p) for p in parts for s in samples(kind, p, PARTS[p])
+            replace(s, split=p) for p in parts for s in samples(kind, p, PARTS[p])
         ]
         Dataset(tuple(labelled)).save(data)
     config = TrainConfig(

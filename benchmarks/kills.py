@@ -42,7 +42,7 @@ def tables(folder):
 
 def dataset(folder):
     samples = load_dataset(folder / "d.npz").samples
-    return [(s.name, s.part, s.image.tobytes(), s.points.tobytes()) for s in samples]
+    return [(s.name, s.split, s.image.tobytes(), s.points.tobytes()) for s in samples]
 
 
 def grids(folder):

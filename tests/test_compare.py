@@ -134,7 +134,7 @@ def test_wrong_use_is_one_sentence(labelled):
     for arguments, words in (
         (("truth", "general"), "labels only"),
         (("d.npz", "nosuch"), "no model 'nosuch'"),
-        (("d.npz", "general", "--part", "valid"), "no part 'valid'"),
+        (("d.npz", "general", "--split", "valid"), "no split 'valid'"),
         (
             ("truth", "d.npz"),
             "d.npz cannot be used as a model: it is not a TorchScript",

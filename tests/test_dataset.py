@@ -90,8 +90,8 @@ def test_tiles_lose_nothing_and_stay_in_one_part(folder):
         labels = io.read_labels(source.replace(".tif", "_points.csv"))
         assert sum(len(t.points) for t in tiles) == len(labels)
         assert sum(t.image.size for t in tiles) == 256 * 320
-        assert len({t.part for t in tiles}) == 1
-    parts = [len({s.source for s in made.part(p)}) for p in dataset.PARTS]
+        assert len({t.split for t in tiles}) == 1
+    parts = [len({s.source for s in made.split(p)}) for p in dataset.SPLITS]
     assert parts == [3, 1, 1]
 
 
@@ -106,8 +106,8 @@ def test_a_point_keeps_its_pixel_in_a_tile():
 def test_the_same_seed_gives_the_same_split(folder):
     pairs = pairs_in(folder).pairs
     one, two, other = (dataset.create(pairs, seed=s) for s in (3, 3, 4))
-    assert [s.part for s in one.samples] == [s.part for s in two.samples]
-    assert [s.part for s in one.samples] != [s.part for s in other.samples]
+    assert [s.split for s in one.samples] == [s.split for s in two.samples]
+    assert [s.split for s in one.samples] != [s.split for s in other.samples]
 
 
 def test_stacks_are_cut_into_planes(tmp_path):
@@ -148,7 +148,7 @@ def deepblink_npz(path, points):
     labels = np.empty(2, object)
     labels[:] = points
     parts = {
-        f"{a}_{p}": v for p in dataset.PARTS for a, v in (("x", images), ("y", labels))
+        f"{a}_{p}": v for p in dataset.SPLITS for a, v in (("x", images), ("y", labels))
     }
     np.savez(path, **parts)
 
@@ -157,8 +157,8 @@ def test_deepblinks_data_sets_load(tmp_path):
     points = [np.array([[1.5, 2.5], [3, 4]]), np.empty((0, 2))]
     deepblink_npz(tmp_path / "d.npz", points)
     made = dataset.load_dataset(tmp_path / "d.npz")
-    assert [len(s.points) for s in made.part("valid")] == [2, 0]
-    np.testing.assert_array_equal(made.part("test")[0].points, points[0])
+    assert [len(s.points) for s in made.split("valid")] == [2, 0]
+    np.testing.assert_array_equal(made.split("test")[0].points, points[0])
 
 
 class Danger:
@@ -249,7 +249,7 @@ def test_one_image_and_one_file_need_no_common_name_and_micrometres_are_told(
     done = blinkcore(*made, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "only if they are in µm: give --unit um" in done.stderr
-    assert "no image is left for the part 'valid'" in done.stderr
+    assert "no image is left for the split 'valid'" in done.stderr
     done = blinkcore(*made, "--unit", "um", "--split", "1/0/0", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -264,4 +264,4 @@ def test_arrays_in_fortran_order_are_read_as_they_are(tmp_path):
     ) for axis in "xy" for part in ("train", "valid", "test")}  # fmt: skip
     np.savez(tmp_path / "d.npz", **parts)
     read = dataset.load_dataset(tmp_path / "d.npz")
-    np.testing.assert_array_equal(read.part("train")[0].image, images[0])
+    np.testing.assert_array_equal(read.split("train")[0].image, images[0])

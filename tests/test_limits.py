@@ -35,7 +35,7 @@ def test_large_files_of_spots(suffix, limit, tmp_path, monkeypatch):
 
 def test_a_data_set_that_unpacks_to_too_much(tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
-    sample = {"image": np.zeros((90, 90)), "points": np.zeros((0, 2)), "part": "train"}
+    sample = {"image": np.zeros((90, 90)), "points": np.zeros((0, 2)), "split": "train"}
     npz.write([sample | {"name": "a", "source": "a"}], path)
     assert npz.read(path)
     monkeypatch.setattr(limits, "DATASET", 10_000)

@@ -162,9 +162,9 @@ def test_tables_of_ome_tiffs_are_those_of_their_samples(general, scene, tmp_path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for part in ("train", "valid", "test"):
-        done = call_blinkcore("evaluate", "d.npz", "out", "--part", part, cwd=tmp_path)
-        if "has no part" not in done.stderr:
+        done = call_blinkcore("evaluate", "d.npz", "out", "--split", part, cwd=tmp_path)
+        if "has no split" not in done.stderr:
             assert done.returncode == 0, done.stderr
             break
     else:
-        pytest.fail("the sample is in no part")
+        pytest.fail("the sample is in no split")

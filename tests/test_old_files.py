@@ -38,9 +38,9 @@ def test_a_table_of_0_1_is_read():
 
 def test_a_data_set_of_0_1_is_read():
     data = load_dataset(DATA / "dataset-0.1.npz")
-    counts = {part: len(data.part(part)) for part in ("train", "valid", "test")}
+    counts = {part: len(data.split(part)) for part in ("train", "valid", "test")}
     assert counts == {"train": 3, "valid": 1, "test": 1}
-    sample = data.part("train")[0]
+    sample = data.split("train")[0]
     assert sample.image.shape == (48, 48)
     first, second, _ = sample.points
     assert first == pytest.approx((3.02, 41.4663), abs=1e-4)

@@ -316,7 +316,7 @@ def _scores(scores: dict[str, float]) -> str:
     if not scores:
         return "No scores are known."
     rows = "\n".join(f"- {name}: {value:.3f}" for name, value in scores.items())
-    return f"On the validation part of the training:\n\n{rows}"
+    return f"On the validation split of the training:\n\n{rows}"
 
 
 def _reason(summary: Any) -> str:

@@ -60,7 +60,7 @@ def create(
     seed: Annotated[int, typer.Option(help="Seed of the split.", min=0)] = 0,
     debug: Debug = False,
 ) -> None:
-    """Pair images with labels by their names and split them into parts."""
+    """Pair images with labels by their names and split them for training, validation and test."""
     with ErrorReporter(debug):
         from blinkcore.datasets import dataset
         from blinkcore.datasets.check import check_all
@@ -111,13 +111,13 @@ def _pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
 
 
 def _warn_of_parts(made: Dataset, shares: tuple[float, float, float]) -> None:
-    from blinkcore.datasets.dataset import PARTS
+    from blinkcore.datasets.dataset import SPLITS
 
-    filled = {sample.part for sample in made.samples}
-    for part, share in zip(PARTS, shares, strict=True):
-        if share and part not in filled:
+    filled = {sample.split for sample in made.samples}
+    for split, share in zip(SPLITS, shares, strict=True):
+        if share and split not in filled:
             typer.echo(
-                f"Warning: no image is left for the part '{part}': label more, or choose "
+                f"Warning: no image is left for the split '{split}': label more, or choose "
                 "other shares with --split",
                 err=True,
             )
@@ -331,16 +331,16 @@ def _tell(made: Dataset, checks: Sequence[Check], path: Path) -> None:
     typer.echo(f"{path}")
     typer.echo(
         row.format(
-            "part", "images", "samples", "empty", "spots", "per 1000 px²",
+            "split", "images", "samples", "empty", "spots", "per 1000 px²",
             "outside", "twice", "in one cell", "SNR (10, 50, 90 %)",
         )
     )  # fmt: skip
-    for part in summary(made, checks):
-        snr = ", ".join(f"{q:.1f}" for q in part["snr"]) or "-"
+    for described in summary(made, checks):
+        snr = ", ".join(f"{q:.1f}" for q in described["snr"]) or "-"
         typer.echo(
             row.format(
-                part["part"], part["images"], part["samples"], part["empty"],
-                part["spots"], f"{part['density']:.2f}", part["outside"],
-                part["twice"], part["shared"], snr,
+                described["split"], described["images"], described["samples"], described["empty"],
+                described["spots"], f"{described['density']:.2f}", described["outside"],
+                described["twice"], described["shared"], snr,
             )
         )  # fmt: skip

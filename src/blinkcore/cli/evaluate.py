@@ -46,7 +46,10 @@ Output = Annotated[
         help="Folder for scores.csv, groups.csv, summary.json and plots.png.",
     ),
 ]
-Part = Annotated[str, typer.Option(help="Part of the data set: train, valid or test.")]
+Split = Annotated[
+    str,
+    typer.Option(help="Split of the data set: train, valid or test."),
+]
 Threshold = Annotated[
     float | None, typer.Option(help="For models, instead of their own.")
 ]
@@ -64,7 +67,7 @@ def evaluate(
     truth: Truth,
     methods: Methods,
     output: Output = None,
-    part: Part = "test",
+    split: Split = "test",
     threshold: Threshold = None,
     cutoff: Cutoff = None,
     unit: Unit = "auto",
@@ -93,7 +96,7 @@ def evaluate(
         cases, found = load(
             truth,
             methods,
-            part=part,
+            split=split,
             threshold=threshold,
             unit=unit,
             pixel_size=parse_pixel_size(pixel_size),

@@ -127,11 +127,11 @@ def _run(
     if recipe.start and recipe.steps and made.provenance["best_step"] == 0:
         report.tell(
             f"no step was better than the start: {target} holds {recipe.start}, "
-            "calibrated on the validation part",
+            "calibrated on the validation split",
             is_warning=True,
         )
     report.tell(
-        f"Wrote {target}: F1 integral {score:.3f} on the validation part, threshold "
+        f"Wrote {target}: F1 integral {score:.3f} on the validation split, threshold "
         f"{made.threshold:g}{'; curves: ' + str(picture) if picture else ''}",
         is_warning=False,
     )

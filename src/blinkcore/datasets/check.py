@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage, spatial, stats
 
-from blinkcore.datasets.dataset import PARTS, inside
+from blinkcore.datasets.dataset import SPLITS, inside
 from blinkcore.network.normalize import normalized, plane_scaling
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def _shift(moved: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def summary(dataset: Dataset, checks: Sequence[Check]) -> list[dict[str, Any]]:
-    """Count what is in each part.
+    """Count what is in each split.
 
     Parameters
     ----------
@@ -268,15 +268,15 @@ def summary(dataset: Dataset, checks: Sequence[Check]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        One per part: `part`, `images`, `samples`, `empty` samples, `spots`, `density`
+        One per split: `split`, `images`, `samples`, `empty` samples, `spots`, `density`
         (spots per 1000 px²), `outside`, `twice` and `shared` (labels outside the image,
         set twice, and beyond the first in a cell of 2 px), `snr` (10 %, 50 % and 90 %
         quantiles of the samples' medians).
     """
     rows = []
-    for part in PARTS:
+    for split in SPLITS:
         both = zip(dataset.samples, checks, strict=True)
-        here = [(s, c) for s, c in both if s.part == part]
+        here = [(s, c) for s, c in both if s.split == split]
         if not here:
             continue
         n = sum(c.n_spots for _, c in here)
@@ -284,7 +284,7 @@ def summary(dataset: Dataset, checks: Sequence[Check]) -> list[dict[str, Any]]:
         snr = [c.snr for _, c in here if np.isfinite(c.snr)]
         rows.append(
             {
-                "part": part,
+                "split": split,
                 "images": len({s.source for s, _ in here}),
                 "samples": len(here),
                 "empty": sum(c.n_spots == 0 for _, c in here),

@@ -1,4 +1,4 @@
-"""Data sets: labelled images, split into parts for training, validation and test."""
+"""Data sets: labelled images, split for training, validation and test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from blinkcore.image import Image, PixelSize, Plane
     from blinkcore.simulation.scenes import Scene
 
-PARTS = npz.PARTS
+SPLITS = npz.SPLITS
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,18 @@ class Sample(LabelledPlane):
     ----------
     image, points : ndarray
         See `blinkcore.labelled`.
-    part : {"train", "valid", "test"}
+    split : {"train", "valid", "test"}
         What it is for.
     name : str
         Of the plane or tile.
     source : str
-        The image that it comes from; all samples of one are in the same part.
+        The image that it comes from; all samples of one are in the same split.
     cramer_rao : list of float or None
         Smallest standard error of y and of x of each spot in px, where the truth is
         simulated.
     """
 
-    part: str
+    split: str
     name: str
     source: str
     cramer_rao: list[float] | None = None
@@ -55,22 +55,22 @@ class Sample(LabelledPlane):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples of all parts."""
+    """Samples of all splits."""
 
     samples: tuple[Sample, ...]
 
-    def part(self, name: str) -> tuple[Sample, ...]:
-        """Give the samples of one part.
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """Give the samples of one split.
 
         Raises
         ------
         ValueError
             If there are none.
         """
-        chosen = tuple(s for s in self.samples if s.part == name)
+        chosen = tuple(s for s in self.samples if s.split == name)
         if not chosen:
-            parts = ", ".join(sorted({s.part for s in self.samples})) or "nothing"
-            raise ValueError(f"the data set has no part {name!r}, only {parts}")
+            splits = ", ".join(sorted({s.split for s in self.samples})) or "nothing"
+            raise ValueError(f"the data set has no split {name!r}, only {splits}")
         return chosen
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -150,7 +150,7 @@ def create(
     """
     if not pairs:
         raise ValueError("there is no image with labels")
-    parts = _split([str(image) for image, _ in pairs], split, seed)
+    splits = _split([str(image) for image, _ in pairs], split, seed)
     samples: list[Sample] = []
     for path, labels in pairs:
         image = io.read_image(
@@ -164,7 +164,7 @@ def create(
         for plane in image.planes(channel):
             name = stem_of_image(path) + place_name(plane, image)
             points = _points_of(spots, plane, image)
-            whole = Sample(plane.data, points, parts[str(path)], name, str(path))
+            whole = Sample(plane.data, points, splits[str(path)], name, str(path))
             samples += _tiles(whole, tile)
     return Dataset(tuple(samples))
 
@@ -174,13 +174,13 @@ def of_scenes(
 ) -> Dataset:
     """Make a data set of simulated scenes, split as `create` splits images."""
     names = [f"scene{i:05d}" for i in range(len(scenes))]
-    parts = _split(names, split, seed)
+    splits = _split(names, split, seed)
     return Dataset(
         tuple(
             Sample(
                 scene.image,
                 scene.points,
-                parts[name],
+                splits[name],
                 name,
                 name,
                 scene.cramer_rao().tolist(),
@@ -193,18 +193,18 @@ def of_scenes(
 def _split(
     sources: Sequence[str], shares: tuple[float, float, float], seed: int
 ) -> dict[str, str]:
-    """Assign images to parts; each part with a share gets one if there are enough."""
+    """Assign images to splits; each split with a share gets one if there are enough."""
     if min(shares) < 0 or sum(shares) <= 0:
         raise ValueError(f"split must be shares of train, valid and test, got {shares}")
     wanted = np.array(shares) / sum(shares) * len(sources)
     counts = np.floor(wanted).astype(int)
-    for part in (0, 1, 2):  # training first
-        if wanted[part] > 0 and counts[part] == 0 and counts.sum() < len(sources):
-            counts[part] = 1
+    for split in (0, 1, 2):  # training first
+        if wanted[split] > 0 and counts[split] == 0 and counts.sum() < len(sources):
+            counts[split] = 1
     while counts.sum() < len(sources):
         counts[int(np.argmax(wanted - counts))] += 1
     order = np.random.default_rng(seed).permutation(len(sources))
-    names = np.repeat(PARTS, counts)
+    names = np.repeat(SPLITS, counts)
     return {sources[i]: str(name) for i, name in zip(order, names, strict=True)}
 
 
@@ -272,7 +272,7 @@ def _tiles(sample: Sample, tile: int | None) -> list[Sample]:
                 Sample(
                     window,
                     here[inside(here, window.shape)],
-                    sample.part,
+                    sample.split,
                     f"{sample.name}-y{top}-x{left}",
                     sample.source,
                 )

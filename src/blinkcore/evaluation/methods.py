@@ -98,7 +98,7 @@ def load(
     truth: str | os.PathLike[str],
     methods: Sequence[str],
     *,
-    part: str = "test",
+    split: str = "test",
     threshold: float | None = None,
     unit: str = "auto",
     pixel_size: PixelSize | None = None,
@@ -115,7 +115,7 @@ def load(
         Data set (.npz), file of labels, or folder of them.
     methods : sequence of str
         Models, which need a data set; or files or folders of spots tables.
-    part : str
+    split : str
         Of a data set.
     threshold : float, optional
         For models, instead of their own.
@@ -131,7 +131,7 @@ def load(
     """
     about = (unit, pixel_size)
     tables = {name: _tables(Path(name), *about) for name in methods if _is_table(name)}
-    cases = _cases(Path(truth), list(tables.values()), part, *about)
+    cases = _cases(Path(truth), list(tables.values()), split, *about)
     found = [
         _of_tables(name, tables[name], cases)
         if name in tables
@@ -144,12 +144,12 @@ def load(
 def _cases(
     path: Path,
     methods: Sequence[_Tables],
-    part: str,
+    split: str,
     unit: str,
     pixel_size: PixelSize | None,
 ) -> list[Case]:
     if path.suffix.lower() == ".npz":
-        samples = dataset.load_dataset(path).part(part)
+        samples = dataset.load_dataset(path).split(split)
         return [
             Case(
                 s.name,

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PARTS = ("train", "valid", "test")
+SPLITS = ("train", "valid", "test")
+_SPLIT = "part"  # the key of a sample's split in the file, as in version 0.1
 _FORMAT = 1
 _INDEX = "blinkcore"  # the member that marks our own format
 
@@ -33,7 +34,9 @@ def write(samples: list[dict[str, Any]], path: Path) -> None:
     for number, sample in enumerate(samples):
         arrays[f"image{number:06d}"] = sample["image"]
         arrays[f"points{number:06d}"] = np.asarray(sample["points"], np.float64)
-        index.append({k: v for k, v in sample.items() if k not in ("image", "points")})
+        about = {k: v for k, v in sample.items() if k not in ("image", "points")}
+        about[_SPLIT] = about.pop("split")
+        index.append(about)
     text = json.dumps({"format": _FORMAT, "samples": index})
     arrays[_INDEX] = np.frombuffer(text.encode(), np.uint8)
     with atomic_write(path) as temporary, temporary.open("wb") as file:
@@ -46,7 +49,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        `image` (height, width), `points` (n, 2) as y, x in px, `part`, `name`, `source`.
+        `image` (height, width), `points` (n, 2) as y, x in px, `split`, `name`, `source`.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def read(path: Path) -> list[dict[str, Any]]:
             if _INDEX in content.files:
                 return _own(content)
             names = set(content.files)
-        if {f"{axis}_{part}" for axis in "xy" for part in PARTS} <= names:
+        if {f"{axis}_{split}" for axis in "xy" for split in SPLITS} <= names:
             return _deepblink(path)
     except OSError:
         raise
@@ -87,6 +90,7 @@ def _own(content: Any) -> list[dict[str, Any]]:
     return [
         {
             **about,
+            "split": about[_SPLIT],
             "image": content[f"image{number:06d}"],
             "points": content[f"points{number:06d}"],
         }
@@ -97,23 +101,23 @@ def _own(content: Any) -> list[dict[str, Any]]:
 def _deepblink(path: Path) -> list[dict[str, Any]]:
     samples = []
     with zipfile.ZipFile(path) as archive:
-        for part in PARTS:
-            with archive.open(f"x_{part}.npy") as file:
+        for split in SPLITS:
+            with archive.open(f"x_{split}.npy") as file:
                 images = _array(file)
-            with archive.open(f"y_{part}.npy") as file:
+            with archive.open(f"y_{split}.npy") as file:
                 points = _array(file)
             for number, (image, places) in enumerate(zip(images, points, strict=True)):
                 plane = np.squeeze(np.asarray(image))
                 if plane.ndim != 2:
                     raise ValueError(
-                        f"image {number} of {part} has shape {plane.shape}"
+                        f"image {number} of {split} has shape {plane.shape}"
                     )
-                name = f"{part}{number:05d}"
+                name = f"{split}{number:05d}"
                 samples.append(
                     {
                         "image": plane,
                         "points": np.asarray(places, float).reshape(-1, 2),
-                        "part": part,
+                        "split": split,
                         "name": name,
                         "source": name,
                     }

@@ -52,7 +52,9 @@ class Source:
         source = cls(config)
         if config.data:
             data = load_dataset(config.data)
-            source = replace(source, train=data.part("train"), valid=data.part("valid"))
+            source = replace(
+                source, train=data.split("train"), valid=data.split("valid")
+            )
         if config.backgrounds:
             planes, valid = split_backgrounds(load_backgrounds(config.backgrounds))
             source = replace(source, planes=planes, valid_planes=valid)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FEW_IMAGES, _FEW_SPOTS = 5, 200  # of a validation part
+_FEW_IMAGES, _FEW_SPOTS = 5, 200  # of a validation split
 
 
 def train(
@@ -134,7 +134,7 @@ def _resume(state: State, config: TrainConfig, output: Path, checkpoint: Path) -
 def _say_what_is_trained(
     state: State, config: TrainConfig, scenes: Sequence[LabelledPlane], device: str
 ) -> None:
-    """Log device, network and data; warn if the validation part is too small."""
+    """Log device, network and data; warn if the validation split is too small."""
     n_weights = sum(p.numel() for p in state.network.parameters())
     n_spots = sum(len(scene.points) for scene in scenes)
     logger.info(
@@ -148,7 +148,7 @@ def _say_what_is_trained(
     )
     if len(scenes) < _FEW_IMAGES or n_spots < _FEW_SPOTS:
         logger.warning(
-            "the validation part is small: which step is best, the threshold and the "
+            "the validation split is small: which step is best, the threshold and the "
             "calibration depend on chance; %s",
             "label more images, or give --split a larger share for it when you make the "
             "data set"
