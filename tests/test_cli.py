@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -124,12 +125,29 @@ def test_the_planes_of_a_long_movie_are_told(tmp_path, scene):
     assert planes[-1]["image"].endswith("m.tif")
 
 
+def test_the_tiles_of_a_large_plane_are_told(tmp_path, scene):
+    tifffile.imwrite(tmp_path / "p.tif", np.tile(scene.image, (5, 5)))  # 1280 x 1600 px
+    done = call_blinkcore(
+        "predict", tmp_path / "p.tif", "-o", "-", "--progress", "json"
+    )
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    told = [event for event in events if event["event"] in ("plane", "tile")]
+    assert {event["event"] for event in told} == {"tile"}  # there is one plane
+    assert told[-1]["done"] == told[-1]["total"] == 4
+    assert told[-1]["image"].endswith("p.tif")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
-def test_a_terminal_shows_the_planes_of_one_movie(tmp_path, scene):
+@pytest.mark.parametrize(("tiles", "said_last"), [(1, "4/4 planes"), (5, "4/4 tiles")])
+def test_a_terminal_shows_the_planes_or_tiles_of_one_image(
+    tmp_path, scene, tiles, said_last
+):
     import pty
 
-    movie = np.stack([scene.image] * 4)
-    tifffile.imwrite(tmp_path / "m.tif", movie, imagej=True, metadata={"axes": "TYX"})
+    planes = np.stack([scene.image] * 4)
+    if tiles > 1:
+        planes = np.tile(scene.image, (1, tiles, tiles))
+    tifffile.imwrite(tmp_path / "m.tif", planes, imagej=True, metadata={"axes": "TYX"})
     ours, theirs = pty.openpty()
     command = [BLINKCORE, "predict", str(tmp_path / "m.tif"), "-o", str(tmp_path / "o")]
     with subprocess.Popen(command, stderr=theirs) as process:
@@ -140,7 +158,7 @@ def test_a_terminal_shows_the_planes_of_one_movie(tmp_path, scene):
                 said += block
     os.close(ours)
     assert process.returncode == 0
-    assert b"4/4" in said
+    assert said_last.encode() in re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", said)
     assert b"spots in 1 image" in said
 
 

@@ -1,5 +1,6 @@
 """Planes on several processes: the same table, whoever computes it, and if one of them dies."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -68,6 +69,7 @@ def test_the_table_is_that_of_one_process(series, tmp_path):
         "--scheduler",
         "2",
     ]
+    command += ["--progress", "json"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         victim = busy_worker(process.pid)
         victim.kill()
@@ -75,6 +77,9 @@ def test_the_table_is_that_of_one_process(series, tmp_path):
     assert process.returncode == 0, said
     assert tables(tmp_path / "one") == tables(tmp_path / "killed")
     assert not psutil.pid_exists(victim.pid)
+    events = [json.loads(line) for line in said.splitlines()]
+    parts = [e for e in events if e["event"] == "tile" and "wide" in e["image"]]
+    assert parts[-1]["done"] == parts[-1]["total"] > 1
 
 
 def busy_worker(pid):

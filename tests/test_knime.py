@@ -65,6 +65,18 @@ def test_spots_are_those_of_the_program(cli, images):
     assert picture[:4] == b"\x89PNG"
 
 
+def test_the_bar_moves_within_a_movie(cli, images, tmp_path):
+    movie, shares = tmp_path / "movie.tif", []
+    planes = np.stack([tifffile.imread(images[0])] * 3)
+    tifffile.imwrite(movie, planes, imagej=True, metadata={"axes": "TYX"})
+    paths = [images[0], str(movie)]
+    cli.predict(paths, progress=lambda share, text: shares.append((share, text)))
+    assert shares == sorted(shares)
+    assert (shares[0][0], shares[-1][0]) == (0.5, 1.0)
+    assert all(text == str(movie) for share, text in shares if share > 0.5)
+    assert len(shares) > 2
+
+
 def test_no_images_and_no_spots_keep_the_schema(cli, images):
     promised(cli, cli.predict([]).spots)
     found = cli.predict([images[1]], measured=cli.DISK)

@@ -33,14 +33,16 @@ def planes_searched(path, options, *, stop=None, error=KeyboardInterrupt):
     """Run over one file; give the numbers of its planes as they were done."""
     numbers = []
 
-    def on_plane(_, done, total):
+    def on_progress(_, unit, done, total):
+        if unit != "plane":
+            return
         assert total == PLANES
         numbers.append(done)
         if done == stop:
             raise error
 
     inputs, _ = find_inputs([str(path)])
-    events = list(predict_files(inputs, options, on_plane))
+    events = list(predict_files(inputs, options, on_progress))
     return numbers, events
 
 
@@ -133,12 +135,12 @@ def test_what_could_not_be_written_is_not_searched_again(general, movie, tmp_pat
     options = Options(general, tmp_path / "out", skip_existing=True)
     obstacle = tmp_path / "out" / "movie.csv"
 
-    def on_plane(_, done, total):
-        if done == total:
+    def on_progress(_, unit, done, total):
+        if unit == "plane" and done == total:
             obstacle.mkdir()
 
     inputs, _ = find_inputs([str(movie)])
-    (event,) = predict_files(inputs, options, on_plane)
+    (event,) = predict_files(inputs, options, on_progress)
     assert event.kind == "error"
     obstacle.rmdir()
     numbers, (event,) = planes_searched(movie, options)
@@ -153,11 +155,12 @@ def test_a_run_that_is_killed_loses_a_minute_at_most(
     options = Options(general, tmp_path / "out")
     seen = []
 
-    def on_plane(_, done, __):
-        seen.append(hidden(tmp_path / "out"))
+    def on_progress(_, unit, *__):
+        if unit == "plane":
+            seen.append(hidden(tmp_path / "out"))
 
     inputs, _ = find_inputs([str(movie)])
-    list(predict_files(inputs, options, on_plane))
+    list(predict_files(inputs, options, on_progress))
     assert all(
         names and any(n.endswith(".unfinished") for n in names) for names in seen
     )

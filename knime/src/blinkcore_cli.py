@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -130,29 +129,46 @@ def predict(
         "--measure": "poisson" if measured == FIT else None,
         "--labels": labels.strip() or None,
     }  # fmt: skip
-    warnings: list[str] = []
     paths = _different(paths)
+    listener = _Listener(progress, len(paths))
     found, counts, images, n_inputs, pictures = None, None, _images({}, {}), 0, []
     with tempfile.TemporaryDirectory(prefix="blinkcore-") as name:
         if paths:  # all in one run; then the first ones again, for their pictures
             words, status = _search(Path(name) / "all", paths, options)
-            program.run(words, status, partial(_tell, progress, warnings), is_canceled)
+            program.run(words, status, listener, is_canceled)
             found, counts, images, n_inputs = _results(status)
         if paths[:n_pictures]:
             pictures = _draw(Path(name), paths[:n_pictures], options, is_canceled)
     spots = _schema(found, columns(measured=measured, labelled=bool(labels.strip())))
     tables = (spots, _failed(images), pictures, images, _schema(counts, COUNTS))
-    return Found(*tables, n_inputs, tuple(warnings))
+    return Found(*tables, n_inputs, tuple(listener.warnings))
 
 
-def _tell(
-    progress: Callable[[float, str], None], warnings: list[str], event: dict[str, Any]
-) -> None:
-    """Pass the program's progress on to the host, and keep its warnings."""
-    if event["event"] == "progress":
-        progress(event["done"] / event["total"], str(event["item"]))
-    elif event["event"] == "warning":
-        warnings.append(str(event["message"]))
+class _Listener:
+    """Passes the program's progress on to the host, and keeps its warnings.
+
+    Parameters
+    ----------
+    progress : callable
+        See `predict`.
+    n_images : int
+        To be searched.
+    """
+
+    def __init__(self, progress: Callable[[float, str], None], n_images: int) -> None:
+        self.warnings: list[str] = []
+        self._progress, self._done, self._total = progress, 0, n_images
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Take an event of the program."""
+        if event["event"] == "progress":
+            self._done, self._total = event["done"], event["total"]
+            self._progress(self._done / self._total, str(event["item"]))
+        elif event["event"] == "plane":  # of an image that is not done
+            share = (self._done + event["done"] / event["total"]) / self._total
+            self._progress(min(1.0, share), str(event["image"]))
+        elif event["event"] == "warning":
+            self.warnings.append(str(event["message"]))
 
 
 def _failed(images: pd.DataFrame) -> list[str]:

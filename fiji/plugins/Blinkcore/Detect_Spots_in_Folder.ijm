@@ -90,6 +90,7 @@ function waitForEnd(folder) {
 		last = lines[lines.length - 1];
 		if (!endsWith(last, "}")) continue;
 		if (indexOf(last, "\"event\": \"plane\"") >= 0) showCount(last, "planes");
+		if (indexOf(last, "\"event\": \"tile\"") >= 0) showCount(last, "tiles");
 		if (indexOf(last, "\"event\": \"progress\"") >= 0) showCount(last, "images");
 	}
 	showProgress(1, 1);

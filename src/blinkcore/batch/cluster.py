@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from blinkcore.batch.inputs import Input
     from blinkcore.batch.options import Options
+    from blinkcore.detection.predict import OnProgress
     from blinkcore.image import Image
     from blinkcore.network.normalize import Scaling
 
@@ -199,11 +200,11 @@ class Cluster:
         self._client.cancel([f for futures in planes for f in futures])
 
     def finder(
-        self, item: Input, image: Image
+        self, item: Input, image: Image, on_progress: OnProgress
     ) -> Callable[[float, int], Iterator[NDArray[np.float64]]]:
         """Return the `find` argument of `predict_image` for an input.
 
-        It yields the candidates of each plane, of shape (n, 5), see
+        It tells `on_progress` of the parts of large planes, as of tiles, and yields the candidates of each plane, of shape (n, 5), see
         `blinkcore.detection.candidates.COLUMNS`.
         """
 
@@ -216,7 +217,11 @@ class Cluster:
                 self._client.cancel(planes.popleft())
             while planes:
                 # Drop the futures, so that the scheduler can free their results.
-                yield np.concatenate(self._client.gather(planes.popleft()))
+                parts, found = planes.popleft(), []
+                for done, part in enumerate(parts, 1):
+                    found.append(part.result())
+                    on_progress("tile", done, len(parts))
+                yield np.concatenate(found)
 
         return find
 

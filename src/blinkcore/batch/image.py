@@ -25,13 +25,14 @@ from blinkcore.io.tables import safe_name
 from blinkcore.network.calibration import real_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from blinkcore.batch.cluster import Cluster
     from blinkcore.batch.inputs import Input
     from blinkcore.batch.options import Options
     from blinkcore.batch.unfinished import Unfinished
+    from blinkcore.detection.predict import OnProgress
     from blinkcore.image import Image
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def predict_input(
     check_scale: bool,
     said: set[str],
     unfinished: Unfinished,
-    on_plane: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
     cluster: Cluster | None = None,
 ) -> tuple[Image, pd.DataFrame, dict[str, Any]]:
     """Read an input and find its spots.
@@ -65,7 +66,7 @@ def predict_input(
         Kinds of warnings that were given in this run; each is given once.
     unfinished : Unfinished
         Keeps the candidates of its planes in case of an interruption.
-    on_plane : callable, optional
+    on_progress : callable, optional
         See `blinkcore.detection.predict.predict_image`.
     cluster : Cluster, optional
         Its workers find the candidates.
@@ -86,7 +87,7 @@ def predict_input(
     scale = scale_factor(image, options.model, options.scale, options.channel)
     how = replace(options, scale=scale)
     about = {"path": identity(item.source), "file": state}
-    spots = _searched(item, image, how, about, unfinished, on_plane, cluster)
+    spots = _searched(item, image, how, about, unfinished, on_progress, cluster)
     late = _warnings_of_result(image, spots, options)
     _say(item, late, said)
     names = [safe_name(item.name)] * len(spots)
@@ -124,7 +125,7 @@ def _searched(
     options: Options,
     about: dict[str, Any],
     unfinished: Unfinished,
-    on_plane: Callable[[int, int], None] | None,
+    on_progress: OnProgress | None,
     cluster: Cluster | None,
 ) -> pd.DataFrame:
     """Find the spots of the planes that no earlier run has done, and of all together."""
@@ -132,14 +133,15 @@ def _searched(
     made_by = {"blinkcore": blinkcore.__version__, **options.recorded()}
     unfinished.begin(about | made_by, len(places))
 
-    def after_plane(done: int, total: int) -> None:
-        unfinished.on_plane()
-        if on_plane is not None:
-            on_plane(done, total)
+    def after(unit: str, done: int, total: int) -> None:
+        if unit == "plane":
+            unfinished.on_plane()
+        if on_progress is not None:
+            on_progress(unit, done, total)
 
     return predict_image(
-        image, options.model, options, on_plane=after_plane,
-        find=None if cluster is None else cluster.finder(item, image),
+        image, options.model, options, on_progress=after,
+        find=None if cluster is None else cluster.finder(item, image, after),
         candidates=unfinished.candidates,
     )  # fmt: skip
 

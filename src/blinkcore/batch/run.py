@@ -58,7 +58,7 @@ _UNFORESEEN = (
 def predict_files(
     inputs: list[Input],
     options: Options,
-    on_plane: Callable[[str, int, int], None] | None = None,
+    on_progress: Callable[[str, str, int, int], None] | None = None,
     cluster: Cluster | None = None,
 ) -> Generator[Event]:
     """Find spots in many files; yield the outcome of each as soon as it is known.
@@ -69,9 +69,9 @@ def predict_files(
         From `find_inputs`.
     options : Options
         How to find spots, and where to write them.
-    on_plane : callable, optional
-        Called after each plane with the input's name, the number of its planes that are
-        done, and their total.
+    on_progress : callable, optional
+        Called with the input's name and what `blinkcore.detection.predict.predict_image`
+        tells of its planes and tiles.
     cluster : Cluster, optional
         Its workers find the candidates.
 
@@ -98,7 +98,7 @@ def predict_files(
             label_images(inputs, options.labels),
             Collected.start(options) if one_table else None,
             check_scale=options.scale == 1.0,
-            on_plane=on_plane,
+            on_progress=on_progress,
             cluster=cluster,
             contrast=_contrast(inputs, options),
         )
@@ -121,7 +121,7 @@ class _Run:
     labels: dict[Path, dict[str, Path]]
     collected: Collected | None
     check_scale: bool
-    on_plane: Callable[[str, int, int], None] | None = None
+    on_progress: Callable[[str, str, int, int], None] | None = None
     cluster: Cluster | None = None
     contrast: dict[int, tuple[float, float]] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)  # kinds of warnings that were given
@@ -206,13 +206,13 @@ class _Run:
         Returns its spots, its record, and why its pictures could not be drawn.
         """
         options, collected = self.options, self.collected
-        on_plane = partial(self.on_plane, item.name) if self.on_plane else None
+        tell = partial(self.on_progress, item.name) if self.on_progress else None
         path = self._unfinished(result)
         with kept(path, resume=options.skip_existing) as unfinished:
             with time_limit(options.timeout):
                 image, spots, record = predict_input(
                     item, options, self.labels.get(item.path, {}), self.check_scale,
-                    self.said, unfinished, on_plane, self.cluster,
+                    self.said, unfinished, tell, self.cluster,
                 )  # fmt: skip
             if collected is not None:
                 collected.add(spots, record)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from blinkcore.batch.run import Event
 
-_EVERY = 0.5  # s between events of planes
+_EVERY = 0.5  # s between events of planes and tiles
 SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
@@ -59,7 +59,7 @@ class Report:
         self.total = 0
         self.events: list[Event] = []
         self.bar = Bar()
-        self.last_plane = 0.0
+        self.last_event = 0.0
 
     def start(self, total: int) -> None:
         """Begin to report on this many inputs."""
@@ -67,18 +67,18 @@ class Report:
         if self.progress == "bar":
             self.bar.start(total)
 
-    def plane(self, image: str, done: int, total: int) -> None:
-        """Say how many planes of an image are done."""
+    def advance(self, image: str, unit: str, done: int, total: int) -> None:
+        """Say how many planes of an image are done, or how many tiles of a plane."""
         if total == 1:
             return
         if self.progress == "json":
             now = time.monotonic()
-            if now - self.last_plane > _EVERY or done == total:
-                self.last_plane = now
+            if now - self.last_event > _EVERY or done == total:
+                self.last_event = now
                 what = {"image": image, "done": done, "total": total}
-                self._print({"event": "plane", **what})
+                self._print({"event": unit, **what})
         else:
-            self.bar.plane(escaped(image), done, total)
+            self.bar.advance(escaped(image), unit, done, total)
 
     def add(self, event: Event) -> None:
         """Say what became of one input."""

@@ -152,7 +152,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
             cluster = Cluster(values["scheduler"], batch, values["model"])
             stack.enter_context(closing(cluster))
         # Closed whatever happens, because closing writes what is done.
-        events = predict_files(found, batch, report.plane, cluster)
+        events = predict_files(found, batch, report.advance, cluster)
         for event in stack.enter_context(closing(events)):
             report.add(event)
     if values["report_"] is not None and target is not None:

@@ -1,4 +1,4 @@
-"""Bars on a terminal: images, planes of the current image, and the time left."""
+"""Bars on a terminal: images, planes or tiles of the current one, and the time left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Bar:
     def __init__(self) -> None:
         self._progress: Progress | None = None
         self._images: TaskID | None = None
-        self._planes: TaskID | None = None
+        self._image: TaskID | None = None
+        self._planes: tuple[int, int] | None = None  # done, and all, of several
 
     def start(self, n_inputs: int) -> None:
         """Show how many of several inputs are done."""
@@ -33,31 +34,43 @@ class Bar:
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=Console(stderr=True),
             transient=True,
         )
         if n_inputs > 1:
-            self._images = self._progress.add_task("images", total=n_inputs)
+            self._images = self._progress.add_task("images", total=n_inputs, unit="")
         self._progress.start()
 
-    def plane(self, image: str, done: int, total: int) -> None:
-        """Show how many planes of the present input are done."""
+    def advance(self, image: str, unit: str, done: int, total: int) -> None:
+        """Show how many planes of the present input are done, or how many tiles of one."""
         if self._progress is None:
             return
-        if self._planes is None:
+        if self._image is None:
             name = image if len(image) <= _WIDTH else f"…{image[1 - _WIDTH :]}"
-            self._planes = self._progress.add_task(name, total=total)
-        self._progress.update(self._planes, completed=done, refresh=done == total)
+            self._image = self._progress.add_task(name, total=total, unit="")
+        completed: float = done
+        if unit == "plane":
+            self._planes = (done, total)
+        elif self._planes is not None:  # of the next plane of several
+            completed, total = self._planes[0] + done / total, self._planes[1]
+        self._progress.update(
+            self._image,
+            completed=completed,
+            total=total,
+            unit="tiles" if self._planes is None else "planes",
+            refresh=done == total,
+        )
 
     def input_done(self) -> None:
         """Count an input."""
         if self._progress is None:
             return
-        if self._planes is not None:
-            self._progress.remove_task(self._planes)
-            self._planes = None
+        if self._image is not None:
+            self._progress.remove_task(self._image)
+            self._image = self._planes = None
         if self._images is not None:
             self._progress.advance(self._images)
 

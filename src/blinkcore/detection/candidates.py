@@ -72,14 +72,14 @@ def find_candidates(
     refine: bool = True,
     scaling: Scaling | None = None,
     part: slice | None = None,
+    on_tile: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float64]:
     """Find everything in a plane that may be a spot.
 
     Parameters
     ----------
     plane : ndarray, shape (height, width)
-        Any real type; may be a view of a file. NaN and infinite pixels count as
-        background.
+        Any real type; may be a view of a file; what is not finite counts as background.
     run : callable
         Normalized tiles (1, 1, H, W) to grids (1, 3 or 4, H / cell, W / cell).
     network : Network
@@ -89,12 +89,13 @@ def find_candidates(
     tile : int
         Side of a core in px; rounded up to the stride.
     refine : bool
-        Refine positions by a fit, see `blinkcore.detection.refine`; only for networks
-        that predict the uncertainty.
+        Fit positions (`blinkcore.detection.refine`) if the network predicts their error.
     scaling : Scaling, optional
         Scaling of the plane, if it is known already.
     part : slice, optional
         Only tiles that begin in these rows; all parts together give the whole plane.
+    on_tile : callable, optional
+        Called after each tile with the number of tiles done and their total.
 
     Returns
     -------
@@ -110,18 +111,18 @@ def find_candidates(
     """
     side, reach = _cut(plane.shape, network, tile)
     scaling = scaling or plane_scaling(plane, network.normalization)
-    found = [np.empty((0, len(COLUMNS)))]
-    rows = range(plane.shape[0])[part or slice(None)]
-    for core, window in tiles(plane.shape, side, network.stride, reach):
-        if core[0].start not in rows:
-            continue
+    found = np.empty((0, len(COLUMNS)))
+    cut = tiles(plane.shape, side, network.stride, reach, part)
+    for done, (core, window) in enumerate(cut, 1):
         pixels = normalized(plane[window], scaling)
         independence = scaling.independence if refine else None
         spots = _in_tile(pixels, run, network, floor, independence)
         spots[:, HEIGHT] *= scaling.scale
         spots[:, [Y, X]] += [window[0].start, window[1].start]
-        found.append(spots[in_core(spots, core, plane.shape)])
-    return put_inside(np.concatenate(found), plane.shape)
+        found = np.concatenate([found, spots[in_core(spots, core, plane.shape)]])
+        if on_tile is not None:
+            on_tile(done, len(cut))
+    return put_inside(found, plane.shape)
 
 
 def _cut(shape: tuple[int, ...], network: Network, tile: int) -> tuple[int, int]:

@@ -1,20 +1,28 @@
-"""Intensity, background and SNR of each spot, from the pixels around it.
+"""Measures of each spot from the pixels around it: light in a disk, or a fit.
 
-Background is the median of a ring; intensity is the sum over a disk of what exceeds it,
+Of disks, background is the median of a ring; intensity is the sum over a disk of what exceeds it,
 so that a camera's offset and uneven illumination cancel.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
+from blinkcore.detection.fit import NAMES as FITTED
+from blinkcore.detection.fit import fit_spots
 from blinkcore.large_plane import bands_of
 from blinkcore.network.normalize import MAD_TO_NOISE
+from blinkcore.spots import AXIS_COLUMNS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from blinkcore.detection.options import PredictOptions
+    from blinkcore.image import Image
 
 NAMES = ("background", "intensity", "snr")
 RADIUS = 3.0  # px, of the disk
@@ -57,6 +65,58 @@ def measure(
     for which, pixels, top in bands_of(plane, positions, reach):
         result[which] = _measured(pixels, positions[which] - [top, 0], radius)
     return result
+
+
+def measure_spots(
+    spots: pd.DataFrame,
+    image: Image,
+    planes: list[tuple[int, int, int]],
+    options: PredictOptions,
+) -> None:
+    """Measure each spot in its plane, and add the measures as columns.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        Spots of the image, with a column for each of its axes; changed in place.
+    image : Image
+        Where they were found.
+    planes : list of tuple of int
+        Frame, channel and z of the planes that were searched.
+    options : PredictOptions
+        What to measure: a fit, or disks of a radius, or nothing.
+    """
+    names: tuple[str, ...]
+    if options.measure is not None:
+        names = FITTED
+        measured = partial(fit_spots, method=options.measure, camera=options.camera)
+    elif options.radius is not None:
+        names, measured = NAMES, partial(measure, radius=options.radius)
+    else:
+        return
+    zero = pd.Series(0, index=spots.index)
+    places = np.stack(
+        [
+            np.rint(spots.get(name, zero).to_numpy(float))
+            for name in AXIS_COLUMNS.values()
+        ],
+        axis=1,
+    ).astype(np.int64)
+    values = np.full((len(spots), len(names)), np.nan)
+    for place in planes:
+        rows = np.flatnonzero((places == place).all(axis=1))
+        if len(rows):
+            points = spots[["y", "x"]].to_numpy()[rows]
+            values[rows] = measured(image.plane(*place).data, points)
+    spots[list(names)] = values
+    if options.molecules:
+        intensity = values[:, names.index("intensity")]
+        molecules = np.full(len(spots), np.nan)
+        for channel in np.unique(places[:, 1]):
+            mine = (places[:, 1] == channel) & np.isfinite(intensity)
+            if mine.any():
+                molecules[mine] = intensity[mine] / np.median(intensity[mine])
+        spots["molecules"] = molecules
 
 
 def _measured(

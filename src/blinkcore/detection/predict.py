@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from blinkcore.detection.candidates import (
     HEIGHT,
@@ -20,10 +19,7 @@ from blinkcore.detection.choose import (
     judged,
     kept_above,
 )
-from blinkcore.detection.fit import NAMES as FITTED
-from blinkcore.detection.fit import Camera, fit_spots
-from blinkcore.detection.measure import NAMES as MEASURED
-from blinkcore.detection.measure import measure as measure_disks
+from blinkcore.detection.measure import measure_spots
 from blinkcore.detection.options import PredictOptions
 from blinkcore.detection.projection import searched
 from blinkcore.detection.scale import resampled, scale_factor
@@ -33,16 +29,19 @@ from blinkcore.network.calibration import PROBABILITY_FLOOR
 from blinkcore.network.grid import UNCERTAINTY, X, Y
 from blinkcore.network.model import DEFAULT, Model, load_model
 from blinkcore.network.normalize import plane_scaling
-from blinkcore.spots import AXIS_COLUMNS, ordered, with_micrometers
+from blinkcore.spots import ordered, with_micrometers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
+    from blinkcore.detection.fit import Camera
     from blinkcore.network.normalize import Scaling
 
     Find = Callable[[float, int], Iterable[NDArray[np.float64]]]
+    OnProgress = Callable[[str, int, int], None]
 
 
 class Part(NamedTuple):
@@ -120,7 +119,7 @@ def predict_image(
     options: PredictOptions,
     *,
     tile: int = TILE,
-    on_plane: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
     find: Find | None = None,
     candidates: list[NDArray[np.float64]] | None = None,
 ) -> pd.DataFrame:
@@ -136,8 +135,9 @@ def predict_image(
         How to find spots.
     tile : int
         See `predict`.
-    on_plane : callable, optional
-        Called after each plane with the number of planes done and their total.
+    on_progress : callable, optional
+        Called after each plane with ``"plane"``, the number of planes done and their total;
+        and after each tile of a plane with ``"tile"`` and the same of tiles.
     find : callable, optional
         Takes the factor by which planes are resampled, and how many are done; yields the
         candidates of the others, as `candidates_of_plane` would, from other processes.
@@ -158,21 +158,39 @@ def predict_image(
     image = searched(image, options)
     planes = list(image.places(options.channel))
     candidates = [] if candidates is None else candidates
-    coming = planes[len(candidates) :]
-    local = (candidates_of_plane(image, at, model, factor, tile) for at in coming)
-    for found in find(factor, len(candidates)) if find else local:
+    find = find or _finder(image, planes, model, tile, on_progress)
+    for found in find(factor, len(candidates)):
         candidates.append(found)
-        if on_plane is not None:
-            on_plane(len(candidates), len(planes))
+        if on_progress is not None:
+            on_progress("plane", len(candidates), len(planes))
     joins = image.size("Z") > 1 and options.z == "objects"
     choose = partial(choose_objects, factor=factor) if joins else choose_spots
     spots, n_dim = choose(image, planes, candidates, model, options)
-    _measure(spots, image, planes, options)
+    measure_spots(spots, image, planes, options)
     if not model.has_error:
         spots = spots.drop(columns="localization_uncertainty")
     result = with_micrometers(ordered(spots), image.pixel_size)
     result.attrs["dim_specks"] = n_dim
     return result
+
+
+def _finder(
+    image: Image,
+    planes: list[tuple[int, int, int]],
+    model: Model,
+    tile: int,
+    on_progress: OnProgress | None,
+) -> Find:
+    """Return the `find` of `predict_image` that searches in this process."""
+    on_tile = None if on_progress is None else partial(on_progress, "tile")
+
+    def find(factor: float, start: int) -> Iterable[NDArray[np.float64]]:
+        for place in planes[start:]:
+            yield candidates_of_plane(
+                image, place, model, factor, tile, on_tile=on_tile
+            )
+
+    return find
 
 
 def _as_image(
@@ -189,46 +207,6 @@ def _as_image(
     return image
 
 
-def _measure(
-    spots: pd.DataFrame,
-    image: Image,
-    planes: list[tuple[int, int, int]],
-    options: PredictOptions,
-) -> None:
-    """Measure each spot in its plane, as the options have it; adds columns."""
-    names: tuple[str, ...]
-    if options.measure is not None:
-        names = FITTED
-        measured = partial(fit_spots, method=options.measure, camera=options.camera)
-    elif options.radius is not None:
-        names, measured = MEASURED, partial(measure_disks, radius=options.radius)
-    else:
-        return
-    zero = pd.Series(0, index=spots.index)
-    places = np.stack(
-        [
-            np.rint(spots.get(name, zero).to_numpy(float))
-            for name in AXIS_COLUMNS.values()
-        ],
-        axis=1,
-    ).astype(np.int64)
-    values = np.full((len(spots), len(names)), np.nan)
-    for place in planes:
-        rows = np.flatnonzero((places == place).all(axis=1))
-        if len(rows):
-            points = spots[["y", "x"]].to_numpy()[rows]
-            values[rows] = measured(image.plane(*place).data, points)
-    spots[list(names)] = values
-    if options.molecules:
-        intensity = values[:, names.index("intensity")]
-        molecules = np.full(len(spots), np.nan)
-        for channel in np.unique(places[:, 1]):
-            mine = (places[:, 1] == channel) & np.isfinite(intensity)
-            if mine.any():
-                molecules[mine] = intensity[mine] / np.median(intensity[mine])
-        spots["molecules"] = molecules
-
-
 def candidates_of_plane(
     image: Image,
     place: tuple[int, int, int],
@@ -236,6 +214,7 @@ def candidates_of_plane(
     factor: float,
     tile: int = TILE,
     part: Part | None = None,
+    on_tile: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float64]:
     """Find everything in a plane of an image that may be a spot.
 
@@ -253,6 +232,8 @@ def candidates_of_plane(
         See `predict`.
     part : Part, optional
         Of a plane that is not resampled.
+    on_tile : callable, optional
+        See `blinkcore.detection.candidates.find_candidates`.
 
     Returns
     -------
@@ -263,12 +244,14 @@ def candidates_of_plane(
     if factor == 1.0:
         scaling, rows = part or (None, None)
         return find_candidates(
-            plane, model, about, tile=tile, scaling=scaling, part=rows
+            plane, model, about, tile=tile, scaling=scaling, part=rows, on_tile=on_tile
         )
     scaling = plane_scaling(plane, "noise")
     other = resampled(np.asarray(plane), factor, scaling)
     # Enlarged pixels are correlated, but a fit would take them for independent ones.
-    spots = find_candidates(other, model, about, tile=tile, refine=factor <= 1.0)
+    spots = find_candidates(
+        other, model, about, tile=tile, refine=factor <= 1.0, on_tile=on_tile
+    )
     ratio = np.array(plane.shape) / np.array(other.shape)
     spots[:, [Y, X]] = (spots[:, [Y, X]] + 0.5) * ratio - 0.5
     # In counts, as of planes that are not resampled.

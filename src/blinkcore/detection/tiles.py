@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
 # px, side of a tile without its margin. Smaller tiles compute more margin, larger ones
@@ -23,8 +21,12 @@ Window = tuple[slice, slice]
 
 
 def tiles(
-    shape: tuple[int, ...], side: int, stride: int, reach: int
-) -> Iterator[tuple[Window, Window]]:
+    shape: tuple[int, ...],
+    side: int,
+    stride: int,
+    reach: int,
+    part: slice | None = None,
+) -> list[tuple[Window, Window]]:
     """Cut a plane into cores, and find the windows to read for them.
 
     Parameters
@@ -37,16 +39,19 @@ def tiles(
         Cores and windows begin at multiples of it, in px.
     reach : int
         Largest distance in px at which a pixel can change a spot.
+    part : slice, optional
+        Only cores that begin in these rows.
 
-    Yields
-    ------
-    core, window : tuple of slice
-        Rows and columns.
+    Returns
+    -------
+    list of tuple
+        Core and window of each tile: the slices of its rows and columns.
     """
     height, width = shape
     side = max(1, math.ceil(side / stride)) * stride
     margin = math.ceil(reach / stride) * stride
-    for top in range(0, height, side):
+    rows, cut = range(height)[part or slice(None)], []
+    for top in (top for top in range(0, height, side) if top in rows):
         for left in range(0, width, side):
             core = (
                 slice(top, min(top + side, height)),
@@ -56,7 +61,8 @@ def tiles(
                 slice(max(0, top - margin), min(core[0].stop + margin, height)),
                 slice(max(0, left - margin), min(core[1].stop + margin, width)),
             )
-            yield core, window
+            cut.append((core, window))
+    return cut
 
 
 def in_core(
