@@ -111,18 +111,16 @@ def find_candidates(
     """
     side, reach = _cut(plane.shape, network, tile)
     scaling = scaling or plane_scaling(plane, network.normalization)
-    found = np.empty((0, len(COLUMNS)))
+    found = [np.empty((0, len(COLUMNS)))]
     cut = tiles(plane.shape, side, network.stride, reach, part)
     for done, (core, window) in enumerate(cut, 1):
         pixels = normalized(plane[window], scaling)
-        independence = scaling.independence if refine else None
-        spots = _in_tile(pixels, run, network, floor, independence)
-        spots[:, HEIGHT] *= scaling.scale
+        spots = _in_tile(pixels, run, network, floor, scaling, refine=refine)
         spots[:, [Y, X]] += [window[0].start, window[1].start]
-        found = np.concatenate([found, spots[in_core(spots, core, plane.shape)]])
+        found.append(spots[in_core(spots, core, plane.shape)])
         if on_tile is not None:
             on_tile(done, len(cut))
-    return put_inside(found, plane.shape)
+    return put_inside(np.concatenate(found), plane.shape)
 
 
 def _cut(shape: tuple[int, ...], network: Network, tile: int) -> tuple[int, int]:
@@ -145,12 +143,11 @@ def _in_tile(
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     network: Network,
     floor: float,
-    independence: float | None,
+    scaling: Scaling,
+    *,
+    refine: bool,
 ) -> NDArray[np.float64]:
-    """Find the candidates of one normalized tile; heights are in its unit.
-
-    `independence` is that of the plane's noise; None: positions are not refined.
-    """
+    """Find the candidates of one normalized tile, in px of the tile."""
     spots = grid.decode(
         run(padded_to_multiple(pixels, network.stride)[None, None])[0],
         cell_size=network.cell_size,
@@ -161,9 +158,9 @@ def _in_tile(
     spots = spots[~_are_hot_pixels(pixels, spots)]
     if spots.shape[1] <= UNCERTAINTY:
         spots = np.column_stack([spots, np.full(len(spots), np.nan)])
-    elif independence is not None:
-        spots = refined(pixels, spots, independence)
-    return np.column_stack([spots, measure_heights(pixels, spots)])
+    elif refine:
+        spots = refined(pixels, spots, scaling.independence)
+    return np.column_stack([spots, scaling.scale * measure_heights(pixels, spots)])
 
 
 def _are_hot_pixels(
