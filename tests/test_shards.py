@@ -24,22 +24,44 @@ def five(tmp_path, examples):
 def test_shards_together_are_the_run(five, tmp_path):
     out = tmp_path / "whole.csv"
     assert call_blinkcore("predict", five, "-o", out).returncode == 0
-    for i in (1, 2, 3):
-        part = tmp_path / f"part{i}.csv"
-        done = call_blinkcore("predict", five, "-o", part, "--shard", f"{i}/3")
+    parts = [tmp_path / f"part{i}.csv" for i in range(1, 8)]  # more than images
+    for i, part in enumerate(parts, 1):
+        done = call_blinkcore("predict", five, "-o", part, "--shard", f"{i}/7")
         assert done.returncode == 0
-    parts = [tmp_path / f"part{i}.csv" for i in (1, 2, 3)]
+    assert len(pd.read_csv(parts[-1])) == 0
     merged = tmp_path / "merged.csv"
     done = call_blinkcore("merge", *parts, "-o", merged)
     assert done.returncode == 0, done.stderr
     assert "5 images" in done.stderr
-    expected = pd.read_csv(out)
-    found = pd.read_csv(merged).sort_values(["image"], kind="stable")
-    pd.testing.assert_frame_equal(found.reset_index(drop=True), expected)
-    counts = pd.read_csv(tmp_path / "merged.counts.csv").sort_values("image")
-    pd.testing.assert_frame_equal(
-        counts.reset_index(drop=True), pd.read_csv(tmp_path / "whole.counts.csv")
-    )
+    assert merged.read_bytes() == out.read_bytes()
+    counts = [tmp_path / f"{name}.counts.csv" for name in ("merged", "whole")]
+    assert counts[0].read_bytes() == counts[1].read_bytes()
+
+
+def test_images_that_failed_in_a_shard_are_told(five, tmp_path):
+    (five / "3.tif").write_text("hello")
+    parts = [tmp_path / f"part{i}.csv" for i in (1, 2)]
+    codes = [
+        call_blinkcore("predict", five, "-o", part, "--shard", f"{i}/2").returncode
+        for i, part in enumerate(parts, 1)
+    ]
+    assert codes == [0, 1]
+    done = call_blinkcore("merge", *parts, "-o", tmp_path / "all.csv")
+    assert done.returncode == 0
+    assert f"Warning: {five / '3.tif'} is missing" in done.stderr
+    about = json.loads((tmp_path / "all.json").read_text("utf-8"))
+    (failed,) = about["failed"]
+    assert failed["image"] == str(five / "3.tif")
+    assert "not a TIFF" in failed["error"]
+
+
+def test_a_run_that_fails_keeps_the_table_of_before(five, tmp_path):
+    out = tmp_path / "all.csv"
+    assert call_blinkcore("predict", five / "1.tif", "-o", out).returncode == 0
+    before = out.read_bytes()
+    (five / "1.tif").write_text("hello")
+    assert call_blinkcore("predict", five / "1.tif", "-o", out).returncode == 1
+    assert out.read_bytes() == before
 
 
 def test_the_folder_where_one_stands_is_an_output(five, tmp_path):
@@ -122,6 +144,7 @@ def test_what_does_not_fit_together_is_a_sentence(five, tmp_path, examples):
     done = call_blinkcore("merge", one, two, "-o", tmp_path / "all.csv")
     assert done.returncode == 2
     assert "other options" in done.stderr
+    assert "threshold is 0.9 and not 0.3" in done.stderr
     assert not (tmp_path / "all.csv").exists()
     done = call_blinkcore("merge", one, one, "-o", tmp_path / "all.csv")
     assert done.returncode == 2

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # Errors that files, memory and libraries are known to raise.
 FAILURES = (OSError, ValueError, RuntimeError, MemoryError, ImportError)
 
+# Of a run without images, such as one of more array jobs than there are images.
+_NO_SPOTS = pd.DataFrame({n: [] for n in ("image", "y", "x", "probability")})
+
 
 @dataclass
 class Collected:
@@ -34,6 +37,7 @@ class Collected:
     options: Options
     parts: list[pd.DataFrame] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)  # image, error
     written: float = field(default_factory=time.monotonic)
     earlier: dict[str, dict[str, Any]] = field(default_factory=dict)  # records, by path
 
@@ -110,9 +114,9 @@ class Collected:
             If the last write fails; a copy is saved elsewhere, which the message names.
         """
         path = self.options.output
-        if not self.parts:
-            return
-        table = joined(self.parts)
+        if not self.parts and (path is None or path.exists()):
+            return  # what an earlier run has found is better than nothing
+        table = joined(self.parts) if self.parts else _NO_SPOTS
         if path is None:
             if last:
                 tables.write_to(table, sys.stdout.buffer, self.options.formats[0])
@@ -120,7 +124,10 @@ class Collected:
             return
         try:
             io.write_spots(table, path)
-            write_json(sidecar(self.options, self.records), path.with_suffix(".json"))
+            about = sidecar(self.options, self.records)
+            if self.failed:
+                about["failed"] = self.failed
+            write_json(about, path.with_suffix(".json"))
         except FAILURES as error:
             if last:
                 raise OSError(_rescued(table, path, error)) from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blinkcore import io
 from blinkcore.batch.collected import joined
@@ -10,15 +11,25 @@ from blinkcore.batch.counts import CELLS, IMAGES, write_counts
 from blinkcore.files import check_readable, write_json
 from blinkcore.io import tables
 from blinkcore.io.provenance import made_now
+from blinkcore.io.scenes import file_and_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
-_OF_A_RUN = ("created", "command", "images", "formats", "complete")
+_OF_A_RUN = ("created", "command", "images", "failed", "formats", "complete")
 
 
-def merge(sources: Iterable[Path], output: Path) -> tuple[int, int]:
+class Merged(NamedTuple):
+    """Result of `merge`."""
+
+    n_images: int
+    n_spots: int
+    failed: list[
+        dict[str, str]
+    ]  # image and error of those that the runs could not search
+
+
+def merge(sources: Iterable[Path], output: Path) -> Merged:
     """Join tables of spots, their descriptions and their counts.
 
     Parameters
@@ -31,7 +42,8 @@ def merge(sources: Iterable[Path], output: Path) -> tuple[int, int]:
 
     Returns
     -------
-    n_images, n_spots : int
+    Merged
+        Images are in the order of their paths, as in one run over their folder.
 
     Raises
     ------
@@ -48,14 +60,27 @@ def merge(sources: Iterable[Path], output: Path) -> tuple[int, int]:
         raise ValueError("there is no table of spots to merge")
     about = [_description(path) for path in paths]
     _check_alike(paths, about)
-    records = [record for one in about for record in one["images"]]
+    records = sorted((r for one in about for r in one["images"]), key=_place)
+    place = {record["image"]: number for number, record in enumerate(records)}
     table = joined([tables.read(path) for path in paths])
+    table = table.sort_values(
+        "image", key=lambda names: names.map(place), kind="stable", ignore_index=True
+    )
     io.write_spots(table, output)
+    failed = [error for one in about for error in one.get("failed", ())]
     content = {**_how(about[0]), **made_now(), "images": records}
-    write_json(content, output.with_suffix(".json"))
+    write_json(
+        content | ({"failed": failed} if failed else {}), output.with_suffix(".json")
+    )
     for name in (IMAGES, CELLS):
         write_counts(records, name, tables.counts_path(output, name))
-    return len(records), len(table)
+    return Merged(len(records), len(table), failed)
+
+
+def _place(record: dict[str, Any]) -> tuple[Path, int]:
+    """Return what images are sorted by: their path, then their number in the file."""
+    file, scene = file_and_scene(Path(str(record.get("path", record["image"]))))
+    return file, scene or 0
 
 
 def _description(path: Path) -> dict[str, Any]:
@@ -80,10 +105,14 @@ def _check_alike(paths: list[Path], descriptions: list[dict[str, Any]]) -> None:
     """Raise ValueError if tables were made in different ways, or share an image."""
     origin: dict[str, Path] = {}
     for path, about in zip(paths, descriptions, strict=True):
-        if _how(about) != _how(descriptions[0]):
+        one, first = _how(about), _how(descriptions[0])
+        different = [key for key in {**first, **one} if one.get(key) != first.get(key)]
+        if different:
+            key = different[0]
+            hint = "; search all with --no-amp" if key == "precision" else ""
             raise ValueError(
-                f"{path} was made with another model, version or other options than "
-                f"{paths[0]}"
+                f"{path} was made with other options than {paths[0]}: {key} is "
+                f"{one.get(key)} and not {first.get(key)}{hint}"
             )
         for record in about["images"]:
             name = str(record.get("path"))

@@ -34,6 +34,7 @@ from blinkcore.batch.unfinished import kept, unfinished_path
 from blinkcore.detection.overlay import percentiles
 from blinkcore.files import error_sentence, remove
 from blinkcore.io import tables
+from blinkcore.io.tables import safe_name
 from blinkcore.spots import AXIS_COLUMNS
 
 if TYPE_CHECKING:
@@ -145,6 +146,9 @@ class _Run:
                 continue
             covered.update(identity(path) for path in item.parts)
             event = self._one(item)
+            if event.kind == "error" and self.collected is not None:
+                error = {"image": safe_name(item.name), "error": event.message}
+                self.collected.failed.append(error)
             if self.cluster is not None:
                 self.cluster.forget(item)
             # Until the first result: the check takes longer than a small image itself.

@@ -9,6 +9,7 @@ import typer
 
 from blinkcore.cli.app import AFTERWARDS, Debug, app
 from blinkcore.cli.console import ErrorReporter, count_of
+from blinkcore.files import escaped
 
 Tables = Annotated[
     list[Path],
@@ -25,9 +26,15 @@ def merge(sources: Tables, output: Output, debug: Debug = False) -> None:
     with ErrorReporter(debug):
         from blinkcore.batch.merge import merge as merge_tables
 
-        n_images, n_spots = merge_tables(sources, output)
+        merged = merge_tables(sources, output)
+        for image in merged.failed:
+            typer.echo(
+                f"Warning: {escaped(image['image'])} is missing, because its run could not "
+                f"search it: {escaped(image['error'])}",
+                err=True,
+            )
         typer.echo(
-            f"{count_of(n_spots, 'spot')} in {count_of(n_images, 'image')}; written to "
-            f"{output}",
+            f"{count_of(merged.n_spots, 'spot')} in {count_of(merged.n_images, 'image')}; "
+            f"written to {output}",
             err=True,
         )

@@ -137,7 +137,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
     report.start(len(found) + len(errors))
     for error in [*errors, *unreadable]:
         report.add(error)
-    if unreadable or not found:
+    if unreadable or (not found and step == 1):
         return
 
     from blinkcore.batch.run import predict_files
