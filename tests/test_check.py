@@ -5,7 +5,7 @@ import pytest
 
 from blinkcore.datasets.check import check_all, check_plane, summary
 from blinkcore.datasets.dataset import Dataset, Sample
-from blinkcore.simulation.presets import ranges_of
+from blinkcore.simulation.presets import PRESETS, ranges_of
 from blinkcore.simulation.scenes import simulate
 
 
@@ -90,11 +90,32 @@ def test_labels_in_one_cell_of_two_pixels_are_counted(scene):
     assert check_plane(near).n_shared_cell == 1
 
 
-@pytest.mark.parametrize("preset", ["general", "particle", "vesicle"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_the_simulators_own_truth_is_right(preset):
+    """Also where it is dim."""
     ranges = ranges_of(preset)
     for seed in range(12):
         drawn = simulate((160, 160), np.random.default_rng(seed), ranges=ranges)
-        result = check_plane(sample(drawn.image, drawn.points))
-        assert result.n_duplicates == 0
-        assert result.n_outside == 0
+        assert check_plane(sample(drawn.image, drawn.points)).problems == []
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_labels_beside_the_spots_are_seen(preset):
+    """Twelve pixels beside, whether spots are dim or bright."""
+    ranges, n_seen, n = ranges_of(preset), 0, 0
+    for seed in range(12):
+        drawn = simulate((256, 256), np.random.default_rng(seed), ranges=ranges)
+        moved = drawn.points + 12.0
+        moved = moved[(moved < 255.5).all(axis=1)]
+        if len(moved) >= 10:
+            n += 1
+            n_seen += bool(check_plane(sample(drawn.image, moved)).problems)
+    assert n_seen >= 0.75 * n > 0
+
+
+def test_labels_of_which_most_are_right_do_not_excuse_the_others(scene):
+    points = scene.points.copy()
+    points[: int(0.6 * len(points))] += (12.0, -9.0)
+    inside = ((points > 0) & (points < np.array(scene.image.shape) - 1)).all(axis=1)
+    problems = check_plane(sample(scene.image, points[inside])).problems
+    assert "on no bright place" in " ".join(problems)

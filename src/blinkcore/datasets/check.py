@@ -27,7 +27,12 @@ _CELL = 2  # px, side of a cell of the bundled models
 _DUPLICATE = 0.5  # px; nearer labels may be one spot labelled twice
 _SAME = 0.2  # px; nearer labels very likely are
 _MIN_LABELS, _CLEAR = 10, 4.0  # number, and minimum contrast to noise, for a shift
-_MANY = 5  # labels; with fewer, the share on bright places is not judged
+_MANY, _JUDGED = 5, 10  # labels; with fewer, exchanged axes or dark places are not told
+_ALONE = 50  # labels that are judged without the others
+_ABOVE, _SURE = (
+    0.6,
+    0.01,
+)  # share of labels on dim spots, and p value of those on bright ones
 TOGETHER = "all that look right alone, taken together"
 
 
@@ -53,6 +58,8 @@ class Check:
         them, 0 where it could be chance.
     swapped : bool
         Whether the labels fit only with x and y exchanged.
+    astray : bool
+        Whether most labels are on no bright place, and these not brighter than any places.
     """
 
     name: str
@@ -65,6 +72,7 @@ class Check:
     shift_y: float
     shift_x: float
     swapped: bool
+    astray: bool
 
     @property
     def problems(self) -> list[str]:
@@ -78,7 +86,7 @@ class Check:
             )
         if self.swapped:
             found.append("the labels fit the bright places only with x and y exchanged")
-        elif self.n_spots >= _MANY and self.dark > 0.5:
+        elif self.astray:
             found.append(f"{self.dark:.0%} of the labels are on no bright place")
         shift = np.array([self.shift_y, self.shift_x])
         if not self.swapped and np.abs(shift).max() > 0.3:
@@ -99,6 +107,8 @@ class _Evidence:
     n_shared_cell: int
     contrast: NDArray[np.float64]  # (n,), of labels inside the image
     bright: NDArray[np.bool_]  # (n,), whether these are on bright places
+    above: NDArray[np.bool_]  # whether these are brighter than half of the plane
+    chance: NDArray[np.float64]  # (n,), share of their plane that is near bright places
     bright_flipped: NDArray[np.bool_]  # of labels inside with x and y exchanged
     moved: NDArray[np.float64]  # (m, 2), from the light to its clear label, px
 
@@ -123,6 +133,7 @@ def _evidence(plane: LabelledPlane) -> _Evidence:
     pixels = normalized(plane.image, plane_scaling(plane.image, "noise"))
     smooth = _smooth(pixels)
     contrast = _contrast(smooth, points[is_in])
+    bright = _near_peaks(smooth)
     return _Evidence(
         n_spots=len(points),
         n_outside=int((~is_in).sum()),
@@ -130,8 +141,10 @@ def _evidence(plane: LabelledPlane) -> _Evidence:
         n_shared_cell=len(points)
         - len(np.unique(np.floor((points + 0.5) / _CELL), axis=0)),
         contrast=contrast,
-        bright=_bright(smooth, points[is_in]),
-        bright_flipped=_bright(smooth, flipped[fits]),
+        bright=_at(bright, points[is_in]),
+        above=contrast > 2.0 * np.median(smooth),
+        chance=np.full(is_in.sum(), bright.mean()),
+        bright_flipped=_at(bright, flipped[fits]),
         moved=_moved(pixels, points[is_in][contrast > _CLEAR]),
     )
 
@@ -146,6 +159,8 @@ def _together(found: Sequence[_Evidence]) -> _Evidence:
         n_shared_cell=sum(e.n_shared_cell for e in found),
         contrast=np.concatenate([np.empty(0), *(e.contrast for e in found)]),
         bright=np.concatenate([no, *(e.bright for e in found)]),
+        above=np.concatenate([no, *(e.above for e in found)]),
+        chance=np.concatenate([np.empty(0), *(e.chance for e in found)]),
         bright_flipped=np.concatenate([no, *(e.bright_flipped for e in found)]),
         moved=np.concatenate([none, *(e.moved for e in found)]),
     )
@@ -168,7 +183,22 @@ def _judged(name: str, found: _Evidence) -> Check:
         shift_y=float(shift[0]),
         shift_x=float(shift[1]),
         swapped=swapped,
+        astray=found.n_spots >= _JUDGED and share < 0.5 and not _stand_out(found),
     )
+
+
+def _stand_out(found: _Evidence) -> bool:
+    """Tell whether labels, of which few are on bright places, are on dim spots.
+
+    Random places are brighter than half of the plane half of the time. If there are many
+    labels, those on bright places do not speak for the others.
+    """
+    dark = ~found.bright
+    if dark.sum() >= _ALONE:
+        return _share(found.above[dark]) > _ABOVE
+    n_bright, expected = int(found.bright.sum()), float(found.chance.mean())
+    more = stats.binomtest(n_bright, len(dark), expected, alternative="greater")
+    return _share(found.above) > _ABOVE or bool(more.pvalue < _SURE)
 
 
 def _share(bright: NDArray[np.bool_]) -> float:
@@ -213,17 +243,18 @@ def _contrast(
     return 2.0 * smooth[at[0], at[1]].astype(float) if len(points) else np.empty(0)
 
 
-def _bright(
-    smooth: NDArray[np.float32], points: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Whether points are within 1 px of a local maximum that rises from the noise."""
-    if len(points) == 0:
-        return np.empty(0, bool)
+def _near_peaks(smooth: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell which pixels are within 1 px of a local maximum that rises from the noise."""
     peaks = (smooth == ndimage.maximum_filter(smooth, 5)) & (smooth > 0.6)
     near: NDArray[np.bool_] = ndimage.maximum_filter(peaks, 3)
+    return near
+
+
+def _at(mask: NDArray[np.bool_], points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Look points up in a mask."""
     at = np.rint(points).astype(int).T
-    bright: NDArray[np.bool_] = near[at[0], at[1]]
-    return bright
+    chosen: NDArray[np.bool_] = mask[at[0], at[1]] if len(points) else np.empty(0, bool)
+    return chosen
 
 
 def _moved(
