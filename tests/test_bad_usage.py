@@ -29,6 +29,24 @@ def foreign_model(path):
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predict", "a.tif", "-o", "out.docx"], "no table is written as .docx"),
+        (["predict", "a.tif", "-o", "out", "--overlay", "o.png"], "looks like a file"),
+        (["predict", "a.tif", "-o", "out", "--status", "s.txt"], "must end in .json"),
+        (["predict", "a.tif", "-o", "out", "--device", "cuda:x"], "cuda:1"),
+        (["dataset", "check", "d.npz", "-o", "t.xlsx"], "must end in .csv"),
+        (["simulate", "-o", "out", "--preset", "smfsh"], "did you mean 'smfish'?"),
+    ],
+)  # fmt: skip
+def test_outputs_and_names_that_cannot_be_meant_are_refused(tmp_path, words, said):
+    done = call_blinkcore(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("make", "words"),
     [
         (None, "there is no model"),

@@ -20,6 +20,7 @@ def test_models_are_listed_and_shown():
     missing = call_blinkcore("models", "show", "genral")
     assert missing.returncode == 2
     assert "there is no model 'genral'" in missing.stderr
+    assert "did you mean 'general'?" in missing.stderr
 
 
 def test_simulated_scenes_come_with_their_truth(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import hashlib
 import json
@@ -93,6 +94,12 @@ def _remove_stale(folder: Path) -> None:
         if not (pid.isdigit() and psutil.pid_exists(int(pid))):
             with suppress(OSError):
                 remove(path)
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """Give the end of a sentence about an unknown name: the nearest one, or all."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else ", ".join(known)
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:

@@ -1,13 +1,21 @@
 // Plugins > Blinkcore > Blinkcore Settings: where the program is, and the usual model.
 
 requires("1.53t");
+command = call("ij.Prefs.get", "blinkcore.command", "blinkcore");
+favourite = call("ij.Prefs.get", "blinkcore.model", "general");
+models = modelNames(exec(command, "models", "--format", "json"));
+if (!contains(models, favourite)) models = Array.concat(newArray(favourite), models);
 Dialog.create("Blinkcore Settings");
-Dialog.addFile("Command", call("ij.Prefs.get", "blinkcore.command", "blinkcore"));
+Dialog.addFile("Command", command);
 Dialog.addMessage("The path of the blinkcore program, or just 'blinkcore' if it is found by itself.");
-Dialog.addString("Model", call("ij.Prefs.get", "blinkcore.model", "general"), 24);
+Dialog.addChoice("Model", models, favourite);
+Dialog.addFile("Model_file", "");
+Dialog.addMessage("A .pt file of your own, instead of a model of the list.");
 Dialog.show();
 command = Dialog.getString();
-model = Dialog.getString();
+model = Dialog.getChoice();
+file = Dialog.getString();
+if (file != "") model = file;
 version = exec(command, "--version");
 if (startsWith(version, "Cannot run program"))
 	exit("blinkcore: there is no program '" + command + "'. Install it as its README says, and "
@@ -18,3 +26,20 @@ call("ij.Prefs.set", "blinkcore.command", command);
 call("ij.Prefs.set", "blinkcore.model", model);
 call("ij.Prefs.savePreferences");
 showStatus(version);
+
+// Names of the models in the answer of `blinkcore models --format json`.
+function modelNames(text) {
+	lines = split(text, "\n");
+	names = newArray(0);
+	for (i = 0; i < lines.length; i++) {
+		// Only names of models are one step in and open a record.
+		if (matches(lines[i], " \"[^\"]+\": \\{"))
+			names = Array.concat(names, substring(lines[i], 2, indexOf(lines[i], "\":")));
+	}
+	return names;
+}
+
+function contains(names, name) {
+	for (i = 0; i < names.length; i++) if (names[i] == name) return true;
+	return false;
+}

@@ -3,11 +3,16 @@
 
 requires("1.53t");
 command = call("ij.Prefs.get", "blinkcore.command", "blinkcore");
+favourite = call("ij.Prefs.get", "blinkcore.model", "general");
+models = modelNames(exec(command, "models", "--format", "json"));
+if (!contains(models, favourite)) models = Array.concat(newArray(favourite), models);
 Dialog.create("Detect Spots in Folder (blinkcore)");
 Dialog.addDirectory("Images", "");
 Dialog.addDirectory("Output", "");
 Dialog.addMessage("Folders. Results of an earlier run with the same options are kept.");
-Dialog.addString("Model", call("ij.Prefs.get", "blinkcore.model", "general"), 24);
+Dialog.addChoice("Model", models, favourite);
+Dialog.addFile("Model_file", "");
+Dialog.addMessage("A .pt file of your own, instead of a model of the list.");
 Dialog.addString("Threshold", "auto");
 Dialog.addString("Format", "csv,roi", 24);
 Dialog.addMessage("csv, roi, xml (TrackMate), geojson (QuPath), ...; several with commas.");
@@ -15,7 +20,9 @@ Dialog.addCheckbox("Pictures", true);
 Dialog.show();
 images = Dialog.getString();
 output = Dialog.getString();
-model = Dialog.getString();
+model = Dialog.getChoice();
+file = Dialog.getString();
+if (file != "") model = file;
 threshold = Dialog.getString();
 format = Dialog.getString();
 if (threshold != "auto" && threshold != "" && isNaN(parseFloat(threshold)))
@@ -110,4 +117,21 @@ function showCount(line, what) {
 function numberAfter(line, name) {
 	rest = substring(line, indexOf(line, name) + lengthOf(name));
 	return parseFloat(replace(rest, "[^0-9].*", ""));
+}
+
+// Names of the models in the answer of `blinkcore models --format json`.
+function modelNames(text) {
+	lines = split(text, "\n");
+	names = newArray(0);
+	for (i = 0; i < lines.length; i++) {
+		// Only names of models are one step in and open a record.
+		if (matches(lines[i], " \"[^\"]+\": \\{"))
+			names = Array.concat(names, substring(lines[i], 2, indexOf(lines[i], "\":")));
+	}
+	return names;
+}
+
+function contains(names, name) {
+	for (i = 0; i < names.length; i++) if (names[i] == name) return true;
+	return false;
 }

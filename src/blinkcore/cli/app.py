@@ -54,7 +54,7 @@ LogFile = Annotated[
     ),
 ]
 Device = Annotated[
-    str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=RUNNING)
+    str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=RUNNING)
 ]
 Amp = Annotated[
     bool,
@@ -111,24 +111,49 @@ def _root(
 
 # Of files that are no output of this program; a folder may be called `plate.B02`.
 _OTHER_SUFFIXES = frozenset(
-    [
-        ".gz",
-        ".feather",
-        ".hdf5",
-        ".html",
-        ".htm",
-        ".mat",
-        ".npy",
-        ".npz",
-        ".ods",
-        ".onnx",
-        ".pdf",
-        ".pkl",
-        ".pt",
-        ".xls",
-        ".xlsx",
-        ".yaml",
-        ".yml",
+    f".{suffix}"
+    for suffix in [
+        "avi",
+        "bmp",
+        "db",
+        "doc",
+        "docx",
+        "feather",
+        "gif",
+        "gz",
+        "hdf5",
+        "htm",
+        "html",
+        "ipynb",
+        "log",
+        "m4v",
+        "mat",
+        "md",
+        "mov",
+        "mp4",
+        "npy",
+        "npz",
+        "ods",
+        "onnx",
+        "pdf",
+        "pkl",
+        "ppt",
+        "pptx",
+        "pt",
+        "py",
+        "rds",
+        "rtf",
+        "sqlite",
+        "svg",
+        "tar",
+        "tsv",
+        "txt",
+        "xls",
+        "xlsm",
+        "xlsx",
+        "yaml",
+        "yml",
+        "zip",
     ]
 )
 

@@ -232,7 +232,9 @@ class Report:
 
 
 def is_status(path: Path) -> bool:
-    """Tell whether a status may be written: there is no file, or an older status."""
+    """Tell whether a status may be written: a `.json` that is none yet, or an older one."""
+    if path.suffix.lower() != ".json":
+        return False
     if not path.is_file():
         return not path.exists()
     try:

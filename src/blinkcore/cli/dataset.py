@@ -173,6 +173,8 @@ def check(
         from blinkcore.datasets.check import check_all
         from blinkcore.datasets.dataset import load_dataset
 
+        if output is not None and output.suffix.lower() != ".csv":
+            raise ValueError(f"--output must end in .csv, got {output}")
         results, whole = check_all(load_dataset(data).samples)
         for result in (*results, whole):
             for problem in result.problems:

@@ -121,6 +121,7 @@ def _run(values: dict[str, Any], report: Report) -> None:
     formats = tuple(f".{name.strip()}" for name in values["format_"].split(","))
     checks.check_usage(values["progress"], formats, values["device"])
     checks.check_format(target, formats, values["status"])
+    checks.check_names(values["overlay"], values["status"])
     checks.check_report(values["report_"], target)
     parse_contrast(values["contrast"])
     how = checks.checked_options(values)

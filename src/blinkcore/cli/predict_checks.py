@@ -113,6 +113,14 @@ def region_columns(values: list[str] | None) -> tuple[tuple[str, Path], ...]:
     return tuple(found.items())
 
 
+def check_names(overlay: Path | None, status: Path | None) -> None:
+    """Refuse a folder of pictures with the name of a file, and a status without `.json`."""
+    if overlay is not None and looks_like_file(overlay):
+        raise ValueError(f"--overlay {overlay} looks like a file; give a folder")
+    if status is not None and status.suffix.lower() != ".json":
+        raise ValueError(f"--status must end in .json, got {status}")
+
+
 def check_report(page: Path | None, target: Path | None) -> None:
     """Refuse a report that could not be written."""
     if page is None:
@@ -129,7 +137,9 @@ def check_report(page: Path | None, target: Path | None) -> None:
 def check_usage(progress: str | None, formats: tuple[str, ...], device: str) -> None:
     """Refuse options that are wrong for any image, before anything is read."""
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-        raise ValueError(f"--device must be auto, cpu, cuda or mps, got {device!r}")
+        raise ValueError(
+            f"--device must be auto, cpu, cuda, cuda:1 or mps, got {device!r}"
+        )
     if progress not in (None, "bar", "json", "none"):
         raise ValueError(f"--progress must be bar, json or none, got {progress!r}")
     from blinkcore.io.suffixes import WRITERS

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from blinkcore import limits
-from blinkcore.files import check_regular
+from blinkcore.files import check_regular, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -39,7 +38,5 @@ def known_name(key: Any, known: Collection[str], problem: str) -> str:
     """Return a key as an option's name; raise ValueError with a hint if unknown."""
     name = str(key).replace("_", "-")
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else ", ".join(known)
-        raise ValueError(f"{problem}; {hint}")
+        raise ValueError(f"{problem}; {did_you_mean(name, known)}")
     return name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+DEVICES = "auto, cpu, cuda, cuda:1 (the second GPU) or mps"
+
 
 def pick_device(device: str) -> str:
     """Choose where to compute.
@@ -32,8 +34,9 @@ def pick_device(device: str) -> str:
     }
     kind, _, number = device.partition(":")
     if kind not in available or (":" in device and not number.isdecimal()):
-        raise ValueError(f"device must be auto, cpu, cuda or mps, got {device!r}")
-    if not available[kind]:
+        raise ValueError(f"device must be {DEVICES}, got {device!r}")
+    is_there = not number or int(number) < torch.cuda.device_count()
+    if not (available[kind] and (kind != "cuda" or is_there)):
         raise ValueError(f"device {device!r} is not available here; use --device cpu")
     return device
 

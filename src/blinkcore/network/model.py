@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from blinkcore.files import did_you_mean
 from blinkcore.network import archive, registry
 from blinkcore.network.metadata import METADATA_FILE, Metadata
 
@@ -238,10 +239,11 @@ def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
         fetched = registry.fetch(model)
         if fetched is not None:
             return model, fetched
-    names = ", ".join([*bundled, *registry.registered_models()])
+    name = os.fspath(model)
+    near = did_you_mean(name, [*bundled, *registry.registered_models()])
     raise FileNotFoundError(
-        f"there is no model {os.fspath(model)!r}: give the path of a .pt file or the name "
-        f"of a model ({names})"
+        f"there is no model {name!r}: give the path of a .pt file or the name of a model; "
+        f"{near}"
     )
 
 

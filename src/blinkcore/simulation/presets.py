@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
+from blinkcore.files import did_you_mean
 from blinkcore.simulation.ranges import GENERAL, SceneRanges
 
 # Spots on an even background, a plain camera and no dirt: what presets build on.
@@ -119,7 +120,6 @@ def ranges_of(preset: str) -> SceneRanges:
         If there is no preset of this name.
     """
     if preset not in PRESETS:
-        raise ValueError(
-            f"--preset must be one of {', '.join(PRESETS)}, got {preset!r}"
-        )
+        near = did_you_mean(preset, PRESETS)
+        raise ValueError(f"there is no preset {preset!r}; {near}")
     return PRESETS[preset]
