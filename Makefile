@@ -5,6 +5,8 @@
 # make fuzz-core   odd arrays through the C++ functions by libFuzzer (clang++), a million; RUNS=10000000 for more
 # make docs   build the documentation site into build/docs; a warning is an error
 # make mutants  change the code in thousands of small ways; count which no test notices (hours)
+# make wheel  build source and wheel; use the wheel in an empty environment without a compiler
+# make release VERSION=0.2.0   set the version, run all checks, commit and tag
 # make sanitize   the extension's tests under address and undefined-behaviour sanitizers
 # make threads    its functions in several threads under ThreadSanitizer
 PYTHON ?= python3
@@ -12,7 +14,7 @@ WERROR ?= OFF
 BIN := .venv/bin
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 
-.PHONY: demo test check fuzz fuzz-core mutants sanitize threads docs wheel clean
+.PHONY: demo test check fuzz fuzz-core mutants sanitize threads docs wheel release clean
 
 demo: .venv/installed
 	$(BIN)/blinkcore predict examples/cells.tif -o demo --overlay demo
@@ -82,7 +84,14 @@ docs: .venv/installed
 	@echo "Site: build/docs/index.html"
 
 wheel: .venv/dev
-	$(BIN)/python -m build
+	rm -rf dist && $(BIN)/python -m build
+	$(BIN)/python packaging/check_wheel.py dist/*.whl
+
+release: .venv/dev
+	$(BIN)/python packaging/release.py $(VERSION)
+	$(MAKE) check test wheel
+	git commit -am "Version $(VERSION)" && git tag v$(VERSION)
+	@echo "Now: git push && git push origin v$(VERSION)"
 
 clean:
 	rm -rf .venv build dist demo

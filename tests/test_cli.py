@@ -258,7 +258,10 @@ def test_train_and_predict_name_a_device_that_is_not_there(image, tmp_path, devi
     for command in (["predict", image], ["train", "-o", tmp_path / "m.pt"]):
         done = call_blinkcore(*command, "--device", device)
         assert done.returncode == 2
-        assert f"device must be auto, cpu, cuda or mps, got '{device}'" in done.stderr
+        assert (
+            f"device must be auto, cpu, cuda, cuda:1 or mps, got '{device}'"
+            in done.stderr
+        )
 
 
 def test_help_survives_a_console_without_micro():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-DEVICES = "auto, cpu, cuda, cuda:1 (the second GPU) or mps"
+DEVICES = "auto, cpu, cuda, cuda:1 or mps"
 
 
 def pick_device(device: str) -> str:
