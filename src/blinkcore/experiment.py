@@ -23,6 +23,7 @@ import blinkcore
 from blinkcore.files import files_in, write_json
 from blinkcore.io import read_sidecar, tables
 from blinkcore.io.scenes import file_and_scene
+from blinkcore.io.tables import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,10 +65,7 @@ class Recipe:
             if step not in self.steps and step != "predict":
                 continue
             words = self.steps.get(step, [])
-            if step == "predict":
-                given = [*self.images, "--skip-existing"]
-            else:
-                given = [str(spots)]
+            given = ["--skip-existing"] if step == "predict" else [str(spots)]
             target = self.output / (_FOLDERS[step] or "report.html")
             if step == "report" and "link" in self.steps:
                 given += ["--tracks", str(self.output / _FOLDERS["link"])]
@@ -75,7 +73,10 @@ class Recipe:
                 given += ["--pairs", str(self.output / _FOLDERS["colocalize"])]
             if step == "report" and self.samples:
                 given += ["--samples", self.samples]
-            yield step, [step, *given, "--output", str(target), *words]
+            words = [*given, "--output", str(target), *words]
+            if step == "predict":  # a name may begin with a dash
+                words += ["--", *self.images]
+            yield step, [step, *words]
 
 
 def files_among(step: str, words: list[str]) -> list[Path]:
@@ -149,8 +150,8 @@ def run_experiment(recipe: Recipe, say: Callable[[str], None]) -> int:
 def _read_state(path: Path) -> dict[str, Any]:
     """Read the state of the last run; an empty one if it cannot be read."""
     try:
-        state = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        state = parse_json(path)
+    except (OSError, ValueError):
         state = None
     is_ours = isinstance(state, dict) and isinstance(state.get("steps"), dict)
     return state if is_ours else {"steps": {}}

@@ -32,6 +32,8 @@ TABLE = 4 * GIB  # of spots: CSV, Parquet, JSON
 XML = GIB
 SELECTIONS = 256 * MIB  # .roi and .zip, packed and unpacked
 DATASET = 64 * GIB  # .npz, unpacked
+EXPANDED_TABLE = 256 * MIB  # of a Parquet file; below, the ratio does not matter
+PLANES = 10_000_000  # of an image
 EXPANSION = 200  # unpacked over packed, of an archive of more than 1 GiB unpacked
 
 _MEMORY = "BLINKCORE_MAX_MEMORY"
@@ -75,6 +77,22 @@ def check_unpacked(archive: zipfile.ZipFile, limit: int, name: str) -> None:
     if total > GIB:
         what = f"{name} is unpacked to {{}} times its size"
         check(total / max(packed, 1), EXPANSION, what)
+
+
+def check_expansion(unpacked: int, packed: int, name: str) -> None:
+    """Raise ValueError if a table would be far larger in memory than its file.
+
+    Parameters
+    ----------
+    unpacked, packed : int
+        Bytes of its columns in memory, and of the file.
+    name : str
+        Of the file, for the message.
+    """
+    check(unpacked, TABLE, f"{name} has {{}} bytes in it")
+    if unpacked > EXPANDED_TABLE:
+        ratio = unpacked / max(packed, 1)
+        check(ratio, EXPANSION, f"{name} is unpacked to {{}} times its size")
 
 
 def check_memory(n_bytes: int, name: str) -> None:

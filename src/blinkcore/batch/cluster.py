@@ -268,6 +268,9 @@ def _state(item: Input) -> str:
     return _RUN if state is None else str(state)
 
 
+_MAX_WORKERS = 1024
+
+
 def _connected(scheduler: str) -> tuple[Any, Any]:
     """Connect to a scheduler; return the client, and the cluster if it is local."""
     try:
@@ -281,8 +284,11 @@ def _connected(scheduler: str) -> tuple[Any, Any]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if scheduler == "local" or scheduler.isdecimal():
         n_workers = (os.cpu_count() or 1) if scheduler == "local" else int(scheduler)
-        if n_workers < 1:
-            raise ValueError("--scheduler needs at least one process")
+        if not 1 <= n_workers <= _MAX_WORKERS:
+            raise ValueError(
+                f"--scheduler needs at least one process, and at most {_MAX_WORKERS} on "
+                "one computer"
+            )
         with dask.config.set({"distributed.nanny.pre-spawn-environ": _ENVIRONMENT}):
             cluster = LocalCluster(
                 n_workers=n_workers,

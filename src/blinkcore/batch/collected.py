@@ -17,6 +17,7 @@ from blinkcore.batch.inputs import identity, is_of
 from blinkcore.batch.results import sidecar
 from blinkcore.files import write_json
 from blinkcore.io import tables
+from blinkcore.io.provenance import check_own
 from blinkcore.spots import WITHOUT, ordered
 
 if TYPE_CHECKING:
@@ -48,10 +49,12 @@ class Collected:
         Raises
         ------
         OSError, ValueError
-            If the existing table cannot be read, or was made in another way.
+            If the existing table cannot be read, was made in another way, or is not ours.
         """
         table = options.output
         collected = cls(options)
+        if table is not None:
+            check_own(table)
         if table is None or not options.skip_existing or not table.exists():
             return collected
         about = table.with_suffix(".json")

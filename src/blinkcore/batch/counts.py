@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from blinkcore.batch.lock import locked
+from blinkcore.io.count_tables import read_counts
 from blinkcore.io.tables import COUNTS, write_csv
 from blinkcore.network.calibration import real_count
 
@@ -138,14 +139,9 @@ def write_counts(records: Iterable[Mapping[str, Any]], name: str, path: Path) ->
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        before = pd.read_csv(path)
-    except (ValueError, UnicodeDecodeError):
-        before = pd.DataFrame()
-    if not {"image", "n"} <= set(before.columns):
-        raise ValueError(
-            f"{path} exists and is not a table of counts; choose another output folder"
-        )
-    return before
+        return read_counts(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; choose another output folder") from error
 
 
 def _groups(

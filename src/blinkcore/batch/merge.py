@@ -10,7 +10,7 @@ from blinkcore.batch.collected import joined
 from blinkcore.batch.counts import CELLS, IMAGES, write_counts
 from blinkcore.files import check_readable, write_json
 from blinkcore.io import tables
-from blinkcore.io.provenance import made_now
+from blinkcore.io.provenance import check_own, made_now
 from blinkcore.io.scenes import file_and_scene
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def merge(sources: Iterable[Path], output: Path) -> Merged:
     """
     if not tables.is_table(output):
         raise ValueError(f"--output must end in .csv or .parquet, got {output}")
+    check_own(output)
     paths = _tables_in(sources, output)
     if not paths:
         raise ValueError("there is no table of spots to merge")

@@ -17,8 +17,7 @@ from blinkcore import io
 from blinkcore.batch.inputs import identity, is_of
 from blinkcore.detection import overlay
 from blinkcore.files import remove, write_json
-from blinkcore.io import tables
-from blinkcore.io.provenance import made_now
+from blinkcore.io.provenance import is_table_of_spots, made_now
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,7 +160,7 @@ class Result:
                 record["picture"] = before["images"][0]["picture"]
         content = sidecar(self.options, [record]) | {"formats": sorted(formats)}
         if before is not None:  # while the description still says that they are ours
-            for suffix in set(before.get("formats", ())) - formats:
+            for suffix in set(before.get("formats", ())) - formats:  # of `WRITERS`
                 for path in self._written(suffix):
                     remove(path)
         write_json(content | {"complete": False}, self.sidecar)
@@ -259,13 +258,13 @@ class Result:
                 if s not in own
                 for path in self._written(s)
             ]
-        elif _is_table_of_spots(self.table):
+        elif is_table_of_spots(self.table):
             # Of a run whose description was lost; the other formats may be the user's.
             doubtful = [self.file(s) for s in self.options.formats[1:]]
         else:
             doubtful = [self.file(s) for s in (*self.options.formats, ".json")]
         for path in doubtful:
-            if path.exists() and not _is_table_of_spots(path):
+            if path.exists() and not is_table_of_spots(path):
                 raise ValueError(
                     f"{path} is there and not a result of blinkcore; choose another "
                     "output folder"
@@ -278,16 +277,6 @@ def _same_file(before: dict[str, Any], record: dict[str, Any]) -> bool:
     return all(
         earlier.get(key) == record.get(key) for key in ("path", "file", "labels")
     )
-
-
-def _is_table_of_spots(path: Path) -> bool:
-    """Tell whether a table has the columns of a result."""
-    if not (tables.is_table(path) and path.exists()):
-        return False
-    try:
-        return {"image", "probability"} <= set(tables.read(path).columns)
-    except (ValueError, ImportError, OSError):
-        return False
 
 
 def _picture(base: Path) -> Path:

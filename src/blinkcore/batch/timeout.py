@@ -51,9 +51,9 @@ def time_limit(seconds: float | None) -> Iterator[None]:
             raise _TimeIsOver
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
     try:
         try:
+            signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
             yield
         finally:
             is_within = False

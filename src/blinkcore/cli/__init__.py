@@ -13,6 +13,7 @@ from pathlib import Path
 
 import typer
 
+from blinkcore import limits
 from blinkcore.cli import (
     colocalize,
     convert,
@@ -33,7 +34,7 @@ from blinkcore.cli import (
 from blinkcore.cli.app import app
 from blinkcore.cli.console import WRONG_USAGE, Report, is_status
 from blinkcore.cli.interrupt import end_politely
-from blinkcore.files import escaped
+from blinkcore.files import error_sentence, escaped
 
 __all__ = [
     "app", "colocalize", "convert", "dataset", "detach", "evaluate", "export", "hosts", "link", "main", "merge", "models", "predict", "report", "run", "simulate", "train",
@@ -72,9 +73,13 @@ def _from_file(words: list[str]) -> list[str]:
         return words
     path = Path(words[0][1:])
     try:
+        limits.check_file(path, limits.LIST)
         return path.read_text("utf-8").rstrip("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        sys.stderr.write(f"Error: {path}: the arguments cannot be read: {error}\n")
+    except (OSError, ValueError) as error:
+        what = (
+            error_sentence(error) if isinstance(error, OSError) else f"{path}: {error}"
+        )
+        sys.stderr.write(f"Error: {what}; its lines are to be arguments\n")
         raise SystemExit(2) from error
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from blinkcore import __version__
+from blinkcore.files import check_regular, error_sentence
 
 if TYPE_CHECKING:
     from blinkcore.image import PixelSize
@@ -46,9 +49,31 @@ Quiet = Annotated[
         rich_help_panel=RUNNING,
     ),
 ]
+
+
+def check_log(path: Path | None) -> Path | None:
+    """Refuse a --log-file that cannot be written, or that is something else than a log."""
+    if path is None:
+        return None
+    if not path.exists():
+        if not os.access(path.parent, os.W_OK):
+            raise typer.BadParameter(f"{path} cannot be written")
+        return path
+    try:
+        check_regular(path)
+        with path.open("r+b") as file:
+            start = file.read(11)
+    except OSError as error:
+        raise typer.BadParameter(error_sentence(error)) from error
+    if start and not re.fullmatch(rb"\d{4}-\d\d-\d\d ", start):
+        raise typer.BadParameter(f"{path} is not a log of blinkcore")
+    return path
+
+
 LogFile = Annotated[
     Path | None,
     typer.Option(
+        callback=check_log,
         help="File to which all messages are appended, with the time.",
         rich_help_panel=RUNNING,
     ),
@@ -232,12 +257,15 @@ def parse_distance(
     return value * um / pixel_size.x
 
 
+_FARTHEST = 1e6  # px or µm; no plane is as large
+
+
 def check_distance(option: str, text: str) -> None:
     """Raise ValueError if a distance is not one above 0, whatever the pixels are."""
     from blinkcore.image import PixelSize
 
-    if not 0 < parse_distance(option, text, PixelSize(1.0, 1.0, 1.0)) < float("inf"):
-        raise ValueError(f"{option} must be above 0, got {text}")
+    if not 0 < parse_distance(option, text, PixelSize(1.0, 1.0, 1.0)) <= _FARTHEST:
+        raise ValueError(f"{option} must be above 0, and at most 1e6, got {text}")
 
 
 def warn_of_depth(name: str, pixel_size: PixelSize | None) -> None:

@@ -64,15 +64,22 @@ def limit_memory(text: str | None) -> None:
     if found is None:
         raise ValueError(f"--max-memory must be like 500M or 8G, got {text!r}")
     unit = 1 << 10 * " KMGT".index(found[2].upper() or " ")
+    if float(found[1]) == 0:
+        raise ValueError("--max-memory must be above 0")
     limits.set_max_memory(int(float(found[1]) * unit))
+
+
+_LONGEST = 1e6  # s that a timer can be set to, everywhere
 
 
 def checked_timeout(seconds: float | None) -> float | None:
     """Check what --timeout says."""
     from blinkcore.batch.timeout import has_time_limits
 
-    if seconds is not None and not seconds > 0:
-        raise ValueError(f"--timeout must be above 0 s, got {seconds}")
+    if seconds is not None and not 0 < seconds <= _LONGEST:
+        raise ValueError(
+            f"--timeout must be above 0 s and at most {_LONGEST:g} s, got {seconds:g}"
+        )
     if seconds is not None and not has_time_limits():
         raise ValueError("--timeout needs timers, which this system does not have")
     return seconds

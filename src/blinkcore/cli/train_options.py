@@ -7,8 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from blinkcore.cli.app import WRITING
 from blinkcore.cli.recipe_file import known_name, read_yaml
 from blinkcore.files import error_sentence
+
+# Groups of options.
+SAMPLES, NETWORK, OPTIMIZATION = "Samples", "Network", "Optimization"
+VALIDATION = "Validation"
 
 
 def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
@@ -30,44 +35,74 @@ Config = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Model file (.pt).")
+    Path | None,
+    typer.Option("--output", "-o", help="Model file (.pt).", rich_help_panel=WRITING),
 ]
 Data = Annotated[
     Path | None,
-    typer.Option(help="Data set (.npz); without it, simulated scenes."),
+    typer.Option(
+        help="Data set (.npz); without it, simulated scenes.", rich_help_panel=SAMPLES
+    ),
 ]
 From = Annotated[
-    str | None, typer.Option("--from", help="Model to start from (fine-tuning).")
+    str | None,
+    typer.Option(
+        "--from", help="Model to start from (fine-tuning).", rich_help_panel=NETWORK
+    ),
 ]
 AverageWith = Annotated[
     str | None,
-    typer.Option(help="Model whose weights are averaged with those of --from."),
+    typer.Option(
+        help="Model whose weights are averaged with those of --from.",
+        rich_help_panel=NETWORK,
+    ),
 ]
 Simulated = Annotated[
     float,
-    typer.Option(help="Share of simulated scenes beside --data.", min=0, max=1),
+    typer.Option(
+        help="Share of simulated scenes beside --data.",
+        min=0,
+        max=1,
+        rich_help_panel=SAMPLES,
+    ),
 ]
 Backgrounds = Annotated[
     Path | None,
     typer.Option(
         help="Folder of real images without spots; simulated spots are implanted "
-        "into them."
+        "into them.",
+        rich_help_panel=SAMPLES,
     ),
 ]
 Implanted = Annotated[
     float | None,
-    typer.Option(help="Share of such samples, with --backgrounds; 0.4.", min=0, max=1),
+    typer.Option(
+        help="Share of such samples, with --backgrounds; 0.4.",
+        min=0,
+        max=1,
+        rich_help_panel=SAMPLES,
+    ),
 ]
 Preset = Annotated[
-    str, typer.Option(help="Kind of the simulated scenes, as in simulate.")
+    str,
+    typer.Option(
+        help="Kind of the simulated scenes, as in simulate.", rich_help_panel=SAMPLES
+    ),
 ]
 Network = Annotated[
     str | None,
-    typer.Option(help="blink or deepblink; blink, or that of --from."),
+    typer.Option(
+        help="blink or deepblink; blink, or that of --from.", rich_help_panel=NETWORK
+    ),
 ]
 Filters = Annotated[
     int | None,
-    typer.Option(help="Channels of the first level; 16, or as in --from.", min=1),
+    typer.Option(
+        help="Channels of the first level; 16, or as in --from.",
+        min=1,
+        max=1024,
+        rich_help_panel=NETWORK,
+    ),
 ]
 Depth = Annotated[
     int | None,
@@ -75,6 +110,8 @@ Depth = Annotated[
         help="Convolutions at a quarter of the resolution, for blink; 2, or as in "
         "--from.",
         min=1,
+        max=64,
+        rich_help_panel=NETWORK,
     ),
 ]
 Levels = Annotated[
@@ -83,6 +120,7 @@ Levels = Annotated[
         help="Resolutions below a half, for blink; 3 (down to 1/16), or as in --from.",
         min=1,
         max=5,
+        rich_help_panel=NETWORK,
     ),
 ]
 Dropout = Annotated[
@@ -92,6 +130,7 @@ Dropout = Annotated[
         "--from.",
         min=0,
         max=0.9,
+        rich_help_panel=NETWORK,
     ),
 ]
 Steps = Annotated[
@@ -99,38 +138,86 @@ Steps = Annotated[
     typer.Option(
         help="Optimizer steps; 20,000, or 2,000 with --from; 0 calibrates it.",
         min=0,
+        max=100000000,
+        rich_help_panel=OPTIMIZATION,
     ),
 ]
-BatchSize = Annotated[int, typer.Option(help="Crops per step.", min=1)]
-Crop = Annotated[int, typer.Option(help="Side of a crop in px.", min=16)]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        help="Crops per step.", min=1, max=65536, rich_help_panel=OPTIMIZATION
+    ),
+]
+Crop = Annotated[
+    int,
+    typer.Option(
+        help="Side of a crop in px.", min=16, max=8192, rich_help_panel=OPTIMIZATION
+    ),
+]
 LearningRate = Annotated[
-    float | None, typer.Option(help="Largest value; 0.002, or 0.0005 with --from.")
+    float | None,
+    typer.Option(
+        help="Largest value; 0.002, or 0.0005 with --from.",
+        rich_help_panel=OPTIMIZATION,
+    ),
 ]
 ValidateEvery = Annotated[
-    int | None, typer.Option(help="Steps; 500, or 100 with --from.", min=1)
+    int | None,
+    typer.Option(
+        help="Steps; 500, or 100 with --from.", min=1, rich_help_panel=VALIDATION
+    ),
 ]
 ValidScenes = Annotated[
     int | None,
-    typer.Option(help="Simulated scenes to validate on, without --data; 100.", min=1),
+    typer.Option(
+        help="Simulated scenes to validate on, without --data; 100.",
+        min=1,
+        max=1000000,
+        rich_help_panel=VALIDATION,
+    ),
 ]
 Threshold = Annotated[
     float | None,
     typer.Option(
-        help="Default threshold of the model; if not given, validation chooses it."
+        help="Default threshold of the model; if not given, validation chooses it.",
+        rich_help_panel=VALIDATION,
     ),
 ]
 Patience = Annotated[
     int,
-    typer.Option(help="Stop after this many validations without progress.", min=0),
+    typer.Option(
+        help="Stop after this many validations without progress.",
+        min=0,
+        rich_help_panel=VALIDATION,
+    ),
 ]
 Seed = Annotated[
-    int, typer.Option(help="Seed of the first weights and of the samples.", min=0)
+    int,
+    typer.Option(
+        help="Seed of the first weights and of the samples.",
+        min=0,
+        max=2**63 - 1,
+        rich_help_panel=OPTIMIZATION,
+    ),
 ]
-Resume = Annotated[bool, typer.Option(help="Continue from the checkpoint.")]
+Resume = Annotated[
+    bool, typer.Option(help="Continue from the checkpoint.", rich_help_panel=WRITING)
+]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an existing model.")
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace an existing model.", rich_help_panel=WRITING
+    ),
 ]
-Workers = Annotated[int, typer.Option(help="Processes that make samples.", min=0)]
+Workers = Annotated[
+    int,
+    typer.Option(
+        help="Processes that make samples.",
+        min=0,
+        max=256,
+        rich_help_panel=OPTIMIZATION,
+    ),
+]
 
 
 def _options_of(path: Path, context: typer.Context) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from blinkcore.colocalization.shift import estimate_shift
 from blinkcore.detection.cells import Regions
 from blinkcore.files import utf8_safe
 from blinkcore.io import tables
-from blinkcore.io.provenance import describe_table
+from blinkcore.io.provenance import check_own, describe_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -150,8 +150,11 @@ def colocalize_image(
     Raises
     ------
     OSError, ValueError
-        If the label image cannot be read or is not one of this image.
+        If the label image cannot be read or is not one of this image, or if a file that is
+        not of blinkcore would be replaced.
     """
+    for side in ("first", "second"):
+        check_own(output / f"{both.name}.{side}.csv")
     spots = (both.first.spots, both.second.spots)
     corrected = (spots[0], _moved(spots[1], shift, both))
     regions = cells = None

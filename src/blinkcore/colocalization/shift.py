@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from blinkcore import _core
 from blinkcore.files import write_json
+from blinkcore.io.tables import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +102,7 @@ class Shift:
     def load(cls, path: Path) -> Shift:
         """Read what `save` wrote; ValueError if it is something else."""
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = parse_json(path)
             (a, b), (c, d) = content["matrix"]
             y, x = content["offset"]
             return cls(
@@ -115,7 +115,7 @@ class Shift:
                 str(content.get("z_unit", "")),
                 None if (size := content.get("pixel_size")) is None else float(size),
             )
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a shift of blinkcore") from error
 
 

@@ -194,7 +194,7 @@ def _split(
     sources: Sequence[str], shares: tuple[float, float, float], seed: int
 ) -> dict[str, str]:
     """Assign images to splits; each split with a share gets one if there are enough."""
-    if min(shares) < 0 or sum(shares) <= 0:
+    if not (min(shares) >= 0 and 0 < sum(shares) < np.inf):
         raise ValueError(f"split must be shares of train, valid and test, got {shares}")
     wanted = np.array(shares) / sum(shares) * len(sources)
     counts = np.floor(wanted).astype(int)

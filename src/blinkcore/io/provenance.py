@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import blinkcore
 from blinkcore.files import utf8_safe, write_json
+from blinkcore.io import tables
+from blinkcore.io.description_types import is_description
 from blinkcore.io.suffixes import format_of
-from blinkcore.io.tables import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+_OWN_COLUMNS = ({"image", "probability"}, {"y", "x", "track"}, {"y", "x", "partner"})
 
 
 def made_now() -> dict[str, Any]:
@@ -63,11 +66,45 @@ def read_sidecar(path: Path) -> dict[str, Any] | None:
     if path.suffix.lower() != ".json":
         return None
     try:
-        content = parse_json(path)
+        content = tables.parse_json(path)
     except (OSError, ValueError):
         return None
-    ours = isinstance(content, dict) and "blinkcore" in content
-    return content if ours and isinstance(content.get("images"), list) else None
+    return content if is_description(content) else None
+
+
+def is_table_of_spots(path: Path) -> bool:
+    """Tell whether a file is a table that a command of blinkcore wrote, by its columns."""
+    if not (tables.is_table(path) and path.exists()):
+        return False
+    try:
+        columns = set(tables.read(path).columns)
+    except (ValueError, ImportError, OSError):
+        return False
+    return any(own <= columns for own in _OWN_COLUMNS)
+
+
+def check_own(table: Path) -> None:
+    """Refuse to replace a file that no command of blinkcore has written.
+
+    Parameters
+    ----------
+    table : Path
+        Where a table is to go; its description goes beside it.
+
+    Raises
+    ------
+    ValueError
+        If one of these two files is there, and neither a description beside the table nor
+        the columns of the table show that it is of blinkcore.
+    """
+    about = table.with_suffix(".json")
+    if read_sidecar(about) is not None or is_table_of_spots(table):
+        return
+    for path in (table, about):
+        if path.exists():
+            raise ValueError(
+                f"{path} is there and not a result of blinkcore; choose another output"
+            )
 
 
 def description_of(table: Path) -> dict[str, Any] | None:

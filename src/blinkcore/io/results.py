@@ -129,6 +129,8 @@ def read_results(
                 if len(groups) == 1
                 else stem_of_image(Path(with_scene_named(image)))
             )
+            if not name.strip("."):  # of an image called `..`
+                name = path.stem
             if source.is_dir() and path.parent != source:
                 name = (path.parent.relative_to(source) / name).as_posix()
             while name in taken:

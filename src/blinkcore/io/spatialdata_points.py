@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from blinkcore.files import temporary_beside
 from blinkcore.io.ome_zarr import zarr_library
+from blinkcore.io.parquet import read_parquet
 from blinkcore.spots import check_spots
 
 if TYPE_CHECKING:
@@ -104,6 +105,4 @@ def read(path: Path) -> pd.DataFrame:
     ImportError
         If pyarrow is not installed.
     """
-    import pandas as pd
-
-    return check_spots(pd.read_parquet(path / _TABLE), source=str(path))
+    return check_spots(read_parquet(path / _TABLE), source=str(path))

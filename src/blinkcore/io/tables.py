@@ -13,8 +13,10 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Any
 
+from blinkcore import limits
 from blinkcore.files import atomic_write, files_in, utf8_safe
 from blinkcore.io import imagej, trackmate
+from blinkcore.io.parquet import read_parquet
 from blinkcore.io.suffixes import format_of
 from blinkcore.spots import AXIS_COLUMNS, COLUMN_OF, COLUMNS, check_spots, ordered
 
@@ -173,12 +175,13 @@ def read(path: Path) -> pd.DataFrame:
     check_format(path.suffix)
     try:
         spots = (
-            pd.read_parquet(path)
+            read_parquet(path)
             if path.suffix.lower() == ".parquet"
             else pd.read_csv(path, converters={"image": str})
         )
     except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a spots table: {error}") from error
+        text = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a spots table: {text}") from error
     return check_spots(ordered(spots), source=str(path))
 
 
@@ -335,7 +338,8 @@ def from_json(content: Any, path: Path) -> pd.DataFrame:
 
 
 def parse_json(path: Path) -> Any:
-    """Parse a JSON file; ValueError with one sentence if it is not valid."""
+    """Parse a JSON file; ValueError with one sentence if it is not valid or too large."""
+    limits.check_file(path, limits.TABLE)
     try:
         return json.loads(path.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from blinkcore import io
 from blinkcore.detection.projection import max_projection
+from blinkcore.io.count_tables import read_counts as read_count_table
 from blinkcore.io.results import ImageSpots, read_results
 from blinkcore.io.tables import PAIRS_OF_IMAGES, counts_beside
 from blinkcore.report.conditions import condition_of, warn_of_others
@@ -150,12 +151,14 @@ def _panels_of(spots: ImageSpots, condition: str, linked: pd.DataFrame) -> list[
         image = max_projection(io.read_image(spots.image, axes=spots.axes, rgb=True))
     sizes = spots.extent if image is None else image.sizes
     frame = sizes.get("T", 1) // 2
-    channels = range(sizes.get("C", 1))
+    channels: Iterable[int] = range(sizes.get("C", 1))
+    if image is None and "channel" in spots.spots:
+        channels = sorted(set(spots.spots["channel"]))
     panels = []
     for channel in channels:
         own = spots.spots
         title = spots.image or spots.name
-        if len(channels) > 1:
+        if sizes.get("C", 1) > 1:
             title += f", channel {channel}"
             own = own[own["channel"] == channel] if "channel" in own else own
         every = own
@@ -233,7 +236,7 @@ def read_counts(source: Path) -> pd.DataFrame:
     """
     counts: pd.DataFrame = pd.DataFrame()
     for path in counts_beside(source):
-        counts = pd.read_csv(path)
+        counts = read_count_table(path)
     about = None if source.is_dir() else io.description_of(source)
     if about is not None and len(counts):
         named = [r.get("image") for r in about["images"] if isinstance(r, dict)]

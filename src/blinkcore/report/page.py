@@ -135,15 +135,15 @@ def _rendered(
 
     text = (resources.files("blinkcore.report") / "template.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    # "</script>" would end the script even inside a string, so "</" is escaped.
     is_photons = any("camera: " in text for name, text in facts if name == "options")
     figures = figures_of(panels, *tables, is_photons=is_photons)
-    data = json.dumps({"panels": shown, "figures": figures})
+    # "</script>" would end the script even inside a string, and "<!--" would let it go on.
+    data = json.dumps({"panels": shown, "figures": figures}, allow_nan=False)
     return environment.from_string(text).render(
         title=source.name or str(source),
         version=blinkcore.__version__,
         plotly=get_plotlyjs(),
-        data=data.replace("</", "<\\/"),
+        data=data.replace("<", "\\u003c"),
         panels=shown,
         n_more=len(panels) - len(shown),
         n_spots=sum(len(panel.all_spots) for panel in panels),
@@ -215,7 +215,7 @@ def _lines(spots: pd.DataFrame) -> dict[str, list[float | None]]:
 
 def _numbers(values: Any, decimals: int) -> list[float | None]:
     rounded = np.round(np.asarray(values, float), decimals)
-    return [None if np.isnan(v) else float(v) for v in rounded]
+    return [float(v) if np.isfinite(v) else None for v in rounded]
 
 
 def _scale_bar(panel: Panel) -> dict[str, Any] | None:

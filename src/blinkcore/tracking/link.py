@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _ENDS = ("track_start_cost", "track_end_cost", "segment_start_cost", "segment_end_cost")
 
 
+_FARTHEST = 1e6  # px
+
+
 @dataclass(frozen=True)
 class LinkOptions:
     """How spots are linked.
@@ -50,8 +53,10 @@ class LinkOptions:
     merging: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.radius < np.inf:
-            raise ValueError(f"radius must be above 0, got {self.radius}")
+        if not 0 < self.radius <= _FARTHEST:
+            raise ValueError(
+                f"radius must be above 0 and at most 1e6, got {self.radius}"
+            )
         if self.gap < 0:
             raise ValueError(f"gap must not be negative, got {self.gap}")
 
@@ -117,6 +122,13 @@ def link(
     return Linked(ordered(table), joined.reshape(-1, 2))
 
 
+def _without_long_gaps(frames: NDArray[np.int64], gap: int) -> NDArray[np.int64]:
+    """Shorten gaps that no link closes, because a link looks at every frame within."""
+    numbers, place = np.unique(frames, return_inverse=True)
+    steps = np.minimum(np.diff(numbers, prepend=numbers[:1]), gap + 2)
+    return np.cumsum(steps)[place]
+
+
 def _linked(
     spots: pd.DataFrame, options: LinkOptions, pixel_size: PixelSize | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -128,7 +140,7 @@ def _linked(
     places = _places(spots, pixel_size)
     names = [f"place{i}" for i in range(places.shape[1])]
     table = pd.DataFrame(places, columns=names)
-    table["frame"] = spots["frame"].to_numpy()
+    table["frame"] = _without_long_gaps(spots["frame"].to_numpy(), options.gap)
     table["row"] = np.arange(len(table))
     squared = options.radius**2
     tracker = LapTrack(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from blinkcore import io
 from blinkcore.io import geff_format, tables, trackmate
-from blinkcore.io.provenance import describe_table
+from blinkcore.io.provenance import check_own, describe_table
 from blinkcore.tracking import motion
 from blinkcore.tracking.link import LinkOptions, link
 from blinkcore.tracking.plots import plot
@@ -64,16 +64,16 @@ def link_movie(
     min_spots : int
         Shorter tracks are left out of everything.
     recorded : mapping, optional
-        The options as the user gave them, for the description (`NAME.json`).
+        Options as the user gave them, for the description.
 
     Returns
     -------
-    list of Summary, one per channel
+    list of Summary
 
     Raises
     ------
     ValueError
-        If the table has no frames.
+        If the table has no frames, or would replace a file that is not of blinkcore.
     """
     linked = link(movie.spots, options, pixel_size=movie.pixel_size)
     spots, links = _without_short(linked.spots, linked.links, min_spots)
@@ -105,6 +105,7 @@ def link_movie(
 def _write_table(
     spots: pd.DataFrame, table: Path, movie: ImageSpots, recorded: Mapping[str, Any]
 ) -> None:
+    check_own(table)
     io.write_spots(spots, table)
     describe_table(table, "link", {"axes": movie.axes, **recorded}, [movie.described()])
 
