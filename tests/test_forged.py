@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -27,6 +28,7 @@ def results(tmp_path, scene):
     )  # fmt: skip
     done = call_blinkcore("predict", "m.tif", "-o", "r", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    shutil.copytree(tmp_path / "r", tmp_path / "q")  # another channel
     return tmp_path / "r"
 
 
@@ -77,7 +79,7 @@ def test_no_command_fails_of_it(results, tmp_path, kind):
     for words in (
         ["report", "r", "-o", "r.html"],
         ["link", "r", "-o", "tracks", "--radius", "3"],
-        ["colocalize", "r", "r", "-o", "pairs"],
+        ["colocalize", "r", "q", "-o", "pairs"],
         ["predict", "m.tif", "-o", "r", "--skip-existing"],
     ):
         done = call_blinkcore(*words, cwd=tmp_path)
@@ -107,7 +109,7 @@ def test_files_of_others_are_not_replaced(results, tmp_path):
         (["merge", "r", "-o", "a.csv"], "a.json"),
         (["merge", "r", "-o", "b.csv"], "b.csv"),
         (["link", "r", "-o", "tracks"], "tracks/m.csv"),
-        (["colocalize", "r", "r", "-o", "pairs"], "pairs/m.first.csv"),
+        (["colocalize", "r", "q", "-o", "pairs"], "pairs/m.first.csv"),
     ):
         done = call_blinkcore(*words, cwd=tmp_path)
         assert done.returncode in (1, 2), words
@@ -137,7 +139,7 @@ def test_a_log_goes_into_logs_only(results, tmp_path, name, said):
         ),
         ("image,n\nb.tif,1e300\n", "something else than whole numbers in 'n'"),
         ("image,n\nb.tif,x\n", "something else than whole numbers in 'n'"),
-        ('image,n\n"b.tif,3\n1,"2', "is not a table of counts"),
+        ('image,n\n"b.tif,3\n', "is not a table of counts"),
     ],
 )
 def test_damaged_counts_are_a_sentence(results, tmp_path, counts, said):
@@ -157,7 +159,7 @@ def test_damaged_counts_are_a_sentence(results, tmp_path, counts, said):
         ("r/m.json", ["report", "r", "-o", "r.html"]),
         ("r/m.json", ["predict", "m.tif", "-o", "r"]),
         ("r/counts.csv", ["predict", "m.tif", "-o", "r"]),
-        ("p.json", ["colocalize", "r", "r", "-o", "o", "--calibration", "p.json"]),
+        ("p.json", ["colocalize", "r", "q", "-o", "o", "--calibration", "p.json"]),
         ("p.log", ["predict", "m.tif", "-o", "o", "--log-file", "p.log"]),
         ("words", ["@words"]),
     ],
@@ -259,3 +261,29 @@ def test_a_table_of_an_image_called_dots_is_linked_under_its_own_name(tmp_path):
     done = call_blinkcore("link", "m.csv", "-o", "t", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "t" / "m.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.arange(30000, dtype=np.uint8).reshape(100, 100, 3), "colour"),
+        (np.full((100, 100), 2**63 + 5, np.uint64), "has labels above"),
+    ],
+)
+def test_label_images_that_are_none_are_a_sentence(results, tmp_path, labels, said):
+    more = {"photometric": "rgb"} if labels.ndim == 3 else {}
+    tifffile.imwrite(tmp_path / "masks.tif", labels, **more)
+    words = ["predict", "m.tif", "-o", "o", "--labels", "masks.tif"]
+    done = call_blinkcore(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+def test_a_zarr_of_planes_without_end_is_refused(tmp_path):
+    zarr = pytest.importorskip("zarr", minversion="3.1")
+    shape, chunks = (10**12, 64, 64), (1, 64, 64)
+    zarr.create_array(tmp_path / "z.zarr", shape=shape, chunks=chunks, dtype="u2")
+    words = ["predict", "z.zarr", "-o", "o", "--axes", "TYX"]
+    done = call_blinkcore(*words, cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert "1,000,000,000,000 planes" in done.stderr

@@ -290,6 +290,8 @@ class ErrorReporter:
             self.report.end(SOME_FAILED, "standard output was closed")
         if isinstance(error, RecursionError):  # of a file made to do harm
             error = ValueError("a file that was read is nested too deeply")
+        if isinstance(error, RuntimeError) and "memory" in str(error):  # of PyTorch
+            error = MemoryError()
         if isinstance(error, (ValueError, OSError, ImportError, MemoryError)):
             logging.getLogger(__name__).debug("", exc_info=error)
             started = bool(self.report.events)

@@ -57,8 +57,11 @@ def _read(path: Path) -> Recipe:
         for step in STEPS
         if content.get(step, False) is not False
     }
-    output = Path(str(content.get("output") or "results"))
-    samples = str(content.get("samples") or "")
+    for key in ("output", "samples"):
+        if not isinstance(content.get(key) or "", str):
+            raise ValueError(f"{path}: '{key}' must be a path")  # noqa: TRY004
+    output = Path(content.get("output") or "results")
+    samples = content.get("samples") or ""
     if samples:
         from blinkcore.report.conditions import read_sample_sheet
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from blinkcore.image import Image
 
+_LARGEST = np.iinfo(np.int64).max
+
 
 @dataclass(frozen=True)
 class Regions:
@@ -54,6 +56,10 @@ class Regions:
                 f"{path} is not a label image: its pixels are {labels.data.dtype}, not "
                 "whole numbers"
             )
+        if labels.size("C") > 1:
+            raise ValueError(
+                f"{path} is not a label image: it has {labels.size('C')} channels"
+            )
         for axis, length in labels.sizes.items():
             wanted = length if sizes is None else sizes.get(axis, 1)
             if length != wanted and not (length == 1 and axis not in "YX"):
@@ -77,8 +83,14 @@ class Regions:
         """Give the labels of one plane of the image, of shape (height, width)."""
         t = min(frame, self.labels.size("T") - 1)
         k = min(z, self.labels.size("Z") - 1)
-        plane = np.asarray(self.labels.plane(t, 0, k).data).astype(np.int64)
-        return np.maximum(plane, 0)  # -1 marks what some programs ignore
+        plane = np.asarray(self.labels.plane(t, 0, k).data)
+        if plane.dtype == np.uint64 and plane.max(initial=0) > _LARGEST:
+            raise ValueError(
+                "its label image has labels above 9,223,372,036,854,775,807"
+            )
+        # -1 marks what some programs ignore.
+        labels: NDArray[np.int64] = np.maximum(plane.astype(np.int64), 0)
+        return labels
 
     def of_spots(
         self, spots: pd.DataFrame, plane_distance: float | None = None

@@ -7,6 +7,7 @@ is a collection of images, see `images_in`.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,8 @@ def read(
             f"{source} has axes {letters}; only those that end in YX are read"
         )
     size = pixel_size or _pixel_size(scale)
+    n_planes = math.prod(array.shape[:-2])
+    limits.check(n_planes, limits.PLANES, f"{source} has {{}} planes")
     data = _Planes(source, array, letters)
     return Image(data, canonical_axes(letters), size, scale.get("T"))
 
