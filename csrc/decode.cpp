@@ -87,7 +87,7 @@ class Merger {
         double weight = centre.spot.probability;
         double y = weight * centre.spot.y;
         double x = weight * centre.spot.x;
-        double square = weight * centre.spot.error * centre.spot.error;
+        double squared_error = weight * centre.spot.error * centre.spot.error;
         const std::size_t top_row = centre.row == 0 ? 0 : centre.row - 1;
         const std::size_t left_col = centre.col == 0 ? 0 : centre.col - 1;
         for (std::size_t row = top_row; row < std::min(centre.row + 2, n_rows_); ++row) {
@@ -102,10 +102,10 @@ class Merger {
                 weight += spot.probability;
                 y += spot.probability * spot.y;
                 x += spot.probability * spot.x;
-                square += spot.probability * spot.error * spot.error;
+                squared_error += spot.probability * spot.error * spot.error;
             }
         }
-        return {y / weight, x / weight, std::min(weight, 1.0), std::sqrt(square / weight)};
+        return {y / weight, x / weight, std::min(weight, 1.0), std::sqrt(squared_error / weight)};
     }
 
    private:

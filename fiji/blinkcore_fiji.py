@@ -195,7 +195,7 @@ def _image_plus(ij: Any, image: Any) -> Any:
 
 
 def _calibration(imp: Any) -> str | None:
-    """Size of a pixel for the program, z,y,x in µm, if the image knows it."""
+    """Give the size of a pixel for the program, z,y,x in µm, if the image knows it."""
     calibration = imp.getCalibration()
     micrometers = _MICRONS.get(str(calibration.getUnit()))
     if not calibration.scaled() or micrometers is None:

@@ -72,6 +72,17 @@ def test_commands_are_taken(page):
     assert not wrong
 
 
+def test_links_to_files_lead_somewhere():
+    pages = [*PAGES, *ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")]
+    lost = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+        if not (page.parent / link).exists() and (ROOT / "benchmarks").exists()
+    ]
+    assert not lost
+
+
 def test_there_are_commands_to_check():
     every = [words for page in PAGES for words in commands_in(page.read_text("utf-8"))]
     assert len(every) > 40

@@ -49,3 +49,60 @@ def test_errors_and_shapes_are_told(path):
         if any(map(has_array, annotations)) and not any(w in doc for w in _SHAPES):
             silent.append(f"{node.name}: the shape of an array")
     assert not silent
+
+
+# First words of sentences that name a thing, where a verb should say what is done.
+_NO_VERBS = frozenset(
+    [
+        "A",
+        "An",
+        "Attributes",
+        "Blobs",
+        "Bytes",
+        "Class",
+        "Columns",
+        "Contrast",
+        "Crops",
+        "Distance",
+        "Files",
+        "How",
+        "Mean",
+        "Names",
+        "Of",
+        "One",
+        "Pairs",
+        "Part",
+        "Parts",
+        "Path",
+        "Paths",
+        "Places",
+        "Plane",
+        "Planes",
+        "Points",
+        "Positions",
+        "Rows",
+        "Shape",
+        "Size",
+        "Spots",
+        "The",
+        "These",
+        "Type",
+        "Values",
+        "What",
+        "Where",
+        "Whether",
+        "Which",
+    ]
+) - {"Part"}  # also a verb
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.relative_to(SOURCE).as_posix())
+def test_functions_begin_with_a_verb(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    named = [
+        (node.name, (ast.get_docstring(node) or "Do").split()[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        and not any("property" in ast.unparse(d) for d in node.decorator_list)
+    ]
+    assert [name for name, word in named if word in _NO_VERBS] == []

@@ -8,7 +8,7 @@ import knime.extension as knext
 
 
 def is_path_column(column: knext.Column) -> bool:
-    """Whether a column can hold paths: String, or KNIME's Path."""
+    """Tell whether a column can hold paths: String, or KNIME's Path."""
     if column.ktype == knext.string():
         return True
     return "FSLocationValue" in str(column.ktype)
@@ -43,7 +43,7 @@ def schema(columns: "dict[str, str]") -> knext.Schema:
 
 
 def paths(table: knext.Table, column: str) -> "tuple[list[str], int]":
-    """Paths of a column, and how many cells were missing."""
+    """List the paths of a column, and how many cells were missing."""
     return _local(table[column].to_pandas()[column])
 
 
@@ -83,7 +83,7 @@ def _is_nan(value) -> bool:
 
 
 def page(found: cli.Found) -> str:
-    """A page with the pictures."""
+    """Make a page with the pictures."""
     style = (
         "body{font-family:sans-serif;margin:8px}img{max-width:100%;margin-bottom:8px}"
     )

@@ -88,7 +88,7 @@ def export_bioimageio(
     network = _network(name, model.metadata)
     pixels = _test_image(image, model.metadata.stride)
     output = Path(output)
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, _silence_bioimageio():
         parts = _write_parts(network, model, pixels, Path(folder))
         opset = onnx_format.save_with_normalization(network, parts["onnx"])
         description = _describe(model, parts, opset, authors, license_)
@@ -325,7 +325,7 @@ def _reason(summary: Any) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_bioimageio() -> Iterator[None]:
     """Keep bioimageio's log and warnings off the user's screen; errors are raised."""
     import warnings
 

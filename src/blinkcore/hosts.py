@@ -117,7 +117,7 @@ def _plugins(folder: Path | None) -> Path:
 
 
 def _program() -> Path:
-    """Path of the program `blinkcore` of this Python."""
+    """Find the path of the program `blinkcore` of this Python."""
     name = "blinkcore.exe" if sys.platform == "win32" else "blinkcore"
     beside = Path(sys.executable).with_name(name)
     found = shutil.which("blinkcore")

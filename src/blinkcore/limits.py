@@ -126,7 +126,7 @@ def _are_lifted() -> bool:
 
 
 def _free_memory() -> int:
-    """Bytes that are free, within the limit of a container on Linux."""
+    """Count the bytes that are free, within the limit of a container on Linux."""
     free: int = psutil.virtual_memory().available
     try:
         group = Path("/sys/fs/cgroup")

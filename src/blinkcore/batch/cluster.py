@@ -62,7 +62,7 @@ _ENVIRONMENT = {
 
 
 class _Source(NamedTuple):
-    """What a worker reads, and how."""
+    """Image that a worker reads, and how."""
 
     name: str
     is_url: bool
@@ -192,7 +192,7 @@ class Cluster:
                 factor = scale_factor(
                     image, options.model, options.scale, options.channel
                 )
-                self._give(item, image, factor)
+                self._submit(item, image, factor)
 
     def forget(self, item: Input) -> None:
         """Cancel and drop the tasks of an input that is finished."""
@@ -211,7 +211,7 @@ class Cluster:
         def find(factor: float, start: int) -> Iterator[NDArray[np.float64]]:
             before = self._given.get(str(item.source))
             if before is None or before[0] != factor:
-                self._give(item, image, factor)
+                self._submit(item, image, factor)
             _, planes = self._given[str(item.source)]
             for _ in range(min(start, len(planes))):  # done by an interrupted run
                 self._client.cancel(planes.popleft())
@@ -234,7 +234,7 @@ class Cluster:
             _state(item),
         )
 
-    def _give(self, item: Input, image: Image, factor: float) -> None:
+    def _submit(self, item: Input, image: Image, factor: float) -> None:
         """Submit the planes of an image, each as one task or as one for each part."""
         source, network, submit = self._source(item), self._network, self._client.submit
         image = searched(image, self._options)

@@ -115,7 +115,7 @@ def predict_files(
 
 @dataclass
 class _Run:
-    """What the inputs of a run share."""
+    """State that the inputs of a run share."""
 
     options: Options
     names: dict[Path, Path]
@@ -145,7 +145,7 @@ class _Run:
                 yield Event("skipped", item.name, message="part of an earlier image")
                 continue
             covered.update(identity(path) for path in item.parts)
-            event = self._one(item)
+            event = self._process(item)
             if event.kind == "error" and self.collected is not None:
                 error = {"image": safe_name(item.name), "error": event.message}
                 self.collected.failed.append(error)
@@ -170,7 +170,7 @@ class _Run:
                 return Event("error", str(path), message=error_sentence(error))
         return None
 
-    def _one(self, item: Input) -> Event:
+    def _process(self, item: Input) -> Event:
         """Find spots in one file and write them; errors become events."""
         options, collected = self.options, self.collected
         result = Result.of(self.names[item.path], options)

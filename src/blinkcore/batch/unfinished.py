@@ -26,7 +26,7 @@ EVERY = 60.0  # s between two writes: what a run that is killed loses at most
 
 @dataclass
 class Unfinished:
-    """What is known of an image whose planes are not all done.
+    """Candidates of an image whose planes are not all done.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Unfinished:
                 self.write()
 
     def write(self) -> None:
-        """Keep what is done; nothing if that is nothing, or can be found at once."""
+        """Write the candidates so far, unless there are none, or the image is a single plane."""
         if self.path is not None and self.candidates and self.n_planes > 1:
             about = json.dumps(self._about, sort_keys=True).encode()
             with atomic_write(self.path) as temporary, temporary.open("wb") as file:

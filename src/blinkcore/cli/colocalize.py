@@ -96,7 +96,7 @@ def colocalize(
         )  # fmt: skip
         if found is not None:
             found.save(output / "shift.json")
-            typer.echo(_said(found), err=True)
+            typer.echo(_shift_sentence(found), err=True)
             if not found.z_unit and any(both.first.has_depth for both in images):
                 typer.echo(
                     "the shift has no part along z: its spots have no z", err=True
@@ -178,7 +178,7 @@ def _shift(
     return shift_between(beads, "affine" if model == "none" else model, **limits)
 
 
-def _said(shift: Shift) -> str:
+def _shift_sentence(shift: Shift) -> str:
     """Describe a shift in a line."""
     y, x = shift.offset
     unit = shift.z_unit.replace("um", "µm")

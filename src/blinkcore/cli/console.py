@@ -84,10 +84,10 @@ class Report:
         """Say what became of one input."""
         self.events.append(event)
         if self.progress == "json":
-            self._log(_said(event))
+            self._log(_event_sentence(event))
             self._print_json(event)
         elif event.kind == "error" or (event.kind == "result" and event.output != "-"):
-            self._say(_said(event), is_error=event.kind == "error")
+            self._say(_event_sentence(event), is_error=event.kind == "error")
         self.bar.input_done()
 
     def tell(self, text: str, *, is_warning: bool) -> None:
@@ -304,7 +304,7 @@ class ErrorReporter:
                 self.report.end(SOME_FAILED, f"internal error: {error_sentence(error)}")
 
 
-def _said(event: Event) -> str:
+def _event_sentence(event: Event) -> str:
     """Say what became of an input, in a line."""
     if event.kind == "error":
         return f"Error: {_located(event)}"

@@ -87,7 +87,7 @@ def create(
         made = of_unit(unit)
         made.save(output)
         checks, whole = check_all(made.samples)
-        _tell(made, checks, output)
+        _print_summary(made, checks, output)
         for result in (*checks, whole):
             for problem in result.problems:
                 typer.echo(f"Warning: {result.name}: {problem}", err=True)
@@ -157,7 +157,7 @@ def info(
         from blinkcore.datasets.dataset import load_dataset
 
         loaded = load_dataset(data)
-        _tell(loaded, check_all(loaded.samples)[0], data)
+        _print_summary(loaded, check_all(loaded.samples)[0], data)
 
 
 @dataset_app.command()
@@ -305,7 +305,7 @@ def _image_files(path: Path) -> list[Path]:
 
 
 def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Files of a folder, or the one that is given."""
+    """List the files of a folder, or the one that is given."""
     from blinkcore.detection.overlay import SUFFIX
     from blinkcore.files import files_in
     from blinkcore.io import read_sidecar, tables
@@ -326,7 +326,7 @@ def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     return found
 
 
-def _tell(made: Dataset, checks: Sequence[Check], path: Path) -> None:
+def _print_summary(made: Dataset, checks: Sequence[Check], path: Path) -> None:
     from blinkcore.datasets.check import summary
 
     row = "{:<7}{:>8}{:>9}{:>7}{:>8}{:>14}{:>9}{:>7}{:>13}  {}"

@@ -1,4 +1,4 @@
-"""What `blinkcore predict` checks before it reads an image."""
+"""Checks of `blinkcore predict` before it reads an image."""
 
 from __future__ import annotations
 

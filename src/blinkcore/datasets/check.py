@@ -235,7 +235,7 @@ def _smooth(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 def _contrast(
     smooth: NDArray[np.float32], points: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Contrast over noise at each point, on the scale of the pixels themselves.
+    """Measure the contrast over noise at each point, on the scale of the pixels themselves.
 
     Smoothing by 1 px leaves 0.28 of the noise; a spot of the same width loses half.
     """

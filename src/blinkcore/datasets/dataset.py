@@ -79,7 +79,7 @@ class Dataset:
 
 
 def inside(points: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Whether each point (y, x) lies in an image of a shape."""
+    """Tell whether each point (y, x) lies in an image of a shape."""
     is_in = (points >= -0.5) & (points < np.array(shape) - 0.5)
     kept: NDArray[np.bool_] = np.all(is_in, axis=1)
     return kept

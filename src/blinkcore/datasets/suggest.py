@@ -144,7 +144,7 @@ def _crops_of(
     side: int,
     axes: str | None,
 ) -> list[tuple[Crop, NDArray[np.float64]]]:
-    """Crops of an image and their descriptions."""
+    """Cut the crops of an image and their descriptions."""
     image = io.read_image(path, axes=axes)
     crops = []
     for plane in image.planes():
@@ -169,7 +169,7 @@ def _crops_of(
 
 
 def _corners(shape: tuple[int, ...], side: int) -> list[tuple[int, int]]:
-    """Upper left corners of squares that cover a plane, evenly overlapping."""
+    """List the upper left corners of squares that cover a plane, evenly overlapping."""
     starts = [
         np.linspace(0, max(0, n - side), -(-n // side)).round().astype(int)
         for n in shape
@@ -205,14 +205,14 @@ def _entropy(probability: NDArray[np.float64]) -> float:
 
 
 def _description(image: NDArray[Any]) -> NDArray[np.float64]:
-    """Quantiles of the normalized pixels, on a scale that compresses bright ones."""
+    """Compute quantiles of the normalized pixels, on a scale that compresses bright ones."""
     pixels = normalized(image, plane_scaling(image, "noise"))
     quantiles: NDArray[np.float64] = np.arcsinh(np.quantile(pixels, _LEVELS))
     return quantiles
 
 
 def _distance(one: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    """Distance to the nearest of some descriptions; far where there is none."""
+    """Measure the distance to the nearest of some descriptions; far where there is none."""
     if len(others) == 0:
         return 3.0
     return float(np.sqrt(((others - one) ** 2).mean(axis=1)).min())

@@ -100,7 +100,7 @@ def places_in_z(profiles: NDArray[np.float64], noise: float) -> Axial:
 
 
 def planes_needed(width: float) -> int:
-    """Planes on each side that a profile of this width should have, from NEAR to FAR."""
+    """Give the planes on each side that a profile of this width needs, NEAR to FAR."""
     return int(np.clip(np.ceil(_REACH * width), NEAR, FAR))
 
 

@@ -176,10 +176,10 @@ def _are_hot_pixels(
     border = np.ones((5, 5), bool)
     border[1:4, 1:4] = False
     ring = square[:, border]  # (n, 16)
-    ground = np.median(ring, axis=1)
-    noise = MAD_TO_NOISE * np.median(np.abs(ring - ground[:, None]), axis=1)
-    peak = square[:, 2, 2] - ground
-    neighbours = square[:, [1, 2, 2, 3], [2, 1, 3, 2]].mean(axis=1) - ground
+    background = np.median(ring, axis=1)
+    noise = MAD_TO_NOISE * np.median(np.abs(ring - background[:, None]), axis=1)
+    peak = square[:, 2, 2] - background
+    neighbours = square[:, [1, 2, 2, 3], [2, 1, 3, 2]].mean(axis=1) - background
     hot: NDArray[np.bool_] = peak > _HOT_CONTRAST * noise
     hot &= neighbours < _HOT_SHARE * peak
     return hot

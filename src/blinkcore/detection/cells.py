@@ -80,7 +80,13 @@ class Regions:
         return self.labels.size("T") > 1
 
     def plane(self, frame: int, z: int) -> NDArray[np.int64]:
-        """Give the labels of one plane of the image, of shape (height, width)."""
+        """Give the labels of one plane of the image, of shape (height, width).
+
+        Raises
+        ------
+        ValueError
+            If a label does not fit into 64 bits with a sign.
+        """
         t = min(frame, self.labels.size("T") - 1)
         k = min(z, self.labels.size("Z") - 1)
         plane = np.asarray(self.labels.plane(t, 0, k).data)
@@ -230,7 +236,7 @@ def _read(path: Path, sizes: Mapping[str, int] | None) -> Image:
 
 
 def _to_border(labels: NDArray[Any]) -> NDArray[np.float64]:
-    """Distance of each pixel's centre to the border of its region, in px.
+    """Measure the distance of each pixel's centre to the border of its region, in px.
 
     The border lies half a pixel outside the centres of the region's outermost pixels.
     The edge of the image is not a border.
@@ -253,7 +259,7 @@ def _to_border_3d(
     places: NDArray[np.int64],
     plane_distance: float,
 ) -> NDArray[np.float64]:
-    """Distance of voxels to the border above, below and aslant of them, in px of x.
+    """Measure the distance of voxels to the border above, below and aslant of them, in px of x.
 
     `own` is the region of each voxel in `body`. The border is that of the nearest voxel
     outside the region, and of the one in the same column, half a voxel before its centre

@@ -89,10 +89,10 @@ def fit_spots(
     assumed = camera or Camera(0.0, 1.0)
     tried = places[:: max(1, len(places) // _TRIED)]
     first = _fitted(plane, tried, method, assumed, _TRIED_RADIUS, _START)
-    width = _typical(first[:, _SIGMA], _START)
+    width = _median_or(first[:, _SIGMA], _START)
     radius = int(np.clip(np.ceil(_REACH * width), *_RADII))
     raw = _fitted(plane, places, method, assumed, radius, width)
-    factor = 1.0 if camera else _typical(raw[:, _CHI_SQUARE], 1.0)
+    factor = 1.0 if camera else _median_or(raw[:, _CHI_SQUARE], 1.0)
     error = raw[:, _ERRORS:_CHI_SQUARE] * np.sqrt(factor)
     sigma, intensity, background = (
         raw[:, column] for column in (_SIGMA, _INTENSITY, _BACKGROUND)
@@ -137,7 +137,7 @@ def _fitted(
     return result
 
 
-def _typical(values: NDArray[np.float64], otherwise: float) -> float:
+def _median_or(values: NDArray[np.float64], otherwise: float) -> float:
     """Return the median of the finite values, or a default if these are too few."""
     known = values[np.isfinite(values)]
     return float(np.median(known)) if len(known) >= _ENOUGH else otherwise

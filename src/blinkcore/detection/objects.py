@@ -65,7 +65,7 @@ class _Chain:
         return plane - self.members[-1][0] > _GAP + 1
 
     def top(self, planes: Sequence[NDArray[np.float64]]) -> int:
-        """Plane of the largest height."""
+        """Find the plane of the largest height."""
         return max(self.members, key=lambda at: planes[at[0]][at[1], HEIGHT])[0]
 
 

@@ -156,7 +156,7 @@ def scale_warning(image: Image, model: Model, channel: int | None = None) -> str
 def _misfit(
     image: Image, model: Model, channel: int | None
 ) -> tuple[Blobs, tuple[float, float]] | None:
-    """Blobs of an image and the widths of a model, if they are known and differ."""
+    """Find the blobs of an image and the widths of a model, if they are known and differ."""
     trained = model.metadata.spot_sigma
     blobs = estimate_blob_width(image.middle_plane(channel).data) if trained else None
     if blobs is None or trained is None or is_within(blobs.sigma, trained):

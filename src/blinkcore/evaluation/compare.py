@@ -143,7 +143,7 @@ def _draws(table: pd.DataFrame, seed: int) -> NDArray[np.intp]:
 def _interval(
     values: NDArray[np.float64], draws: NDArray[np.intp]
 ) -> list[float | None]:
-    """Mean and 95 % interval; None where nothing is known."""
+    """Compute the mean and 95 % interval; None where nothing is known."""
     known = np.isfinite(values)
     if not known.any():
         return [None, None, None]

@@ -1,4 +1,4 @@
-"""What is compared: planes with their true spots, and what each method found there.
+"""Planes with their true spots, and the spots that each method found there.
 
 A method is a model or a set of spots tables.
 """
@@ -70,7 +70,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Method:
-    """What a method found.
+    """Spots that a method found.
 
     Attributes
     ----------
@@ -211,7 +211,7 @@ def _is_table(name: str) -> bool:
 
 
 def _tables(path: Path, unit: str, pixel_size: PixelSize | None) -> _Tables:
-    """Points of each plane of each file; a file without a spot has no planes."""
+    """Give the points of each plane of each file; a file without a spot has no planes."""
     return {
         name: _planes(
             io.one_image(io.read_labels(file, unit=unit, pixel_size=pixel_size), file)
@@ -266,7 +266,7 @@ def _label_files(path: Path) -> dict[str, Path]:
 
 
 def _planes(spots: pd.DataFrame) -> dict[Place, NDArray[np.float64]]:
-    """Points of each plane that has some; an axis that a table lacks is at 0."""
+    """Give the points of each plane that has some; an axis that a table lacks is at 0."""
     known = [n for n in _LABELS if n in spots.columns]
     points = spots[known].to_numpy(float)
     zeros = np.zeros(len(spots))

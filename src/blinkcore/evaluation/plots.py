@@ -99,7 +99,7 @@ def _precision_recall(
 def _counts(
     cases: Sequence[Case], detected: Sequence[NDArray[np.float64]]
 ) -> tuple[float, float]:
-    """Precision and recall over all spots of all cases."""
+    """Compute precision and recall over all spots of all cases."""
     results = [evaluate(c.points, d) for c, d in zip(cases, detected, strict=True)]
     matched = sum(r.n_matched for r in results)
     n_found = max(1, sum(r.n_detected for r in results))

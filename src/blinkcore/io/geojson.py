@@ -98,5 +98,5 @@ def _points(feature: Any) -> Iterator[list[Any]]:
 
 
 def _whole(value: float) -> int:
-    """Nearest plane; the first where it is not known."""
+    """Find the nearest plane; the first where it is not known."""
     return 0 if math.isnan(value) else round(value)

@@ -233,7 +233,7 @@ def _name(value: Any) -> plain_pickle.Global:
 
 
 def _type_name(value: Any) -> str:
-    """Type of numbers as NumPy's pickles name it, such as `f8`; `O` for objects."""
+    """Read the type of numbers as NumPy's pickles name it, such as `f8`; `O` for objects."""
     name = value.arguments[0]
     if _name(value.function) != ("numpy", "dtype") or not isinstance(name, str):
         raise ValueError("its numbers have no type")
@@ -252,7 +252,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _bytes(value: Any) -> bytes:
-    """Bytes as they are, or as pickles of protocol 2 spell them: text in Latin-1."""
+    """Return bytes as they are, or as pickles of protocol 2 spell them: text in Latin-1."""
     if isinstance(value, plain_pickle.Call):
         if _name(value.function) != ("_codecs", "encode"):
             raise ValueError("it calls what is not an encoding")

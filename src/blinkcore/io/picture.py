@@ -73,7 +73,7 @@ def read(
 
 
 def _decoded_size(content: bytes) -> int:
-    """Bytes of the pixels, from the head of the file."""
+    """Count the bytes of the pixels, from the head of the file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
         largest, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None

@@ -143,7 +143,7 @@ class _Complaints(logging.Handler):
 def _layout(
     path: Path, series: tifffile.TiffPageSeries, axes: str | None, *, rgb: bool
 ) -> tuple[tuple[int, ...], str]:
-    """Shape and axes, in the file's order, of what is to be read."""
+    """Find the shape and axes, in the file's order, of what is to be read."""
     if axes is not None:
         for shape in (series.get_shape(squeeze=True), series.get_shape(squeeze=False)):
             if len(shape) == len(axes):
@@ -188,7 +188,7 @@ def _is_color(page: tifffile.TiffPage) -> bool:
 
 
 def _is_ramp(page: tifffile.TiffPage) -> bool:
-    """Whether a colour map only tints grey values, as ImageJ's do: brighter is more."""
+    """Tell whether a colour map only tints grey values, as ImageJ's do: brighter is more."""
     colors = page.colormap
     if colors is None:
         return True

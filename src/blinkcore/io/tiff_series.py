@@ -59,7 +59,7 @@ def files_of_set(path: Path, scene: int | None = None) -> list[str]:
 
 
 def files_of(series: tifffile.TiffPageSeries) -> set[str]:
-    """Paths of the files that hold a series; tifffile may list a first page only."""
+    """List the paths of the files that hold a series; tifffile may list a first page only."""
     return {p.parent.filehandle.path for p in series.pages if p is not None}
 
 

@@ -53,9 +53,11 @@ def grid_loss(
     """
     is_spot = grid[:, 0]
     entropy = functional.binary_cross_entropy_with_logits(raw[:, 0], is_spot)
-    square = ((offsets - grid[:, 1:]) * cell_size).square().sum(dim=1)
+    squared_distance = ((offsets - grid[:, 1:]) * cell_size).square().sum(dim=1)
     if log_error is None:
-        position = torch.sqrt(square + 1e-4) / _SPREAD
+        position = torch.sqrt(squared_distance + 1e-4) / _SPREAD
     else:
-        position = 0.5 * square * torch.exp(-2.0 * log_error) + 2.0 * log_error
+        position = (
+            0.5 * squared_distance * torch.exp(-2.0 * log_error) + 2.0 * log_error
+        )
     return entropy + (is_spot * position).mean()

@@ -24,7 +24,7 @@ _OF_A_NETWORK = (
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a model says about itself.
+    """Description of a model, which its file holds.
 
     Attributes
     ----------

@@ -47,7 +47,7 @@ class Model:
     device : str
         Where it runs.
     precision : {"float32", "bfloat16"}
-        Of most of its layers.
+        In which most of its layers are computed.
     """
 
     name: str
@@ -102,7 +102,7 @@ def about_bundled() -> dict[str, dict[str, Any]]:
 
 
 def _bundled_digests() -> dict[str, str]:
-    """SHA-256 of each bundled file, by name."""
+    """Read the SHA-256 of each bundled file, by name."""
     text = (resources.files("blinkcore") / "models" / "sha256.txt").read_text("utf-8")
     return dict(line.split() for line in text.splitlines())
 

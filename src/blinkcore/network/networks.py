@@ -272,7 +272,7 @@ class _ConvBlock(nn.Module):
         return x * weight[:, :, None, None]
 
     def children_in_order(self) -> list[nn.Module]:
-        """Layers with weights, as they are run."""
+        """List the layers with weights, as they are run."""
         return [*self.convolutions, self.squeeze, self.excite]
 
 
@@ -287,7 +287,7 @@ def _enlarged(x: Tensor) -> Tensor:
 
 
 def _conv_norm(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
-    """Convolution 3 x 3 and batch norm, which freezing folds into one."""
+    """Make a convolution 3 x 3 and batch norm, which freezing folds into one."""
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(n_out),

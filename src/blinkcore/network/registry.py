@@ -144,7 +144,7 @@ def _downloader() -> pooch.HTTPDownloader:
 
 
 def _is_beside(source: pooch.Pooch, file: str) -> bool:
-    """Whether a model lies beside a registry that is a file."""
+    """Tell whether a model lies beside a registry that is a file."""
     return "://" not in os.environ[REGISTRY] and file not in source.urls
 
 

@@ -235,7 +235,7 @@ def _check_loop(loop: ast.For, known: dict[str, list[ast.expr]], where: str) -> 
 def _is_short(
     turns: ast.expr, known: dict[str, list[ast.expr]], appends: bool, depth: int = 0
 ) -> bool:
-    """Whether a number is the number of dimensions of something, or a small constant.
+    """Tell whether a number is the number of dimensions of something, or a small constant.
 
     A loop that appends to a list may not run over a list's length.
     """

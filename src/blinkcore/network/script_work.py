@@ -106,7 +106,7 @@ class _Work:
         local: dict[str, list[ast.expr]],
         depth: int = 0,
     ) -> str | None:
-        """Class of an expression, None if it is not one of the file."""
+        """Find the class of an expression, None if it is not one of the file."""
         found: str | None = None
         if depth > 50:
             raise ValueError("its code is nested too deep")

@@ -1,4 +1,4 @@
-"""What a report shows: spots, pictures, counts, and how the results were made."""
+"""Content of a report: spots, pictures, counts, and how the results were made."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def _mean_of_frames(counts: pd.DataFrame) -> Total:
 
 
 def _counts_figure(totals: Totals, condition: dict[str, str]) -> dict[str, Any]:
-    """Spots of each image, by condition, with the interval of the real ones."""
+    """Draw the spots of each image, by condition, with the interval of the real ones."""
     traces = []
     for group, channel in sorted({(condition.get(i, ""), c) for i, c in totals}):
         own = {
@@ -158,7 +158,7 @@ def _counts_figure(totals: Totals, condition: dict[str, str]) -> dict[str, Any]:
 def _conditions_figure(
     totals: Totals, condition: dict[str, str]
 ) -> dict[str, Any] | None:
-    """Mean number of spots of the images of each condition, with its interval."""
+    """Compute the mean number of spots of the images of each condition, with its interval."""
     groups: dict[str, dict[str, list[float]]] = {}
     for (image, channel), total in totals.items():
         own = groups.setdefault(channel, {})
@@ -200,7 +200,7 @@ def _mean_bars(names: list[str], values: dict[str, list[float]]) -> dict[str, An
 
 
 def _pairs_figure(pairs: pd.DataFrame) -> dict[str, Any] | None:
-    """Share of the first channel's spots that have a partner, beside that of chance."""
+    """Draw the share of the first channel's spots that have a partner, beside that of chance."""
     pairs = pairs[pairs["n_first"] > 0] if len(pairs) else pairs
     if pairs.empty:
         return None
@@ -223,7 +223,7 @@ def _pairs_figure(pairs: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def _half_interval(values: list[float]) -> float:
-    """Half of Student's interval of 95 % for a mean of two or more values."""
+    """Compute half of Student's interval of 95 % for a mean of two or more values."""
     n = len(values)
     return float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
 

@@ -164,7 +164,7 @@ def _rendered(
 
 
 def _smallest(panels: list[Panel]) -> float:
-    """Smallest probability among the spots, rounded down: where the slider begins."""
+    """Find the smallest probability among the spots, rounded down: where the slider begins."""
     found = [
         float(panel.all_spots["probability"].min())
         for panel in panels

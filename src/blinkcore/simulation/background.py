@@ -108,7 +108,7 @@ def smooth_noise(
 
 
 def _cells(shape: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Mask in [0, 1] of round, wobbly cells with more or less soft edges."""
+    """Draw a mask in [0, 1] of round, wobbly cells with more or less soft edges."""
     size = log_uniform(rng, (25.0, 120.0))
     rough = smooth_noise(shape, size, rng) + 0.15 * smooth_noise(shape, size / 5, rng)
     softness = log_uniform(rng, (0.02, 0.5))

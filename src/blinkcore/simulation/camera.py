@@ -64,7 +64,7 @@ def take_picture(
 def _expose(
     photons: Array, rng: np.random.Generator, ranges: SceneRanges, full_well: float
 ) -> Array:
-    """Photons to counts: shot noise, gain, offset, read noise."""
+    """Turn photons into counts: shot noise, gain, offset, read noise."""
     shape = photons.shape
     electrons = rng.poisson(np.maximum(photons, 0.0)).astype(np.float32)
     read = rng.uniform(0.3, 3.0)

@@ -16,7 +16,7 @@ from typing import Any
 from blinkcore.files import did_you_mean
 from blinkcore.simulation.ranges import GENERAL, SceneRanges
 
-# Spots on an even background, a plain camera and no dirt: what presets build on.
+# Spots on an even background, a plain camera and no artefacts: what presets build on.
 _NOTHING: dict[str, Any] = {
     f.name: 0.0 for f in fields(SceneRanges) if f.name.startswith("p_")
 }
@@ -31,9 +31,9 @@ _PLAIN = replace(
 )
 
 
-def _per_512(least: float, most: float) -> tuple[float, float]:
+def _per_512(minimum: float, maximum: float) -> tuple[float, float]:
     """Convert numbers of spots in 512 x 512 px to spots per px²."""
-    return least / 512**2, most / 512**2
+    return minimum / 512**2, maximum / 512**2
 
 
 PRESETS: dict[str, SceneRanges] = {

@@ -1,4 +1,4 @@
-"""What people do to a picture before they look for spots in it.
+"""Steps of processing that people apply before they look for spots.
 
 Smoothing, background subtraction, clipping and stretching, sharpening, deconvolution,
 stitching: each leaves noise that is no longer white, and edges that no camera made.

@@ -1,4 +1,4 @@
-"""What a scene is drawn from: every choice of the simulator is a named range."""
+"""Ranges that scenes are drawn from: every choice of the simulator has a name."""
 
 from __future__ import annotations
 

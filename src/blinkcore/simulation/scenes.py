@@ -1,6 +1,6 @@
 """Random scenes of fluorescent spots with exact truth.
 
-Point spread functions, densities, backgrounds, dirt, cameras and processing are drawn from
+Point spread functions, densities, backgrounds, artefacts, cameras and processing are drawn from
 the wide ranges of `SceneRanges`, so that networks trained on simulations generalize to
 microscopes that they never saw.
 """
@@ -296,6 +296,6 @@ def draw_specks(
 
 
 def _peak(snr: float, background: NDArray[np.floating] | float) -> NDArray[np.float64]:
-    """Peak signal above background (photons) that gives (p - b) / sqrt(p) = snr."""
+    """Compute the peak signal above background (photons) that gives (p - b) / sqrt(p) = snr."""
     root = (snr + np.sqrt(snr**2 + 4.0 * np.maximum(background, 0.0))) / 2.0
     return root**2 - background

@@ -163,7 +163,7 @@ def _linked(
 
 
 def _places(spots: pd.DataFrame, pixel_size: PixelSize | None) -> NDArray[np.float64]:
-    """Places of spots, in px of x, with z if there is one."""
+    """Give the places of spots, in px of x, with z if there is one."""
     columns = [name for name in ("z", "y", "x") if name in spots.columns]
     places: NDArray[np.float64] = spots[columns].to_numpy(float).copy()
     if pixel_size is not None:
@@ -177,7 +177,7 @@ def _places(spots: pd.DataFrame, pixel_size: PixelSize | None) -> NDArray[np.flo
 def _pairs(
     table: pd.DataFrame, splits: pd.DataFrame, merges: pd.DataFrame
 ) -> NDArray[np.int64]:
-    """Pairs of rows that are linked: along tracks, and where these split and merge."""
+    """List the pairs of rows that are linked: along tracks, and where these split and merge."""
     pairs: list[tuple[int, int]] = []
     first: dict[int, int] = {}
     last: dict[int, int] = {}

@@ -185,7 +185,7 @@ def _places(spots: pd.DataFrame, scale: Mapping[str, float]) -> NDArray[np.float
 
 
 def _variance(spots: pd.DataFrame, axis: str) -> float:
-    """Mean variance of the localization along an axis, px²; NaN if it is not known."""
+    """Compute the mean variance of the localization along an axis, px²; NaN if it is not known."""
     name = "z_uncertainty" if axis == "z" else "localization_uncertainty"
     if name not in spots.columns or spots[name].isna().all():
         return float("nan")
@@ -200,7 +200,7 @@ def _by_track(spots: pd.DataFrame) -> Sequence[tuple[object, pd.DataFrame]]:
 def _squared(
     frames: NDArray[np.int64], places: NDArray[np.float64], lag: int
 ) -> NDArray[np.float64]:
-    """Squared displacements of a track over a lag in frames."""
+    """Compute the squared displacements of a track over a lag in frames."""
     at = {int(frame): row for row, frame in enumerate(frames)}
     pairs = [(row, at[f + lag]) for f, row in at.items() if f + lag in at]
     if not pairs:

@@ -42,7 +42,7 @@ def _weights_to_start(config: TrainConfig) -> dict[str, torch.Tensor]:
 
 @dataclass
 class State:
-    """What a checkpoint holds."""
+    """State of a training between two steps, as a checkpoint keeps it."""
 
     network: AnyNetwork
     averaged: AnyNetwork

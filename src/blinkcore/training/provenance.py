@@ -1,4 +1,4 @@
-"""What a trained model says of itself: data, recipe, revision, scores."""
+"""Metadata of a trained model: data, recipe, revision, scores."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def about_data(config: TrainConfig) -> str:
 
 
 def _revision() -> str | None:
-    """Commit of the source, if it is a git checkout."""
+    """Read the commit of the source, if it is a git checkout."""
     folder = Path(blinkcore.__file__).parent
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
     try:
