@@ -87,3 +87,13 @@ def test_there_are_commands_to_check():
     every = [words for page in PAGES for words in commands_in(page.read_text("utf-8"))]
     assert len(every) > 40
     assert "No such option" in problem_of(["predict", "a.tif", "--treshold", "1"])
+
+
+def test_the_examples_of_helps_are_taken():
+    command = typer.main.get_command(cli.app)
+    helps = [one.help or "" for one in command.commands.values()]
+    lines = re.findall(r"For example: blinkcore (.+)", "\n".join(helps))
+    assert len(lines) >= 10
+    assert [
+        problem for line in lines if (problem := problem_of(shlex.split(line)))
+    ] == []

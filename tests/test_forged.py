@@ -287,3 +287,35 @@ def test_a_zarr_of_planes_without_end_is_refused(tmp_path):
     done = call_blinkcore(*words, cwd=tmp_path)
     assert done.returncode in (1, 2)
     assert "1,000,000,000,000 planes" in done.stderr
+
+
+@posix
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [("o", "cells.csv: File too large"), ("o/all.csv", "could not be written")],
+)
+def test_a_disk_that_takes_no_more_is_told(examples, tmp_path, output, said):
+    """By the limit that the system sets on files, as a quota does."""
+    import resource  # not on Windows
+
+    done = subprocess.run(
+        [BLINKCORE, "predict", examples / "cells.tif", "-o", tmp_path / output],
+        capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "o").glob("*.csv"))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="of Linux")  # noqa: PTH110
+def test_a_full_disk_behind_standard_output_is_told(examples):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [BLINKCORE, "predict", examples / "cells.tif", "-o", "-"], stdout=full,
+            stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1

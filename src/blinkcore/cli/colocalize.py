@@ -76,7 +76,10 @@ def colocalize(
     pixel_size: PixelSizes = None,
     debug: Debug = False,
 ) -> None:
-    """Pair the spots of two channels, and compare with what chance would give."""
+    """Pair the spots of two channels, and compare with what chance would give.
+
+    For example: blinkcore colocalize red green -o pairs --distance 2
+    """
     with ErrorReporter(debug):
         check_folder(output)
         check_own_folder(output, first, second)

@@ -36,7 +36,10 @@ def convert(
     unit: Unit = "auto",
     debug: Debug = False,
 ) -> None:
-    """Turn spots into another format, or a deepBlink model into one of blinkcore."""
+    """Turn spots into another format, or a deepBlink model into one of blinkcore.
+
+    For example: blinkcore convert results/a.csv -o a.geojson
+    """
     with ErrorReporter(debug):
         if not source.exists():
             raise FileNotFoundError(2, "there is no such file", str(source))

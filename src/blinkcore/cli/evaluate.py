@@ -51,7 +51,8 @@ Split = Annotated[
     typer.Option(help="Split of the data set: train, valid or test."),
 ]
 Threshold = Annotated[
-    float | None, typer.Option(help="For models, instead of their own.")
+    float | None,
+    typer.Option("--threshold", "-t", help="For models, instead of their own."),
 ]
 Cutoff = Annotated[
     list[float] | None,
@@ -76,7 +77,10 @@ def evaluate(
     device: Device = "auto",
     debug: Debug = False,
 ) -> None:
-    """Score models or spots tables against labels, and compare them."""
+    """Score models or spots tables against labels, and compare them.
+
+    For example: blinkcore evaluate labels.npz general results -o scores
+    """
     with ErrorReporter(debug):
         from blinkcore.evaluation.compare import score, summarize
         from blinkcore.evaluation.methods import load

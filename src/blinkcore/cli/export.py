@@ -40,7 +40,10 @@ def export(
     ] = "MIT",
     debug: Debug = False,
 ) -> None:
-    """Pack a model for other programs: deepImageJ, QuPath, ilastik, onnxruntime."""
+    """Pack a model for other programs: deepImageJ, QuPath, ilastik, onnxruntime.
+
+    For example: blinkcore export general -o general.onnx --onnx
+    """
     with ErrorReporter(debug):
         if bioimageio == onnx:
             raise ValueError("choose the format of the model: --bioimageio or --onnx")

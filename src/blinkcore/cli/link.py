@@ -67,7 +67,10 @@ def link(
     frame_interval: FrameInterval = None,
     debug: Debug = False,
 ) -> None:
-    """Link the spots of movies to tracks, and measure how they move."""
+    """Link the spots of movies to tracks, and measure how they move.
+
+    For example: blinkcore link results -o tracks --radius 3
+    """
     with ErrorReporter(debug):
         check_folder(output)
         check_own_folder(output, source)

@@ -22,7 +22,10 @@ Output = Annotated[
 
 @app.command(rich_help_panel=AFTERWARDS)
 def merge(sources: Tables, output: Output, debug: Debug = False) -> None:
-    """Join tables of several runs, such as the jobs of an array, and their counts."""
+    """Join tables of several runs, such as the jobs of an array, and their counts.
+
+    For example: blinkcore merge part*.csv -o all.csv
+    """
     with ErrorReporter(debug):
         from blinkcore.batch.merge import merge as merge_tables
 

@@ -49,7 +49,10 @@ def report(
     pairs: Pairs = None,
     debug: Debug = False,
 ) -> None:
-    """Write a page with the spots on their images, counts and distributions."""
+    """Write a page with the spots on their images, counts and distributions.
+
+    For example: blinkcore report results -o report.html
+    """
     with ErrorReporter(debug):
         if output.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"--output must end in .html, got {output}")

@@ -33,7 +33,10 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Same seed, same scenes.", min=0)] = 0,
     debug: Debug = False,
 ) -> None:
-    """Draw random scenes: images with their true spots."""
+    """Draw random scenes: images with their true spots.
+
+    For example: blinkcore simulate -o scenes --count 10 --preset smfish
+    """
     with ErrorReporter(debug):
         import numpy as np
 

@@ -80,7 +80,10 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a network on your own labels, on simulated scenes, or on both."""
+    """Train a network on your own labels, on simulated scenes, or on both.
+
+    For example: blinkcore train -o own.pt --from general --data labels.npz
+    """
     report = Report("none", None, quiet=quiet, log_file=log_file)
     with ErrorReporter(debug, report, verbose=True):
         values = dict(context.params)
