@@ -3,12 +3,14 @@
     python benchmarks/scaling.py [--peer PEERS/bin/python]
 
 Each run is the command of a user in a process of its own, so its start (some seconds for
-PyTorch) is in the total; the cost of a megapixel is the slope between neighbouring sizes. The
-plane is tiled from simulated scenes. The peer is U-FISH's prediction in chunks of 1,024 px.
+PyTorch) is in the total; the cost of a megapixel is the slope between neighbouring sizes, of
+which the smallest is the start alone. Runs of one process are repeated, and the median counts,
+because the start varies by more than a megapixel takes. The plane is tiled from simulated scenes. The peer is U-FISH's prediction in chunks of 1,024 px.
 """
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,7 +25,8 @@ from timing import machine, table
 
 from blinkcore.simulation.scenes import simulate
 
-SIDES = (1_000, 3_000, 10_000, 30_000)  # px
+SIDES = (64, 1_000, 3_000, 10_000, 30_000)  # px
+REPEATS = {64: 7, 1_000: 7, 3_000: 7, 10_000: 3}
 OTHERS_SIDE = 10_000  # px, the largest with workers
 PEER_SIDE = 3_000  # px, the largest for the peer
 PEER = """
@@ -90,7 +93,9 @@ def measured(command):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--peer", help="Python that has ufish and zarr")
-    peer = parser.parse_args().peer
+    parser.add_argument("--alone", action="store_true", help="without workers")
+    options = parser.parse_args()
+    peer = options.peer
     machine()
     program = Path(sys.executable).with_name("blinkcore")
     kinds = {
@@ -98,27 +103,34 @@ def main():
         "1 worker": ["--scheduler", "1"],
         "2 workers": ["--scheduler", "2"],
     }
+    if options.alone:
+        kinds = {"one process": []}
     rows, last = [], {}
     with tempfile.TemporaryDirectory() as folder:
         for side in SIDES:
             path = Path(folder) / f"{side}.zarr"
             write_plane(path, side)
             commands = {
-                name: [program, "predict", path, "-o", Path(folder) / name, *options]
-                for name, options in kinds.items()
-                if side <= OTHERS_SIDE or not options
+                name: [program, "predict", path, "-o", Path(folder) / name, *more]
+                for name, more in kinds.items()
+                if side <= OTHERS_SIDE or not more
             }
             if peer and side <= PEER_SIDE:
                 commands["U-FISH, chunks"] = [peer, "-c", PEER, path]
             for name, command in commands.items():
-                seconds, memory = measured([os.fspath(word) for word in command])
+                words = [os.fspath(word) for word in command]
+                n = REPEATS.get(side, 1) if name == "one process" else 1
+                runs = [measured(words) for _ in range(n)]
+                seconds, memory = (
+                    statistics.median(one) for one in zip(*runs, strict=True)
+                )
                 size = side**2 / 1e6
                 cost = ""
                 if name in last:
                     cost = f"{1e3 * (seconds - last[name][1]) / (size - last[name][0]):.0f}"
                 last[name] = size, seconds
                 rows.append(
-                    (f"{size:g}", name, f"{seconds:.1f}", cost, f"{memory:.0f}")
+                    (f"{size:.3g}", name, f"{seconds:.1f}", cost, f"{memory:.0f}")
                 )
     header = ("megapixels", "how", "s", "ms a further megapixel", "MB at most")
     table(header, rows)

@@ -29,9 +29,6 @@ def test_spots_are_those_of_the_cpu(scene, single, device):
     expected = predict(scene.image, single)
     full = load_model("general", device=device, amp=False)
     same(predict(scene.image, full), expected, tolerance=1e-3)
-    half = load_model("general", device=device)
-    assert half.precision == "float16"
-    same(predict(scene.image, half), expected, tolerance=0.02)
 
 
 def test_tiles_do_not_change_the_spots(scene):
