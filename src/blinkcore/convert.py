@@ -15,10 +15,10 @@ import torch
 import blinkcore
 from blinkcore import limits
 from blinkcore.files import check_readable
-from blinkcore.network.apart import try_apart
 from blinkcore.network.metadata import Metadata
 from blinkcore.network.model import save_model
 from blinkcore.network.networks import DeepBlink
+from blinkcore.network.sandbox import try_in_sandbox
 
 if TYPE_CHECKING:
     import os
@@ -104,7 +104,7 @@ def _read(path: Path) -> tuple[list[Any], dict[str, list[NDArray[Any]]], str]:
         ) from error
     check_readable(path)
     # First elsewhere: the library may search a damaged file without an end.
-    try_apart(lambda: _content(path, h5py), f"{path}")
+    try_in_sandbox(lambda: _content(path, h5py), f"{path}")
     return _content(path, h5py)
 
 

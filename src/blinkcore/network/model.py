@@ -166,8 +166,8 @@ def _is_onnx(path: Path) -> bool:
 def _load_onnx(name: str, path: Path, content: bytes, device: str) -> Model:
     """Load an ONNX model and try it out, as is done with any model not bundled."""
     from blinkcore.network import onnx_format
-    from blinkcore.network.apart import try_apart
     from blinkcore.network.probe import probe_grids
+    from blinkcore.network.sandbox import try_in_sandbox
 
     def check() -> None:
         own = onnx_format.OnnxNetwork(content, "cpu")
@@ -176,7 +176,7 @@ def _load_onnx(name: str, path: Path, content: bytes, device: str) -> Model:
     try:
         metadata = Metadata.from_json(onnx_format.metadata_of(content, METADATA_FILE))
         where = onnx_format.device_for(device)
-        try_apart(check)
+        try_in_sandbox(check)
         network = onnx_format.OnnxNetwork(content, where)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
@@ -277,14 +277,14 @@ def _checked(path: Path, content: bytes) -> _Checked:
 def _loaded(path: Path, checked: _Checked, device: str) -> Any:
     """Load a checked file with PyTorch, and try out networks that are not bundled."""
     from blinkcore.network import torchscript
-    from blinkcore.network.apart import try_apart
     from blinkcore.network.probe import probe
+    from blinkcore.network.sandbox import try_in_sandbox
 
     try:
         if checked.is_ours:
             return torchscript.load(checked.script, device)
         network = torchscript.load(checked.script, "cpu")
-        try_apart(partial(probe, network, checked.metadata))
+        try_in_sandbox(partial(probe, network, checked.metadata))
         if device != "cpu":
             network = torchscript.load(checked.script, device)
     except ValueError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from blinkcore.network.apart import IS_POSSIBLE
+from blinkcore.network.sandbox import IS_POSSIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from blinkcore.network import apart
-from blinkcore.network.apart import try_apart
+from blinkcore.network import sandbox
 from blinkcore.network.model import save_model
 from blinkcore.network.networks import Blink
+from blinkcore.network.sandbox import try_in_sandbox
 from blinkcore.network.script_code import check_code
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies its process")
@@ -23,7 +23,7 @@ def refuse():
 
 def test_what_passes_passes():
     before = os.getpid()
-    try_apart(lambda: None)
+    try_in_sandbox(lambda: None)
     assert os.getpid() == before
 
 
@@ -41,13 +41,13 @@ def test_what_passes_passes():
 )
 def test_what_fails_is_a_sentence(check, said):
     with pytest.raises(ValueError, match=f"^{said}$"):
-        try_apart(check)
+        try_in_sandbox(check)
 
 
 def test_what_never_ends_is_ended(monkeypatch):
-    monkeypatch.setattr(apart, "_SECONDS", 0.5)
+    monkeypatch.setattr(sandbox, "_SECONDS", 0.5)
     with pytest.raises(ValueError, match="does not come back within"):
-        try_apart(lambda: time.sleep(100))
+        try_in_sandbox(lambda: time.sleep(100))
 
 
 @pytest.mark.parametrize(

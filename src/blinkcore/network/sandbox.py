@@ -28,7 +28,7 @@ IS_POSSIBLE = sys.platform == "linux"  # to copy this process, and to limit the 
 _PASSED = b"passed"
 
 
-def try_apart(check: Callable[[], object], what: str = "its network") -> None:
+def try_in_sandbox(check: Callable[[], object], what: str = "its network") -> None:
     """Call a function in a copy of this process that ends after it.
 
     Where a process cannot be copied (Windows, macOS) the function is called here.
