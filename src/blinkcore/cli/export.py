@@ -48,15 +48,7 @@ def export(
         if bioimageio == onnx:
             raise ValueError("choose the format of the model: --bioimageio or --onnx")
         if onnx:
-            if output.suffix != ".onnx":
-                raise ValueError(f"--output of ONNX must end in .onnx, got {output}")
-            from blinkcore.export import export_onnx
-
-            difference = export_onnx(model, output)
-            typer.echo(
-                f"Wrote {output}: onnxruntime gives the same grids within {difference:.1g}",
-                err=True,
-            )
+            _export_onnx(model, output)
             return
         if output.suffix != ".zip":
             raise ValueError(f"--output of a package must end in .zip, got {output}")
@@ -74,6 +66,19 @@ def export(
         typer.echo(
             f"Wrote {output}: BioImage.IO accepts it and gets the test output", err=True
         )
+
+
+def _export_onnx(model: str, output: Path) -> None:
+    """Write a model as ONNX, and say how near its grids are to those of TorchScript."""
+    if output.suffix != ".onnx":
+        raise ValueError(f"--output of ONNX must end in .onnx, got {output}")
+    from blinkcore.export import export_onnx
+
+    difference = export_onnx(model, output)
+    typer.echo(
+        f"Wrote {output}: onnxruntime gives the same grids within {difference:.1g}",
+        err=True,
+    )
 
 
 def _scene() -> Any:
