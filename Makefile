@@ -1,7 +1,8 @@
 # make demo   install, find spots in an example image, say where the result is
 # make test   install and run all tests
 # make check  lint, types, known vulnerabilities of the dependencies
-# make fuzz    damaged files through every reader, a minute each; SECONDS=600 for longer
+# make fuzz    damaged files through every reader, a minute each, at random and (where atheris
+#             installs) guided by the code that they reach; SECONDS=600 for longer
 # make fuzz-core   odd arrays through the C++ functions by libFuzzer (clang++), a million; RUNS=10000000 for more
 # make docs   build the documentation site into build/docs; a warning is an error
 # make mutants  change the code in thousands of small ways; count which no test notices (hours)
@@ -38,6 +39,9 @@ check: .venv/dev
 SECONDS ?= 60
 fuzz: .venv/dev
 	$(BIN)/python tests/fuzz.py --seconds $(SECONDS)
+	-$(BIN)/pip install -q --group fuzz
+	! $(BIN)/python -c "import atheris" 2>/dev/null || \
+	  $(BIN)/python tests/fuzz_guided.py --seconds $(SECONDS)
 
 CORE := $(filter-out csrc/module.cpp,$(wildcard csrc/*.cpp)) tests/fuzz_core.cpp
 CORE_FLAGS := -std=c++17 -g -O1 -pthread -I csrc

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import tifffile
 
+from blinkcore.io import read_image
 from blinkcore.io.provenance import read_sidecar
 from programs import BLINKCORE, call_blinkcore
 
@@ -277,6 +279,29 @@ def test_label_images_that_are_none_are_a_sentence(results, tmp_path, labels, sa
     done = call_blinkcore(*words, cwd=tmp_path)
     assert done.returncode == 1
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("back_to", [0, 1])
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_pages_that_lead_back_are_refused(tmp_path, back_to, bigtiff):
+    """The last page names an earlier one, or itself, as the next."""
+    path = tmp_path / "a.tif"
+    pages = np.arange(2 * 30 * 30, dtype=np.uint16).reshape(2, 30, 30)
+    with tifffile.TiffWriter(path, bigtiff=bigtiff) as writer:
+        for page in pages:
+            writer.write(page, metadata=None, contiguous=False)
+    with tifffile.TiffFile(path) as file:
+        offsets = [page.offset for page in file.pages]
+        kind, size = file.tiff.tagnoformat, file.tiff.tagnosize
+        file.filehandle.seek(offsets[1])
+        (n_tags,) = struct.unpack(kind, file.filehandle.read(size))
+        at = offsets[1] + size + n_tags * file.tiff.tagsize
+        content = struct.pack(file.tiff.offsetformat, offsets[back_to])
+    data = bytearray(path.read_bytes())
+    data[at : at + len(content)] = content
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="names an earlier page as the next one"):
+        read_image(path)
 
 
 def test_a_zarr_of_planes_without_end_is_refused(tmp_path):

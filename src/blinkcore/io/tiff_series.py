@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 from typing import TYPE_CHECKING
 
 import tifffile
@@ -63,11 +64,37 @@ def files_of(series: tifffile.TiffPageSeries) -> set[str]:
     return {p.parent.filehandle.path for p in series.pages if p is not None}
 
 
+def _check_directories(file: tifffile.TiffFile) -> None:
+    """Raise ValueError if a page's directory names an earlier one as the next.
+
+    tifffile would go round for ever.
+    """
+    tiff, handle = file.tiff, file.filehandle
+    seen: set[int] = set()
+    try:
+        offset = file.pages.first.offset
+    except IndexError:  # there is none
+        return
+    while offset:
+        if offset in seen:
+            raise ValueError("one of its pages names an earlier page as the next one")
+        seen.add(offset)
+        handle.seek(offset)
+        try:
+            (n_tags,) = struct.unpack(tiff.tagnoformat, handle.read(tiff.tagnosize))
+            handle.seek(offset + tiff.tagnosize + n_tags * tiff.tagsize)
+            content = handle.read(tiff.offsetsize)
+            (offset,) = struct.unpack(tiff.offsetformat, content)
+        except struct.error:  # cut off: what is there is read
+            return
+
+
 def series_in(file: tifffile.TiffFile, path: str) -> list[tifffile.TiffPageSeries]:
     """Find the images of which a file of the set holds a part.
 
     Colour pictures beside grey images are previews and labels of slides.
     """
+    _check_directories(file)
     own = [s for s in file.series if path in files_of(s)]
     return [s for s in own if "S" not in s.axes] or own
 
