@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import tifffile
 
+from batches import needs_zarr
 from blinkcore import io, predict
 from blinkcore.io.suffixes import LABELS
 from blinkcore.napari import layers
@@ -240,14 +241,26 @@ def test_hidden_points_are_not_saved(viewer, tmp_path):
     assert kept.to_dict("list") == {"y": [3.0], "x": [4.5]}
 
 
+def test_spots_in_a_folder_are_saved_and_opened(viewer, tmp_path):
+    """SpatialData's points are a folder, which napari hands to us by its name."""
+    needs_zarr(".spots.zarr")
+    points = viewer.add_points(np.array([[1.0, 2.0], [3.0, 4.5]]))
+    points.save(str(tmp_path / "p.spots.zarr"), plugin="blinkcore")
+    (opened,) = viewer.open(tmp_path / "p.spots.zarr", plugin="blinkcore")
+    np.testing.assert_allclose(opened.data, points.data)
+
+
 def test_the_sample_is_a_scene_with_its_truth(viewer):
     image, truth = viewer.open_sample("blinkcore", "simulated")
     assert image.data.shape == (256, 256)
     assert len(truth.data) > 10
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json", ".xml", ".roi"])
+@pytest.mark.parametrize(
+    "suffix", [".csv", ".parquet", ".json", ".xml", ".roi", ".spots.zarr"]
+)
 def test_a_reader_is_given_for_files_of_spots(tmp_path, suffix):
+    needs_zarr(suffix)
     path = tmp_path / f"spots{suffix}"
     io.write_spots(pd.DataFrame({"y": [3.0, 5.5], "x": [4.0, 1.25]}), path)
     reader = layers.get_reader(str(path))
@@ -318,4 +331,6 @@ def test_napari_offers_every_format_of_labels():
     manifest = resources.files("blinkcore.napari") / "napari.yaml"
     content = yaml.safe_load(manifest.read_text("utf-8"))
     (reader,) = content["contributions"]["readers"]
-    assert sorted(reader["filename_patterns"]) == sorted(f"*{s}" for s in LABELS)
+    assert sorted(reader["filename_patterns"]) == sorted(
+        f"*{s}" for s in (*LABELS, ".spots.zarr")
+    )
