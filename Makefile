@@ -92,8 +92,9 @@ wheel: .venv/dev
 	$(BIN)/python packaging/check_wheel.py dist/*.whl
 
 release: .venv/dev
+	git diff --quiet HEAD  # nothing else may go into the commit
 	$(BIN)/python packaging/release.py $(VERSION)
-	$(MAKE) check test wheel
+	$(MAKE) check test wheel  # if one fails: git checkout . and again
 	git commit -am "Version $(VERSION)" && git tag v$(VERSION)
 	@echo "Now: git push && git push origin v$(VERSION)"
 

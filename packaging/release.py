@@ -38,8 +38,10 @@ def release(version: str) -> None:
     if not re.fullmatch(NUMBER, version):
         sys.exit(f"a version is like 0.2.0 or 0.2.0rc1, got {version!r}")
     versions = {name: version_in(name) for name in PLACES}
-    (present,) = {versions["src/blinkcore/__init__.py"]}
-    wrong = [name for name, found in versions.items() if found != present]
+    present = versions["src/blinkcore/__init__.py"]
+    wrong = [
+        name for name, found in versions.items() if found != present or found is None
+    ]
     if wrong:
         sys.exit(f"{wrong[0]} names version {versions[wrong[0]]} and not {present}")
     changes = ROOT / "CHANGELOG.md"
@@ -48,9 +50,12 @@ def release(version: str) -> None:
         sys.exit("CHANGELOG.md has no section 'Unreleased'")
     for name, line in PLACES.items():
         path = ROOT / name
+        old, new = re.escape(line.strip().format(present)), line.strip().format(version)
         content = path.read_text("utf-8")
-        old, new = line.strip().format(present), line.strip().format(version)
-        path.write_text(content.replace(old, new, 1), "utf-8")
+        changed = re.sub(
+            f"^( *){old}", rf"\g<1>{new}", content, count=1, flags=re.MULTILINE
+        )
+        path.write_text(changed, "utf-8")
     dated = f"\n## {version}, {date.today().isoformat()}\n"
     changes.write_text(text.replace("\n## Unreleased\n", dated), "utf-8")
     print(f"version {version} in {len(PLACES)} files and CHANGELOG.md")

@@ -113,6 +113,11 @@ def test_labels_beside_the_spots_are_seen(preset):
     assert n_seen >= 0.75 * n > 0
 
 
+def test_labels_that_are_all_outside_are_told(scene):
+    problems = check_plane(sample(scene.image, scene.points + 1000.0)).problems
+    assert problems == [f"{len(scene.points)} labels are outside the image"]
+
+
 def test_labels_of_which_most_are_right_do_not_excuse_the_others(scene):
     points = scene.points.copy()
     points[: int(0.6 * len(points))] += (12.0, -9.0)

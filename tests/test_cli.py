@@ -133,6 +133,13 @@ def test_the_tiles_of_a_large_plane_are_told(tmp_path, scene):
     events = [json.loads(line) for line in done.stderr.splitlines()]
     told = [event for event in events if event["event"] in ("plane", "tile")]
     assert {event["event"] for event in told} == {"tile"}  # there is one plane
+    planes = np.stack([np.tile(scene.image, (5, 5))] * 2)
+    movie = tmp_path / "m.tif"
+    tifffile.imwrite(movie, planes, imagej=True, metadata={"axes": "TYX"})
+    done = call_blinkcore("predict", movie, "-o", "-", "--progress", "json")
+    said = [json.loads(line)["event"] for line in done.stderr.splitlines()]
+    assert "plane" in said
+    assert "tile" not in said
     assert told[-1]["done"] == told[-1]["total"] == 4
     assert told[-1]["image"].endswith("p.tif")
 

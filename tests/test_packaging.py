@@ -43,6 +43,8 @@ def test_a_release_changes_all_of_them(release, tmp_path, capsys):
     changes = (tmp_path / "CHANGELOG.md").read_text("utf-8")
     assert re.search(r"^## 7\.8\.9rc1, \d{4}-\d\d-\d\d$", changes, re.MULTILINE)
     assert "Unreleased" not in changes
+    cff = (tmp_path / "CITATION.cff").read_text("utf-8")
+    assert "cff-version: 1.2.0" in cff
     with pytest.raises(SystemExit, match="no section 'Unreleased'"):
         release.release("7.9.0")
     with pytest.raises(SystemExit, match="a version is like"):

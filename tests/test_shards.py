@@ -55,6 +55,26 @@ def test_images_that_failed_in_a_shard_are_told(five, tmp_path):
     assert "not a TIFF" in failed["error"]
 
 
+def test_a_job_of_one_image_that_fails_is_told_unless_it_is_done_again(five, tmp_path):
+    """One image a job, as workflows do it."""
+    good = (five / "1.tif").read_bytes()
+    (five / "1.tif").write_text("hello")
+    parts = [tmp_path / f"part{i}.csv" for i in range(1, 6)]
+    for i, part in enumerate(parts, 1):
+        done = call_blinkcore("predict", five, "-o", part, "--shard", f"{i}/5")
+        assert done.returncode == (1 if i == 2 else 0)
+    done = call_blinkcore("merge", *parts, "-o", tmp_path / "all.csv")
+    assert f"Warning: {five / '1.tif'} is missing" in done.stderr
+    assert "4 images" in done.stderr
+    (five / "1.tif").write_bytes(good)
+    again = tmp_path / "again.csv"
+    assert call_blinkcore("predict", five / "1.tif", "-o", again).returncode == 0
+    done = call_blinkcore("merge", *parts, again, "-o", tmp_path / "all.csv")
+    assert done.returncode == 0
+    assert "Warning" not in done.stderr
+    assert "5 images" in done.stderr
+
+
 def test_a_run_that_fails_keeps_the_table_of_before(five, tmp_path):
     out = tmp_path / "all.csv"
     assert call_blinkcore("predict", five / "1.tif", "-o", out).returncode == 0

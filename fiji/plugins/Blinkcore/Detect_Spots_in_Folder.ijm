@@ -5,6 +5,7 @@ requires("1.53t");
 command = call("ij.Prefs.get", "blinkcore.command", "blinkcore");
 favourite = call("ij.Prefs.get", "blinkcore.model", "general");
 models = modelNames(exec(command, "models", "--format", "json"));
+models = Array.concat(models, given());
 if (!contains(models, favourite)) models = Array.concat(newArray(favourite), models);
 Dialog.create("Detect Spots in Folder (blinkcore)");
 Dialog.addDirectory("Images", "");
@@ -129,6 +130,14 @@ function modelNames(text) {
 			names = Array.concat(names, substring(lines[i], 2, indexOf(lines[i], "\":")));
 	}
 	return names;
+}
+
+// A model that a macro names, such as a file: a menu takes only what it holds.
+function given() {
+	options = split(call("ij.Macro.getOptions") + " ", " ");
+	for (i = 0; i < options.length; i++)
+		if (startsWith(options[i], "model=")) return substring(options[i], 6);
+	return "general";
 }
 
 function contains(names, name) {

@@ -204,7 +204,7 @@ class Cluster:
     ) -> Callable[[float, int], Iterator[NDArray[np.float64]]]:
         """Return the `find` argument of `predict_image` for an input.
 
-        It tells `on_progress` of the parts of large planes, as of tiles, and yields the candidates of each plane, of shape (n, 5), see
+        It tells `on_progress` of the parts of a large single plane, as of tiles, and yields the candidates of each plane, of shape (n, 5), see
         `blinkcore.detection.candidates.COLUMNS`.
         """
 
@@ -215,15 +215,23 @@ class Cluster:
             _, planes = self._given[str(item.source)]
             for _ in range(min(start, len(planes))):  # done by an interrupted run
                 self._client.cancel(planes.popleft())
+            single = start + len(planes) == 1
             while planes:
                 # Drop the futures, so that the scheduler can free their results.
-                parts, found = planes.popleft(), []
-                for done, part in enumerate(parts, 1):
-                    found.append(part.result())
-                    on_progress("tile", done, len(parts))
-                yield np.concatenate(found)
+                yield self._gathered(planes.popleft(), on_progress if single else None)
 
         return find
+
+    def _gathered(
+        self, parts: list[Any], on_progress: OnProgress | None
+    ) -> NDArray[np.float64]:
+        """Wait for the candidates of the parts of a plane, and tell of each part."""
+        found, n = [], len(parts)
+        while parts:
+            found.append(self._client.gather(parts.pop(0)))
+            if on_progress is not None:
+                on_progress("tile", len(found), n)
+        return np.concatenate(found)
 
     def _source(self, item: Input) -> _Source:
         options, how = self._options, fields(PredictOptions)  # without the model

@@ -11,7 +11,6 @@ from blinkcore.batch.counts import CELLS, IMAGES, write_counts
 from blinkcore.files import check_readable, write_json
 from blinkcore.io import tables
 from blinkcore.io.provenance import check_own, made_now
-from blinkcore.io.scenes import file_and_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +67,8 @@ def merge(sources: Iterable[Path], output: Path) -> Merged:
         "image", key=lambda names: names.map(place), kind="stable", ignore_index=True
     )
     io.write_spots(table, output)
-    failed = [error for one in about for error in one.get("failed", ())]
+    errors = {f["image"]: f for one in about for f in one.get("failed", ())}
+    failed = [error for name, error in errors.items() if name not in place]
     content = {**_how(about[0]), **made_now(), "images": records}
     write_json(
         content | ({"failed": failed} if failed else {}), output.with_suffix(".json")
@@ -80,8 +80,11 @@ def merge(sources: Iterable[Path], output: Path) -> Merged:
 
 def _place(record: dict[str, Any]) -> tuple[Path, int]:
     """Return what images are sorted by: their path, then their number in the file."""
-    file, scene = file_and_scene(Path(str(record.get("path", record["image"]))))
-    return file, scene or 0
+    name = str(record.get("path") or record["image"])
+    file, mark, scene = name.rpartition("#")
+    if mark and scene.isdecimal():
+        return Path(file), int(scene)
+    return Path(name), 0
 
 
 def _description(path: Path) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _from_file(words: list[str]) -> list[str]:
         what = (
             error_sentence(error) if isinstance(error, OSError) else f"{path}: {error}"
         )
-        sys.stderr.write(f"Error: {what}; its lines are to be arguments\n")
+        sys.stderr.write(f"Error: {what}; the arguments are read from it, one a line\n")
         raise SystemExit(2) from error
 
 

@@ -55,11 +55,13 @@ def check_log(path: Path | None) -> Path | None:
     """Refuse a --log-file that cannot be written, or that is something else than a log."""
     if path is None:
         return None
-    if not path.exists():
-        if not os.access(path.parent, os.W_OK):
-            raise typer.BadParameter(f"{path} cannot be written")
-        return path
     try:
+        if not path.exists():
+            if not os.access(path.parent, os.W_OK):
+                raise typer.BadParameter(f"{path} cannot be written")
+            return path
+        if path.is_char_device():  # such as /dev/stderr
+            return path
         check_regular(path)
         with path.open("r+b") as file:
             start = file.read(11)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import time
 from contextlib import suppress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from blinkcore.batch.run import Event
 
+_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")  # of PyTorch
 _EVERY = 0.5  # s between events of planes and tiles
 SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -113,7 +115,9 @@ class Report:
 
     def end(self, code: int, error: str | None) -> NoReturn:
         """Write the status and end with an exit code."""
-        if self.status is not None and not is_status(self.status):
+        if self.status is not None and self.status.suffix.lower() != ".json":
+            code = code or WRONG_USAGE  # as `predict` says before it begins
+        elif self.status is not None and not is_status(self.status):
             self._say(
                 f"Error: --status {self.status} is a file of another kind",
                 is_error=True,
@@ -290,7 +294,7 @@ class ErrorReporter:
             self.report.end(SOME_FAILED, "standard output was closed")
         if isinstance(error, RecursionError):  # of a file made to do harm
             error = ValueError("a file that was read is nested too deeply")
-        if isinstance(error, RuntimeError) and "memory" in str(error):  # of PyTorch
+        if isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)):
             error = MemoryError()
         if isinstance(error, (ValueError, OSError, ImportError, MemoryError)):
             logging.getLogger(__name__).debug("", exc_info=error)

@@ -134,11 +134,12 @@ def _run(values: dict[str, Any], report: Report) -> None:
     if step > 1:
         found = checks.shared_out(found, checks.region_columns(values["labels"]))
     found = found[first::step]
-    unreadable = checks.unreadable(found, how, timeout)
+    # One of several jobs records what it cannot read, for `merge`.
+    unreadable = checks.unreadable(found, how, timeout) if step == 1 else []
     report.start(len(found) + len(errors))
     for error in [*errors, *unreadable]:
         report.add(error)
-    if unreadable or (not found and step == 1):
+    if step == 1 and (unreadable or not found):
         return
 
     from blinkcore.batch.run import predict_files

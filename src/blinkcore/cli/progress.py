@@ -17,7 +17,6 @@ class Bar:
         self._progress: Progress | None = None
         self._images: TaskID | None = None
         self._image: TaskID | None = None
-        self._planes: tuple[int, int] | None = None  # done, and all, of several
 
     def start(self, n_inputs: int) -> None:
         """Show how many of several inputs are done."""
@@ -45,23 +44,14 @@ class Bar:
         self._progress.start()
 
     def advance(self, image: str, unit: str, done: int, total: int) -> None:
-        """Show how many planes of the present input are done, or how many tiles of one."""
+        """Show how many planes of the present input are done, or tiles of its only one."""
         if self._progress is None:
             return
         if self._image is None:
             name = image if len(image) <= _WIDTH else f"…{image[1 - _WIDTH :]}"
             self._image = self._progress.add_task(name, total=total, unit="")
-        completed: float = done
-        if unit == "plane":
-            self._planes = (done, total)
-        elif self._planes is not None:  # of the next plane of several
-            completed, total = self._planes[0] + done / total, self._planes[1]
         self._progress.update(
-            self._image,
-            completed=completed,
-            total=total,
-            unit="tiles" if self._planes is None else "planes",
-            refresh=done == total,
+            self._image, completed=done, unit=f"{unit}s", refresh=done == total
         )
 
     def input_done(self) -> None:
@@ -70,7 +60,7 @@ class Bar:
             return
         if self._image is not None:
             self._progress.remove_task(self._image)
-            self._image = self._planes = None
+            self._image = None
         if self._images is not None:
             self._progress.advance(self._images)
 

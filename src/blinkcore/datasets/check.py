@@ -194,6 +194,8 @@ def _stand_out(found: _Evidence) -> bool:
     labels, those on bright places do not speak for the others.
     """
     dark = ~found.bright
+    if len(dark) == 0:  # all labels are outside, which is said already
+        return True
     if dark.sum() >= _ALONE:
         return _share(found.above[dark]) > _ABOVE
     n_bright, expected = int(found.bright.sum()), float(found.chance.mean())

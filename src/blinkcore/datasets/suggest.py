@@ -144,7 +144,7 @@ def _crops_of(
     side: int,
     axes: str | None,
 ) -> list[tuple[Crop, NDArray[np.float64]]]:
-    """Cut the crops of an image and their descriptions."""
+    """Cut an image into crops and describe each."""
     image = io.read_image(path, axes=axes)
     crops = []
     for plane in image.planes():

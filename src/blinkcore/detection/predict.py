@@ -137,7 +137,7 @@ def predict_image(
         See `predict`.
     on_progress : callable, optional
         Called after each plane with ``"plane"``, the number of planes done and their total;
-        and after each tile of a plane with ``"tile"`` and the same of tiles.
+        of an image of one plane also after each tile, with ``"tile"`` and the same of tiles.
     find : callable, optional
         Takes the factor by which planes are resampled, and how many are done; yields the
         candidates of the others, as `candidates_of_plane` would, from other processes.
@@ -182,7 +182,10 @@ def _finder(
     on_progress: OnProgress | None,
 ) -> Find:
     """Return the `find` of `predict_image` that searches in this process."""
-    on_tile = None if on_progress is None else partial(on_progress, "tile")
+    single = len(planes) == 1
+    on_tile = (
+        partial(on_progress, "tile") if on_progress is not None and single else None
+    )
 
     def find(factor: float, start: int) -> Iterable[NDArray[np.float64]]:
         for place in planes[start:]:

@@ -46,7 +46,7 @@ def read_counts(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} is not a table of counts")
     for name in (name for name in _WHOLE if name in table):
         numbers = pd.to_numeric(table[name], errors="coerce")
-        known = numbers[table[name].notna()]
+        known = numbers if name == "n" else numbers[table[name].notna()]
         if not ((known % 1 == 0) & (known.abs() < _LARGEST)).all():
             raise ValueError(
                 f"{path} has something else than whole numbers in {name!r}"

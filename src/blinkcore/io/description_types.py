@@ -39,6 +39,8 @@ def is_description(content: Any) -> bool:
 def _is_record(record: Any) -> bool:
     if not isinstance(record, dict) or not _fits(record, _RECORD):
         return False
+    if record.get("image") is None:
+        return False
     axes, shape = record.get("axes"), record.get("shape")
     return axes is None or shape is None or len(axes) == len(shape)
 

@@ -233,7 +233,7 @@ def _name(value: Any) -> plain_pickle.Global:
 
 
 def _type_name(value: Any) -> str:
-    """Read the type of numbers as NumPy's pickles name it, such as `f8`; `O` for objects."""
+    """Name the type of numbers as NumPy's pickles name it, such as `f8`; `O` for objects."""
     name = value.arguments[0]
     if _name(value.function) != ("numpy", "dtype") or not isinstance(name, str):
         raise ValueError("its numbers have no type")

@@ -36,4 +36,6 @@ def read_parquet(path: Path) -> pd.DataFrame:
         limits.check_expansion(unpacked, size, str(path))
         return pd.read_parquet(path)
     except (ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk, not of what it holds
         raise ValueError("it is no Parquet file, or damaged") from error

@@ -101,7 +101,7 @@ def check_own(table: Path) -> None:
     if read_sidecar(about) is not None or is_table_of_spots(table):
         return
     for path in (table, about):
-        if path.exists():
+        if path.exists() and path.stat().st_size:
             raise ValueError(
                 f"{path} is there and not a result of blinkcore; choose another output"
             )

@@ -9,7 +9,7 @@ _NUMBERED = re.compile(r"(.+)#(\d+)", re.DOTALL)
 
 
 def file_and_scene(path: Path) -> tuple[Path, int | None]:
-    """Split `FILE#N`, which names image N, from 0, of an existing file, into both.
+    """Split `FILE#N` (image N, from 0, of a file that exists) into FILE and N.
 
     Returns
     -------

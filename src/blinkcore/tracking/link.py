@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ENDS = ("track_start_cost", "track_end_cost", "segment_start_cost", "segment_end_cost")
 
 
-_FARTHEST = 1e6  # px
+_FARTHEST = 1e6  # px, and frames
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class LinkOptions:
             raise ValueError(
                 f"radius must be above 0 and at most 1e6, got {self.radius}"
             )
-        if self.gap < 0:
-            raise ValueError(f"gap must not be negative, got {self.gap}")
+        if not 0 <= self.gap <= _FARTHEST:
+            raise ValueError(f"gap must be 0 to 1e6 frames, got {self.gap}")
 
 
 class Linked(NamedTuple):
