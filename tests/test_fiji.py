@@ -201,6 +201,18 @@ def test_the_settings_are_kept(run_macro):
     assert f"kept smfish {blinkcore}" in out
 
 
+def test_a_macro_may_name_a_model_of_its_own(run_macro, tmp_path):
+    """In a dialog with a menu of models, which does not hold it."""
+    own = tmp_path / "my model.pt"
+    out = run_macro(
+        f"""
+        run("Blinkcore Settings", "command={BLINKCORE} model=[{own}]");
+        print("kept " + call("ij.Prefs.get", "blinkcore.model", ""));
+        """
+    )
+    assert f"kept {own}" in out
+
+
 def test_a_program_on_the_path_is_found(run_macro, examples, monkeypatch):
     folder = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")

@@ -121,7 +121,8 @@ def test_files_of_others_are_not_replaced(results, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("m.tif", "is not a log"), ("no/such", "cannot be written")]
+    ("name", "said"),
+    [("m.tif", "is not a log"), ("no/s", "cannot be written"), ("n" * 300, "too long")],
 )
 def test_a_log_goes_into_logs_only(results, tmp_path, name, said):
     before = (tmp_path / "m.tif").read_bytes()

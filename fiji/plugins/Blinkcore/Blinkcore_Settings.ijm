@@ -4,7 +4,8 @@ requires("1.53t");
 command = call("ij.Prefs.get", "blinkcore.command", "blinkcore");
 favourite = call("ij.Prefs.get", "blinkcore.model", "general");
 models = modelNames(exec(command, "models", "--format", "json"));
-models = Array.concat(models, given());
+own = given();
+if (own != "" && !contains(models, own)) models = Array.concat(models, own);
 if (!contains(models, favourite)) models = Array.concat(newArray(favourite), models);
 Dialog.create("Blinkcore Settings");
 Dialog.addFile("Command", command);
@@ -42,10 +43,11 @@ function modelNames(text) {
 
 // A model that a macro names, such as a file: a menu takes only what it holds.
 function given() {
-	options = split(call("ij.Macro.getOptions") + " ", " ");
-	for (i = 0; i < options.length; i++)
-		if (startsWith(options[i], "model=")) return substring(options[i], 6);
-	return "general";
+	options = "" + call("ij.Macro.getOptions") + " ";
+	if (indexOf(options, "model=") < 0) return "";
+	rest = substring(options, indexOf(options, "model=") + 6);
+	if (startsWith(rest, "[")) return substring(rest, 1, indexOf(rest, "]"));
+	return substring(rest, 0, indexOf(rest, " "));
 }
 
 function contains(names, name) {
