@@ -1,6 +1,7 @@
 """Why the code of a model file is refused, with which sentence, and where each limit lies."""
 
 import ast
+import hashlib
 
 import pytest
 import torch
@@ -54,10 +55,13 @@ def test_the_kinds_of_code_that_networks_have_pass():
             check_code({"code/m.py": "\n", "code/a/n.py": text})
 
 
-def test_operators_are_those_of_pytorch_and_few():
+def test_operators_are_those_of_pytorch_and_were_looked_at():
+    """A new one may neither touch files nor make large tensors; then change the digest."""
     known = torch._C._jit_get_schemas_for_operator
-    assert [name for name in OPERATORS if not known(f"aten::{name}")] == []
-    assert len(OPERATORS) == 152
+    unknown = {name for name in OPERATORS if not known(f"aten::{name}")}
+    assert unknown <= {"_upsample_lanczos2d_aa"}  # newer than the oldest PyTorch
+    names = " ".join(sorted(OPERATORS))
+    assert hashlib.sha256(names.encode()).hexdigest()[:16] == "5781e7aee93b91ba"
     check(*(f"_0 = torch.{name}(x)" for name in OPERATORS))
 
 
@@ -205,7 +209,7 @@ def work(*lines, n=1):
         ["_0 = (self.part.inner.inner).run(x)"], ["q = self.part", "_0 = (q).run(x)"],
         ["q, r = self.part, x", "_0 = (q).run(x)"], ["f = __torch__.m.big", "_0 = f(x)"],
         ["f = __torch__.m.big", "f = __torch__.m.g", "_0 = f(x)"],
-        ["q = self.part", "q = x", "_0 = (q).run(x)"],
+        ["q = self.part", "q = self.part.inner", "_0 = (q).run(x)"],
         ["if x:", "  _0 = (self.part).run(x)"],
     ],
 )  # fmt: skip
@@ -214,13 +218,7 @@ def test_all_calls_of_a_run_count(lines):
     with refused(r"its code would run for too long \(forward\)"):
         work(*lines, n=50_000)
     work(*lines, "_0 = torch.neg(x)", n=49_998)
-    for more in (
-        "torch.neg(x)",
-        "f(x)",
-        "(x).run(x)",
-        "(self.none).run(x)",
-        "(p).none(x)",
-    ):
+    for more in ("torch.neg(x)", "int(x)"):
         with refused(r"its code would run for too long \(forward\)"):
             work(*lines, f"_0 = {more}", n=49_999)
 

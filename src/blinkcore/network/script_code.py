@@ -65,6 +65,7 @@ _STATEMENTS = (
     ast.Attribute, ast.Name, ast.Subscript, ast.Tuple, ast.List, ast.Dict, ast.Constant,
     ast.UnaryOp, ast.USub, ast.Load, ast.Store,
 )  # fmt: skip
+_MODULES = ("torch", "ops", "__torch__")  # names of modules in TorchScript
 _SPECIAL = frozenset({"__len__", "__contains__"})
 # What the body of a loop may call: numbers and short lists, no tensors.
 _IN_LOOPS = frozenset(
@@ -107,13 +108,7 @@ def check_code(code: dict[str, str]) -> None:
     ValueError
         If it does what no convolutional network needs; the message says what and where.
     """
-    trees = {}
-    for name, text in code.items():
-        where = name.removeprefix("code/")
-        try:
-            trees[where] = ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise ValueError(f"its code {where} is damaged") from error
+    trees = _parsed(code)
     calls: dict[str, list[list[ast.expr]]] = {}
     for where, tree in trees.items():
         for node in ast.walk(tree):
@@ -123,13 +118,27 @@ def check_code(code: dict[str, str]) -> None:
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func).rpartition(".")[2]
                 calls.setdefault(name, []).append(node.args)
-    for where, tree in trees.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef):
-                _check_function(node, where, calls)
-    check_work(
-        {w.removesuffix(".py").replace("/", "."): tree for w, tree in trees.items()}
-    )
+    try:
+        for where, tree in trees.items():
+            for node in ast.walk(tree):
+                if isinstance(node, ast.FunctionDef):
+                    _check_function(node, where, calls)
+        check_work(
+            {w.removesuffix(".py").replace("/", "."): tree for w, tree in trees.items()}
+        )
+    except RecursionError as error:
+        raise ValueError("its code is nested too deep") from error
+
+
+def _parsed(code: dict[str, str]) -> dict[str, ast.Module]:
+    trees = {}
+    for name, text in code.items():
+        where = name.removeprefix("code/")
+        try:
+            trees[where] = ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise ValueError(f"its code {where} is damaged") from error
+    return trees
 
 
 def check_purpose(code: dict[str, str]) -> None:
@@ -177,6 +186,36 @@ def _check_function(
             _check_growth(node, known, where)
         elif isinstance(node, ast.For):
             _check_loop(node, given, where)
+    _check_names(function, where)
+
+
+def _check_names(function: ast.FunctionDef, where: str) -> None:
+    """Refuse modules anywhere but before the function that is called.
+
+    `t = torch` and `getattr(torch.autograd, "save")` would call functions by other names.
+    """
+    called = [n.func for n in ast.walk(function) if isinstance(n, ast.Call)]
+    used = set()
+    for name in called:
+        if not isinstance(name, (ast.Name, ast.Attribute)):
+            raise ValueError(  # noqa: TRY004 (of a file, not of a call)
+                f"its code calls what has no name ({where})"
+            )
+        base = name.value if isinstance(name, ast.Attribute) else None  # torch.NAME(
+        used.add(id(base))
+        if isinstance(base, ast.Attribute):  # ops.prim.NAME(
+            used.add(id(base.value))
+    for node in ast.walk(function):
+        if isinstance(node, ast.arg) and node.arg in _MODULES:
+            raise ValueError(f"its code sets {node.arg} ({where})")
+        if not isinstance(node, ast.Name) or node.id not in _MODULES:
+            continue
+        if isinstance(node.ctx, ast.Store):
+            raise ValueError(  # noqa: TRY004
+                f"its code sets {node.id} ({where})"
+            )
+        if node.id != "__torch__" and id(node) not in used:
+            raise ValueError(f"its code hands {node.id} on ({where})")
 
 
 def _check_call(call: ast.Call, known: dict[str, list[ast.expr]], where: str) -> None:
@@ -186,7 +225,7 @@ def _check_call(call: ast.Call, known: dict[str, list[ast.expr]], where: str) ->
         is_allowed = last in OPERATORS
     elif module == "ops.prim":
         is_allowed = last in _PRIMITIVES
-    elif module.startswith("ops"):
+    elif module.partition(".")[0] in ("ops", "torch"):
         is_allowed = False
     elif module:  # a method of the network, or a function of the file
         is_allowed = not module.startswith("__torch__.torch.classes")
@@ -250,10 +289,19 @@ def _is_short(
         return False
     name = ast.unparse(turns.func)
     if name == "torch.__range_length":
-        return _is_short(turns.args[1], known, appends, depth)
+        start, stop, step = (*turns.args, *[ast.Name("?")] * 3)[:3]
+        is_up = _is_constant(start, 0) and _is_constant(step, 1)
+        return is_up and _is_short(stop, known, appends, depth)
     if name == "torch.sub":
-        return _is_short(turns.args[0], known, appends, depth)
+        first, second = (*turns.args, *[ast.Name("?")] * 2)[:2]
+        return _is_constant(second, 0) and _is_short(first, known, appends, depth)
     return name == "torch.dim" or (name == "torch.len" and not appends)
+
+
+def _is_constant(value: ast.expr, minimum: int) -> bool:
+    """Tell whether a number stands in the code, and is not below a minimum."""
+    number = value.value if isinstance(value, ast.Constant) else None
+    return isinstance(number, int) and number >= minimum
 
 
 def _kind(node: ast.AST) -> str:

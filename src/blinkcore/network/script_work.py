@@ -10,6 +10,7 @@ import ast
 from dataclasses import dataclass, field
 
 _MAX_CALLS = 50_000  # the largest bundled model has 700
+_MAX_STEPS = 1_000_000  # expressions that are looked at to find the class of another
 
 
 @dataclass
@@ -49,6 +50,7 @@ class _Work:
         self.functions: dict[str, ast.FunctionDef] = {}
         self.known: dict[tuple[str, str], int] = {}
         self.running: set[tuple[str, str]] = set()
+        self.steps = 0
         for module, tree in trees.items():
             for node in tree.body:
                 if isinstance(node, ast.ClassDef):
@@ -97,6 +99,10 @@ class _Work:
             owner = self._type(called.value, types, local)
             if owner is not None and called.attr in self.classes[owner].methods:
                 return self.calls(owner, called.attr)
+            (name,) = names
+            is_checked = name.startswith(("torch.", "ops.prim."))  # by its name
+            if not is_checked and name not in self.classes:
+                raise ValueError(f"its code calls {name}, which is not in it")
         return 1
 
     def _type(
@@ -108,12 +114,16 @@ class _Work:
     ) -> str | None:
         """Find the class of an expression, None if it is not one of the file."""
         found: str | None = None
-        if depth > 50:
+        self.steps += 1
+        if depth > 50 or self.steps > _MAX_STEPS:
             raise ValueError("its code is nested too deep")
         if isinstance(value, ast.Name):
-            found = types.get(value.id)
-            for one in local.get(value.id, ()):
-                found = self._type(one, types, local, depth + 1) or found
+            several = {
+                self._type(v, types, local, depth + 1) for v in local.get(value.id, ())
+            }
+            if value.id in types:
+                several.add(types[value.id])
+            found = several.pop() if len(several) == 1 else None
         elif isinstance(value, ast.Attribute):
             found = self._part(value.value, value.attr, types, local, depth)
         elif (
@@ -155,18 +165,31 @@ def _read_class(node: ast.ClassDef) -> _Class:
 
 
 def assigned(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
-    """Collect the expressions that each local name of a function is set to."""
+    """Collect the expressions that each local name of a function is set to.
+
+    What a loop runs over is a name `?` that nothing is known of.
+    """
     known: dict[str, list[ast.expr]] = {}
     for node in ast.walk(function):
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                names = target.elts if isinstance(target, ast.Tuple) else [target]
-                values = (
-                    node.value.elts
-                    if isinstance(node.value, ast.Tuple) and len(names) > 1
-                    else [node.value] * len(names)
-                )
-                for one, value in zip(names, values, strict=False):
-                    if isinstance(one, ast.Name):
-                        known.setdefault(one.id, []).append(value)
+                _assign(target, node.value, known)
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            _assign(node.target, node.value, known)
+        elif isinstance(node, ast.For):
+            _assign(node.target, ast.Name("?"), known)
     return known
+
+
+def _assign(
+    target: ast.expr, value: ast.expr, known: dict[str, list[ast.expr]]
+) -> None:
+    """Note the value of a name, or of each name of a tuple."""
+    if isinstance(target, ast.Name):
+        known.setdefault(target.id, []).append(value)
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        values = value.elts if isinstance(value, ast.Tuple) else []
+        if len(values) != len(target.elts):
+            values = [value] * len(target.elts)
+        for one, part in zip(target.elts, values, strict=True):
+            _assign(one, part, known)

@@ -1,0 +1,89 @@
+"""Code of a model file that would call a function of PyTorch by another name."""
+
+import re
+import zipfile
+
+import pytest
+
+from blinkcore.network.model import bundled_models, load_model
+from blinkcore.network.script_code import check_code
+
+
+def check(*lines):
+    """Check a method of these lines."""
+    body = "".join(f"    {line}\n" for line in lines)
+    head = "  def forward(self: __torch__.m.N, x: Tensor) -> Tensor:\n"
+    part = "  part : __torch__.m.N\n"
+    check_code({"code/m.py": f"class N(Module):\n{part}{head}{body}"})
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["torch.autograd.save(x, 'e')"], "calls torch.autograd.save"),
+        (["t = torch", "t.save(x, 'e')"], "hands torch on"),
+        (["getattr(torch.autograd, 'save')(x, 'e')"], "calls what has no name"),
+        (["o = ops.aten", "o.save(x, 'e')"], "hands ops on"),
+        (["torch = x"], "sets torch"),
+        (["x.save('e')"], "calls x.save, which is not in it"),
+        (["y = x.repeat([3])"], "calls x.repeat, which is not in it"),
+        (["m = __torch__", "m.g(x)"], "calls m.g, which is not in it"),
+        (["q = self.part", "q = x", "q.forward(x)"], "calls q.forward"),
+        (["f : Any = torch.save", "f(x)"], "calls f, which no network needs"),
+    ],
+)
+def test_functions_have_no_other_names(lines, said):
+    """By another name, a function of PyTorch would write files."""
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check(*lines)
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        "torch.sub(2, -100000)",
+        "torch.__range_length(-100000, 2, 1)",
+        "torch.__range_length(0, 2, -1)",
+        "torch.__range_length(0)",
+        "torch.sub()",
+        "n",
+    ],
+)
+def test_bounds_of_loops_are_known(turns):
+    lines = [
+        "n = torch.dim(x)",
+        "n : int = 100000",
+        f"for i in range({turns}):",
+        "  y = torch.add(i, 1)",
+    ]
+    with pytest.raises(ValueError, match="has a loop that may run for long"):
+        check(*lines)
+
+
+def test_a_name_that_doubles_the_search_for_its_class_is_refused():
+    lines = [f"a{n + 1} = a{n}\n    a{n + 1} = a{n}" for n in range(45)]
+    with pytest.raises(ValueError, match="nested too deep"):
+        check(*lines, "a45.g(x)")
+
+
+def test_a_model_that_would_write_a_file_is_refused_before_it_runs(
+    tmp_path, monkeypatch
+):
+    """The bundled model with one line more."""
+    monkeypatch.chdir(tmp_path)
+    line = '    _evil = torch.autograd.save(1, "evil")\n'
+    with (
+        zipfile.ZipFile(bundled_models()["general"]) as old,
+        zipfile.ZipFile("m.pt", "w") as new,
+    ):
+        for name in old.namelist():
+            content = old.read(name)
+            if name.endswith("network/torchscript.py"):
+                text = content.decode()
+                start = text.index("-> Tensor:\n", text.index("def forward")) + 11
+                content = (text[:start] + line + text[start:]).encode()
+            if not name.endswith(".debug_pkl"):
+                new.writestr(name, content)
+    with pytest.raises(ValueError, match=r"calls torch\.autograd\.save"):
+        load_model("m.pt", device="cpu")
+    assert not (tmp_path / "evil").exists()
