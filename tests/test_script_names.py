@@ -1,10 +1,12 @@
 """Code of a model file that would call a function of PyTorch by another name."""
 
+import json
 import re
 import zipfile
 
 import pytest
 
+from blinkcore.network.metadata import Metadata
 from blinkcore.network.model import bundled_models, load_model
 from blinkcore.network.script_code import check_code
 
@@ -87,3 +89,21 @@ def test_a_model_that_would_write_a_file_is_refused_before_it_runs(
     with pytest.raises(ValueError, match=r"calls torch\.autograd\.save"):
         load_model("m.pt", device="cpu")
     assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spot_sigma": 5},
+        {"threshold": "x"},
+        {"threshold": None},
+        {"cell_map": []},
+        {"format_version": "1"},
+        {"calibration": {"a": 1, "b": 2}},
+    ],
+)
+def test_metadata_of_other_types_are_a_sentence(change, single):
+    values = json.loads(single.metadata.to_json()) | change
+    with pytest.raises(ValueError, match=r".+"):
+        Metadata.from_json(json.dumps(values))
+    assert Metadata.from_json(single.metadata.to_json()) == single.metadata

@@ -106,11 +106,23 @@ class Metadata:
             raise ValueError(f"{METADATA_FILE} is nested too deep") from error
         if not isinstance(values, dict) or "format_version" not in values:
             raise ValueError(f"{METADATA_FILE} has no format_version")
+        if not isinstance(values["format_version"], int):
+            raise ValueError(  # noqa: TRY004 (what a file holds)
+                f"{METADATA_FILE} has no format_version that is a number"
+            )
         if values["format_version"] > FORMAT_VERSION:
             raise ValueError(
                 f"its format is version {values['format_version']}, this blinkcore "
                 f"reads up to {FORMAT_VERSION}; please upgrade blinkcore"
             )
+        try:
+            return cls._of(values)
+        except (TypeError, AttributeError) as error:  # an entry is of another kind
+            raise ValueError(f"{METADATA_FILE} is damaged: {error}") from error
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Metadata:
+        """Make the record of parsed JSON, and check it."""
         names = [f.name for f in fields(cls)]
         # Fields that the first models of this format do not have.
         values.setdefault("calibration", tuple(Calibration()))
