@@ -204,7 +204,8 @@ class Cluster:
     ) -> Callable[[float, int], Iterator[NDArray[np.float64]]]:
         """Return the `find` argument of `predict_image` for an input.
 
-        It tells `on_progress` of the parts of a large single plane, as of tiles, and yields the candidates of each plane, of shape (n, 5), see
+        It tells `on_progress` of the parts of a large single plane, as of tiles, and yields
+        the candidates of each plane, of shape (n, 5), see
         `blinkcore.detection.candidates.COLUMNS`.
         """
 

@@ -23,9 +23,8 @@ class Merged(NamedTuple):
 
     n_images: int
     n_spots: int
-    failed: list[
-        dict[str, str]
-    ]  # image and error of those that the runs could not search
+    # Image and error of those that the runs could not search.
+    failed: list[dict[str, str]]
 
 
 def merge(sources: Iterable[Path], output: Path) -> Merged:
