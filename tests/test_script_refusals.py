@@ -18,6 +18,15 @@ _IN_LOOPS = (
 IN_LOOPS = frozenset(_IN_LOOPS.split())
 
 
+TEXTS, SUMS, NESTED = "makes texts of texts", "adds lists or texts", "nests lists"
+GROWING = """  sizes : List[int]
+  def both(self: m.N, x: Tensor) -> Tuple[Tensor, List[int]]:
+    return (x, torch.size(x))
+def h(x: Tensor) -> List[int]:
+  return torch.size(x)
+"""
+
+
 def check(*lines, more=""):
     """Check a method of these lines, beside the function `g` and further methods."""
     body = "".join(f"    {line}\n" for line in (*lines, "return x"))
@@ -101,22 +110,63 @@ def test_methods_that_run_by_themselves_are_refused():
             check(more=method.format(name))
 
 
-def test_values_that_grow_are_refused():
-    texts, lists = "makes texts of texts", "repeats a list"
-    for sentence, *lines in (
-        (texts, '_0 = torch.format("{}", torch.format("{}", 1))'),
-        (texts, "a = 1", 'a = torch.format("", 1)', '_0 = torch.format("{}", a)'),
-        (lists, "_0 = torch.mul([1], 9)"), (lists, "_0 = torch.mul(9, [1])"),
-        (lists, "a = 1", "a = [1]", "_0 = torch.mul(a, 9)"),
-    ):  # fmt: skip
-        with refused(rf"its code {sentence} \(m\.py\)"):
-            check(*lines)
-    check('a = torch.format("{}", x)', '_0 = torch.format("{}", 1)', "torch.warn(a)")
+@pytest.mark.parametrize(
+    ("sentence", "lines"),
+    [
+        (TEXTS, ['_0 = torch.format("{}", torch.format("{}", 1))']),
+        (TEXTS, ['a = torch.format("", 1)', '_0 = torch.format("{}", a)']),
+        (TEXTS, ['a = torch.format("", 1)', "b : str = a", "c = b", "_0 = m.g(c)"]),
+        (TEXTS, ['a = torch.format("", 1)', "_0 = [a]"]),
+        (TEXTS, ['return torch.format("", 1)']),
+        ("repeats a list", ["_0 = torch.mul([1], 9)"]),
+        ("repeats a list", ["_0 = torch.mul(9, [1])"]),
+        ("repeats a list", ["a = 1", "a = [1]", "_0 = torch.mul(a, 9)"]),
+        ("repeats a list", ["_0 = torch.mul(torch.size(x), 9)"]),
+        (SUMS, ["a = [1]", "b = torch.add(a, a)"]),
+        (SUMS, ["a = torch.size(x)", "b = torch.add(a, torch.slice(a, 1))"]),
+        (SUMS, ["a = annotate(List[int], b)", "c = torch.add_(a, a)"]),
+        (SUMS, ["_0 = torch.add(self.sizes, getattr(self, 'sizes'))"]),
+        (SUMS, ["_0 = torch.add(m.h(x), m.h(x))"]),
+        (SUMS, ["f = __torch__.m.h", "_0 = torch.add(f(x), f(x))"]),
+        (SUMS, ["a, b = (self).both(x)", "_0 = torch.add(b, b)"]),
+        (SUMS, ["a = [[1]]", "b = torch.pop(a)", "c = a[0]", "_0 = torch.add(b, c)"]),
+        (SUMS, ["c = b", "b = a", "a = [1]", "_0 = torch.add(c, c)"]),
+        (SUMS, ['a = "text"', "_0 = torch.add(a, a)"]),
+        (SUMS, ["a = ops.prim.unchecked_unwrap_optional(torch.size(x))", "_0 = torch.add(a, a)"]),
+        (NESTED, ["a = [1]", "b = [a]", "c = [b]", "d = [c]"]),
+        (NESTED, ["a = (((1, 2), 3), (4, (5, (6,))))"]),
+        (NESTED, ["a = [1]", f"b = [{'a, ' * 17}]"]),
+        (NESTED, ["a = annotate(List[List[List[List[int]]]], [])"]),
+        (NESTED, ["a = [[1]]", "b = torch.append(a, [2])"]),
+    ],
+)  # fmt: skip
+def test_values_that_grow_are_refused(sentence, lines):
+    with refused(rf"its code {sentence} \(m\.py\)"):
+        check(*lines, more=GROWING)
+
+
+@pytest.mark.parametrize(
+    "text", ["x = {}\n", "class M(Module):\n  x : int = {}\n", "class M({}):\n  pass\n"]
+)
+def test_nothing_is_called_outside_of_functions(text):
+    check_code({"code/m.py": text.format("g")})
+    with refused(r"its code calls a function outside of any \(m\.py\)"):
+        check_code({"code/m.py": text.format("g()")})
+
+
+def test_lists_and_texts_of_networks_pass():
     check(
-        "a = torch.format(torch.len(x))",
-        "a = torch.mul(x, 3)",
-        "_0 = torch.cat([a, a])",
-    )
+        'a = torch.format("{}", x)', '_0 = torch.format("{}", 1)', "torch.warn(a)",
+        'b = torch.add(torch.format("{}", 1), " px")',
+        'ops.prim.RaiseException(b, "builtins.ValueError")',
+        "levels = annotate(List[Tensor], [])", "_1 = torch.append(levels, x)",
+        "size = torch.add(torch.slice(torch.size(x), None, 2), [1, 2])",
+        "y, z = (self).both(x)", "w = torch.add(y, torch.cat([x, y]))",
+        "v = torch.mul(x, size[0])", f"u = torch.cat([{'x, ' * 40}])",
+        more=GROWING,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="nested too deep"):
+        check(*[f"a{n + 1} = a{n}" for n in reversed(range(200))], "a0 = [1]")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from itertools import chain
 
+from blinkcore.network.script_lists import check_lists
 from blinkcore.network.script_work import assigned, check_work
 
 _MAX_TURNS = 64  # iterations of a loop: over a tensor's dimensions, not over pixels
@@ -120,14 +121,25 @@ def check_code(code: dict[str, str]) -> None:
                 calls.setdefault(name, []).append(node.args)
     try:
         for where, tree in trees.items():
+            _check_outside(tree, where)
             for node in ast.walk(tree):
                 if isinstance(node, ast.FunctionDef):
                     _check_function(node, where, calls)
+        check_lists(trees)
         check_work(
             {w.removesuffix(".py").replace("/", "."): tree for w, tree in trees.items()}
         )
     except RecursionError as error:
         raise ValueError("its code is nested too deep") from error
+
+
+def _check_outside(tree: ast.Module, where: str) -> None:
+    """Refuse calls that are not in the body of a function."""
+    nodes = list(ast.walk(tree))
+    bodies = [one.body for one in nodes if isinstance(one, ast.FunctionDef)]
+    inside = {id(one) for body in bodies for line in body for one in ast.walk(line)}
+    if any(isinstance(one, ast.Call) and id(one) not in inside for one in nodes):
+        raise ValueError(f"its code calls a function outside of any ({where})")
 
 
 def _parsed(code: dict[str, str]) -> dict[str, ast.Module]:
@@ -183,7 +195,6 @@ def _check_function(
     for node in ast.walk(function):
         if isinstance(node, ast.Call):
             _check_call(node, known, where)
-            _check_growth(node, known, where)
         elif isinstance(node, ast.For):
             _check_loop(node, given, where)
     _check_names(function, where)
@@ -235,23 +246,6 @@ def _check_call(call: ast.Call, known: dict[str, list[ast.expr]], where: str) ->
         is_allowed = name in (*_BUILTINS, "range") or bool(of_file and all(of_file))
     if not is_allowed:
         raise ValueError(f"its code calls {name}, which no network needs ({where})")
-
-
-def _check_growth(call: ast.Call, known: dict[str, list[ast.expr]], where: str) -> None:
-    """Refuse texts made of texts, and long lists: both can double with each line."""
-    name = ast.unparse(call.func)
-    values = [
-        value
-        for argument in call.args
-        for value in (
-            known.get(argument.id, []) if isinstance(argument, ast.Name) else [argument]
-        )
-    ]
-    made = [ast.unparse(v.func) for v in values if isinstance(v, ast.Call)]
-    if name == "torch.format" and "torch.format" in made:
-        raise ValueError(f"its code makes texts of texts ({where})")
-    if name == "torch.mul" and any(isinstance(v, ast.List) for v in values):
-        raise ValueError(f"its code repeats a list ({where})")
 
 
 def _check_loop(loop: ast.For, known: dict[str, list[ast.expr]], where: str) -> None:
