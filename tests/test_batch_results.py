@@ -1,7 +1,7 @@
 """What is kept, skipped and never overwritten in the folder of the results."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,6 @@ import tifffile
 from batches import run, write
 from blinkcore import io
 from blinkcore.batch.run import Options
-from blinkcore.detection.fit import Camera
-from blinkcore.detection.options import PredictOptions
 from blinkcore.image import PixelSize
 from blinkcore.io import tables
 
@@ -188,6 +186,7 @@ def test_results_of_other_options_do_not_stay(general, scene, tmp_path):
     assert (output / "cells.roi").exists()
     run([image], replace(first, formats=(".csv",), threshold=0.9, overlay=None))
     assert not (output / "cells.roi").exists()  # it held the spots above 0.2
+    assert not (output / "cells.overlay.png").exists()  # it showed them
     again = replace(first, threshold=0.9, skip_existing=True)
     (event,) = run([image], again)
     assert event.kind == "result"  # picture and selection were of another threshold
@@ -196,6 +195,22 @@ def test_results_of_other_options_do_not_stay(general, scene, tmp_path):
     (event,) = run([image], replace(again, formats=(".csv", ".xml")))
     assert event.kind == "result"
     assert (output / "cells.roi").exists()  # made with the same options: still right
+
+
+def test_pictures_of_planes_of_other_options_do_not_stay(general, scene, tmp_path):
+    """Those beside the table go; in another folder, which a forged description may name, none."""
+    image, output = tmp_path / "cells.tif", tmp_path / "s"
+    tifffile.imwrite(
+        image, np.stack([scene.image] * 2), metadata={"axes": "TYX"}, imagej=True
+    )
+    first = Options(general, output, threshold=0.2, overlay=output)
+    elsewhere = replace(first, output=tmp_path / "t", overlay=tmp_path / "pictures")
+    for options in (first, elsewhere):
+        run([image], options)
+        (options.overlay / "cells" / "own.png").write_bytes(b"")
+        run([image], replace(options, threshold=0.9, overlay=None))
+    assert [p.name for p in (output / "cells").iterdir()] == ["own.png"]
+    assert len(list((tmp_path / "pictures" / "cells").iterdir())) == 3
 
 
 @pytest.mark.parametrize("name", ["cells.napari.tif", "cells.isbi.tif"])
@@ -222,6 +237,7 @@ def test_a_selection_beside_a_table_without_description_is_the_users(
     (output / "cells.roi").write_bytes(b"labels")
     (event,) = run([image], options)
     assert event.kind == "error"
+    assert "or its description" in event.message
     assert (output / "cells.roi").read_bytes() == b"labels"
 
 
@@ -274,23 +290,6 @@ def test_a_run_cut_between_table_and_description_goes_on(
     assert event.kind == "result"
     (event,) = run([image], options)
     assert event.kind == "skipped"
-
-
-@pytest.mark.parametrize("field", [f.name for f in fields(PredictOptions)])
-def test_every_option_that_chooses_spots_is_in_the_description(general, field):
-    """Else --skip-existing would keep results that were made with another value."""
-    other = {
-        "threshold": 0.9, "fdr": 0.1, "radius": 2.0, "scale": 2.0, "dim": True,
-        "z": "max", "channel": 1, "axes": "TYX", "pixel_size": PixelSize(None, 0.1, 0.1), "level": 1,
-        "measure": "lsq", "camera": Camera(100, 2), "molecules": True, "truncated": True,
-    }  # fmt: skip
-    options = Options(general, None)
-    with_it = {"camera": {"measure": "lsq"}, "molecules": {"radius": 3.0}}.get(
-        field, {}
-    )
-    options = replace(options, **with_it)
-    changed = replace(options, **{field: other[field]})
-    assert changed.recorded() != options.recorded()
 
 
 def test_each_channel_has_a_session_of_trackmate(general, scene, tmp_path):

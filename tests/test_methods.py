@@ -142,7 +142,7 @@ def test_a_model_brings_its_threshold_and_doubtful_candidates(tmp_path, general)
     assert own.threshold == general.metadata.threshold != stricter.threshold
     assert own.spots[0].shape[1] == 3
     assert 0.05 < own.spots[0][:, 2].min() < own.threshold
-    assert case.image is not None
+    assert case.plane is not None
     _, (asked,) = load(tmp_path / "d.npz", ["general"], threshold=0.9)
     assert asked.threshold == 0.9
     assert asked.spots[0].tolist() == own.spots[0].tolist()

@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from blinkcore.network.networks import Blink, DeepBlink
+from blinkcore.network.networks import NETWORKS, Blink, DeepBlink
 
 
-@pytest.mark.parametrize("network", [Blink(8), DeepBlink((4, 4, 4)), DeepBlink((4, 6))])
+@pytest.mark.parametrize(
+    "network",
+    [*(made() for made in NETWORKS.values()), DeepBlink((4, 4, 4)), DeepBlink((4, 6))],
+)
 def test_grids_have_one_cell_for_each_square_of_the_image(network):
     raw = network.eval()(torch.zeros(2, 1, 48, 32))
     grid = network.activate(raw)

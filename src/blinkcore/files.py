@@ -19,7 +19,7 @@ import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from pathlib import Path
+    from pathlib import Path, PurePath
 
 
 _numbers = count()
@@ -159,14 +159,16 @@ def is_hidden(path: Path) -> bool:
 def files_in(
     folder: Path, suffixes: Collection[str], *, recursive: bool = False
 ) -> list[Path]:
-    """List the files of a folder that have one of the given suffixes, sorted.
+    """List the files of a folder that end in one of the given suffixes, sorted.
+
+    A folder that ends in `.zarr` counts as a file: nothing within it is listed.
 
     Parameters
     ----------
     folder : Path
         The folder.
     suffixes : collection of str
-        In lower case, with the dot.
+        In lower case, with the dot; `.spots.zarr` has two parts.
     recursive : bool
         Search its subfolders, too.
 
@@ -178,10 +180,15 @@ def files_in(
     return [
         path
         for path in sorted(folder.rglob("*") if recursive else folder.iterdir())
-        if path.suffix.lower() in suffixes
+        if path.name.lower().endswith(tuple(suffixes))
         and not is_hidden(path.relative_to(folder))
-        and path.is_file()
+        and not any(map(_is_zarr, path.relative_to(folder).parents))
+        and (path.is_file() or (_is_zarr(path) and path.is_dir()))
     ]
+
+
+def _is_zarr(path: PurePath) -> bool:
+    return path.suffix.lower() == ".zarr"
 
 
 def escaped(text: str) -> str:

@@ -8,6 +8,7 @@ files of an interrupted run can be recognized.
 from __future__ import annotations
 
 import glob
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,6 +164,8 @@ class Result:
             for suffix in set(before.get("formats", ())) - formats:  # of `WRITERS`
                 for path in self._written(suffix):
                     remove(path)
+            if "picture" not in record:
+                self._remove_pictures(before)
         write_json(content | {"complete": False}, self.sidecar)
         lost = {
             suffix: self._write_format(spots, suffix, image, source)
@@ -244,6 +247,21 @@ class Result:
         if content is not None:
             write_json(content | {"images": [record]}, self.sidecar)
 
+    def _remove_pictures(self, before: dict[str, Any]) -> None:
+        """Remove pictures of an earlier run, which show other spots, beside the table.
+
+        Elsewhere they stay: a description, which may be forged, names no file to remove.
+        """
+        for earlier in (one.get("picture") for one in before["images"]):
+            if earlier is not None and earlier.get("path") == identity(self.base):
+                pictures = [_picture(self.base)]
+                if self.base.is_dir():
+                    pictures += self.base.glob(f"*{overlay.SUFFIX}")
+                for path in pictures:
+                    path.unlink(missing_ok=True)
+                with suppress(OSError):  # something else is in it
+                    self.base.rmdir()
+
     def _same(self, before: dict[str, Any]) -> bool:
         """Tell whether an earlier result was made with the same options."""
         return all(before.get(k) == v for k, v in self.options.recorded().items())
@@ -265,10 +283,17 @@ class Result:
             doubtful = [self.file(s) for s in (*self.options.formats, ".json")]
         for path in doubtful:
             if path.exists() and not is_table_of_spots(path):
+                lost = "" if before is not None else self._lost()
                 raise ValueError(
-                    f"{path} is there and not a result of blinkcore; choose another "
+                    f"{path} is there and not a result of blinkcore{lost}; choose another "
                     "output folder"
                 )
+
+    def _lost(self) -> str:
+        """Say how a result is recognized, if a table is there without its description."""
+        if not is_table_of_spots(self.table):
+            return ""
+        return f", or its description {self.sidecar} is lost, then remove it"
 
 
 def _same_file(before: dict[str, Any], record: dict[str, Any]) -> bool:

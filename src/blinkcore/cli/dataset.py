@@ -98,9 +98,9 @@ def create(
 
 def _pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
     from blinkcore.datasets.pairing import pair_by_name
-    from blinkcore.io.suffixes import LABELS
+    from blinkcore.io.suffixes import LABELS, is_folder_of_labels
 
-    if images.is_file() and labels.is_file():
+    if images.is_file() and labels.exists() and not is_folder_of_labels(labels):
         return [(images, labels)]  # one and one need no common name
     found = pair_by_name(_image_files(images), _files(labels, LABELS))
     for path in found.images_alone:
@@ -309,8 +309,9 @@ def _files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     from blinkcore.detection.overlay import SUFFIX
     from blinkcore.files import files_in
     from blinkcore.io import read_sidecar, tables
+    from blinkcore.io.suffixes import is_folder_of_labels
 
-    if not path.is_dir():
+    if not is_folder_of_labels(path):
         if not path.exists():
             raise FileNotFoundError(2, "there is no such file or folder", str(path))
         return [path]

@@ -92,10 +92,8 @@ def predict(
     Returns
     -------
     DataFrame
-        The spots table, see `blinkcore.spots.COLUMNS`: `frame`, `channel`, `z` where the
-        image has these axes; `y`, `x` (px); `probability`; uncertainties, if the model
-        predicts them; positions in µm where the pixel size is known.
-        ``attrs["dim_specks"]``: how many specks the population of brightness left out.
+        The spots table, see `blinkcore.spots.COLUMNS`; ``attrs["dim_specks"]``: how many
+        specks the population of brightness left out.
 
     Raises
     ------

@@ -15,7 +15,6 @@ import pandas as pd
 
 from blinkcore.datasets.check import check_plane
 from blinkcore.evaluation.scores import DEFAULT_CUTOFF, SCORES, evaluate
-from blinkcore.labelled import LabelledPlane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,11 +60,11 @@ def score(
 
 
 def _about(case: Case) -> dict[str, float]:
-    if case.image is None:
+    if case.plane is None:
         return {}
     return {
-        "snr": check_plane(LabelledPlane(case.image, case.points)).snr,
-        "density": 1000 * len(case.points) / case.image.size,
+        "snr": check_plane(case.plane).snr,
+        "density": 1000 * len(case.points) / case.plane.image.size,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from blinkcore import io
 from blinkcore.datasets import dataset
 from blinkcore.detection.predict import find_spots
 from blinkcore.files import check_readable, files_in
-from blinkcore.io import suffixes
-from blinkcore.io.suffixes import stem_of_spots
+from blinkcore.io.suffixes import LABELS, is_folder_of_labels, stem_of_spots
 from blinkcore.io.tables import is_counts
 from blinkcore.network.grid import PROBABILITY
 from blinkcore.network.model import Model, bundled_models, load_model
@@ -32,17 +31,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blinkcore.image import PixelSize
+    from blinkcore.labelled import LabelledPlane
 
 PR_THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # of the precision-recall curve
 Place = tuple[int, int, int]  # frame, channel, z
 # Columns of labels: simulated truth has the Cramér-Rao bound, too.
-_LABELS = ("y", "x", "cramer_rao")
+_COLUMNS = ("y", "x", "cramer_rao")
 _BOUND = 2
 
 
 @dataclass(frozen=True)
 class Case:
-    """One plane with its true spots.
+    """True spots of one plane, whose pixels may be unknown.
 
     Attributes
     ----------
@@ -52,8 +52,8 @@ class Case:
         The image that it is from.
     points : ndarray of float64, shape (n, 2)
         y, x in px.
-    image : ndarray or None
-        The pixels; None if there are only labels.
+    plane : LabelledPlane or None
+        The points with the pixels; None if there are only labels.
     place : tuple of int
         Frame, channel and z of the plane in its table, 0 where the table has none.
     cramer_rao : ndarray of float64, shape (n,), or None
@@ -63,7 +63,7 @@ class Case:
     name: str
     source: str
     points: NDArray[np.float64]
-    image: NDArray[Any] | None = None
+    plane: LabelledPlane | None = None
     place: Place = (0, 0, 0)
     cramer_rao: NDArray[np.float64] | None = None
 
@@ -155,7 +155,7 @@ def _cases(
                 s.name,
                 s.source,
                 s.points,
-                s.image,
+                s,
                 cramer_rao=None if s.cramer_rao is None else np.array(s.cramer_rao),
             )
             for s in samples
@@ -180,7 +180,7 @@ def _case(name: str, place: Place, spots: NDArray[np.float64]) -> Case:
 def _of_tables(name: str, tables: _Tables, cases: Sequence[Case]) -> Method:
     # Labels are paired by the name of their file, samples of a data set by their own.
     titles = [
-        c.source if c.image is None else _WITHOUT_OME.sub("", c.name) for c in cases
+        c.source if c.plane is None else _WITHOUT_OME.sub("", c.name) for c in cases
     ]
     fitting = _fitting(tables, titles)
     missing = [title for title in titles if title not in fitting]
@@ -194,7 +194,7 @@ def _of_tables(name: str, tables: _Tables, cases: Sequence[Case]) -> Method:
     return Method(name, found)
 
 
-# Data sets of versions before 0.3 call the image of a.ome.tif a.ome, and tables are of a.
+# Data sets of version 0.1 call the image of a.ome.tif a.ome, and tables are of a.
 _WITHOUT_OME = re.compile(r"\.ome(?![A-Za-z])")
 NO_SPOTS: NDArray[np.float64] = np.empty((0, 2))
 _Tables = dict[str, dict[Place, "NDArray[np.float64]"]]
@@ -207,7 +207,7 @@ def _is_table(name: str) -> bool:
             f"{name} is a model and a folder here; write ./{name} for the folder, or run in "
             "another folder to use the model"
         )
-    return path.is_dir() or path.suffix.lower() in suffixes.LABELS
+    return path.is_dir() or path.name.lower().endswith(LABELS)
 
 
 def _tables(path: Path, unit: str, pixel_size: PixelSize | None) -> _Tables:
@@ -234,24 +234,25 @@ def _name(table: str, place: Place) -> str:
 def _run(
     model: Model, name: str, cases: Sequence[Case], threshold: float | None
 ) -> Method:
-    if any(case.image is None for case in cases):
+    if any(case.plane is None for case in cases):
         raise ValueError(
             f"{name} is a model, and the truth has labels only; give a data set (.npz)"
         )
     chosen = model.metadata.threshold if threshold is None else threshold
     lowest = min(chosen, float(PR_THRESHOLDS[0]))
-    images = [case.image for case in cases if case.image is not None]
+    images = [case.plane.image for case in cases if case.plane is not None]
     spots = [find_spots(image, model, threshold=lowest)[:, :3] for image in images]
     return Method(name, spots, chosen)
 
 
 def _label_files(path: Path) -> dict[str, Path]:
     """List files of labels by the name under which methods are compared."""
-    if not path.is_dir():
-        check_readable(path)
+    if not is_folder_of_labels(path):
+        if not path.is_dir():
+            check_readable(path)
         return {stem_of_spots(path): path}
     files: dict[str, Path] = {}
-    for file in files_in(path, suffixes.LABELS):
+    for file in files_in(path, LABELS):
         if io.read_sidecar(file) or is_counts(file):
             continue
         if stem_of_spots(file) in files:
@@ -267,7 +268,7 @@ def _label_files(path: Path) -> dict[str, Path]:
 
 def _planes(spots: pd.DataFrame) -> dict[Place, NDArray[np.float64]]:
     """Give the points of each plane that has some; an axis that a table lacks is at 0."""
-    known = [n for n in _LABELS if n in spots.columns]
+    known = [n for n in _COLUMNS if n in spots.columns]
     points = spots[known].to_numpy(float)
     zeros = np.zeros(len(spots))
     axes = [spots.get(name, zeros) for name in AXIS_COLUMNS.values()]

@@ -22,9 +22,12 @@ WRITERS: dict[str, frozenset[str] | None] = {
     ".zip": PLACE,
 }
 # Suffixes that labels are read by: those that are written, and tables of other programs.
+# What ends in `.napari.csv` or `.isbi.xml` also ends in `.csv` or `.xml`.
 LABELS = (
-    ".csv", ".txt", ".tsv", ".parquet", ".json", ".geojson", ".xml", ".roi", ".zip",
-)  # fmt: skip
+    *(s for s in WRITERS if s not in (".napari.csv", ".isbi.xml")),
+    ".txt",
+    ".tsv",
+)
 _IMAGES = (".ome.tiff", ".ome.tif")  # of two parts
 
 
@@ -32,6 +35,11 @@ def format_of(path: Path) -> str | None:
     """Return the suffix of `WRITERS` that a file's name ends in, or None."""
     name = path.name.lower()
     return next((suffix for suffix in WRITERS if name.endswith(suffix)), None)
+
+
+def is_folder_of_labels(path: Path) -> bool:
+    """Tell whether a path is a folder with files in it; `.spots.zarr` is one table."""
+    return path.is_dir() and not path.name.lower().endswith(".spots.zarr")
 
 
 def stem_of_spots(path: Path) -> str:
