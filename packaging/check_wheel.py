@@ -1,6 +1,6 @@
 """Install a wheel into an empty environment without a compiler, and use it as people do.
 
-    python packaging/check_wheel.py dist/blinkcore-0.1.0-cp312-cp312-linux_x86_64.whl
+    python packaging/check_wheel.py dist/blinkcore-0.2.0-cp312-cp312-linux_x86_64.whl
 
 Finds the spots of the example image, copies the files for KNIME, and installs the macros for
 Fiji; if Java, Xvfb and what the tests need are here, the real ImageJ runs one of them with

@@ -3,7 +3,8 @@
 import pytest
 import tifffile
 
-from blinkcore.batch.run import find_inputs, predict_files
+from blinkcore.batch.inputs import find_inputs
+from blinkcore.batch.run import predict_files
 
 
 def write(path, image):

@@ -99,7 +99,7 @@ def reported(tmp_path, general, scene):
     import tifffile
 
     from batches import run, write
-    from blinkcore.batch.run import Options
+    from blinkcore.batch.options import Options
 
     write(tmp_path / "in" / "a.tif", scene.image)
     pixels = np.stack([scene.image, np.full_like(scene.image, 55)])

@@ -11,7 +11,9 @@ import tifffile
 from batches import run, write
 from blinkcore.batch import run as batch
 from blinkcore.batch.collected import Collected
-from blinkcore.batch.run import Options, find_inputs, predict_files
+from blinkcore.batch.inputs import find_inputs
+from blinkcore.batch.options import Options
+from blinkcore.batch.run import predict_files
 from blinkcore.io import tables
 from ome_set import ome_set
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from blinkcore.batch.run import Input, find_inputs, output_names
+from blinkcore.batch.inputs import Input, find_inputs, output_names
 
 
 def test_a_file_named_in_two_ways_is_read_once(folder):

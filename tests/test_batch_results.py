@@ -10,7 +10,7 @@ import tifffile
 
 from batches import run, write
 from blinkcore import io
-from blinkcore.batch.run import Options
+from blinkcore.batch.options import Options
 from blinkcore.image import PixelSize
 from blinkcore.io import tables
 

@@ -16,7 +16,7 @@ from two_channels import SHAPE, two_channels
 def results(tmp_path, general):
     """Results of predict for an image of two channels with a shift, and its cells."""
     from batches import run
-    from blinkcore.batch.run import Options
+    from blinkcore.batch.options import Options
     from blinkcore.simulation.stacks import simulate_stack
 
     first, second = two_channels(shift=(2.0, -3.0))

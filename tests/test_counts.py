@@ -11,7 +11,7 @@ import tifffile
 
 from batches import run, write
 from blinkcore.batch.counts import write_counts
-from blinkcore.batch.run import Options
+from blinkcore.batch.options import Options
 from blinkcore.detection.cells import Regions
 from blinkcore.image import Image, PixelSize
 from programs import call_blinkcore

@@ -9,7 +9,8 @@ import tifffile
 
 from batches import run
 from blinkcore import predict
-from blinkcore.batch.run import Options, find_inputs
+from blinkcore.batch.inputs import find_inputs
+from blinkcore.batch.options import Options
 from blinkcore.io import n_scenes, read_image
 from blinkcore.io.results import read_results
 from blinkcore.io.scenes import file_and_scene

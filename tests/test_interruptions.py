@@ -15,7 +15,7 @@ import tifffile
 from batches import run, write
 from blinkcore import files, predict
 from blinkcore.batch.lock import locked
-from blinkcore.batch.run import Options
+from blinkcore.batch.options import Options
 from blinkcore.batch.timeout import time_limit
 from blinkcore.io import tables
 from programs import BLINKCORE, run_blinkcore

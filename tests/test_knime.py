@@ -12,6 +12,7 @@ import PIL.Image
 import pytest
 import tifffile
 
+import blinkcore
 from blinkcore import predict
 from test_knime_nodes import PORTS
 
@@ -170,7 +171,7 @@ def test_the_layout_is_what_knime_needs():
     with PIL.Image.open(KNIME / "icons" / "blinkcore.png") as icon:
         assert icon.size == (16, 16)
     text = (KNIME / "knime.yml").read_text(encoding="utf-8")
-    assert 'version: "0.1.0"' in text  # a string, not a number
+    assert f'version: "{blinkcore.__version__}"' in text  # a string, not a number
     assert "extension_module: src/blinkcore_nodes\n" in text
 
 

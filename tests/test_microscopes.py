@@ -7,7 +7,7 @@ import tifffile
 
 from batches import run
 from blinkcore import io, predict
-from blinkcore.batch.run import Options
+from blinkcore.batch.options import Options
 from programs import call_blinkcore
 
 

@@ -6,7 +6,7 @@ import tifffile
 
 from batches import run
 from blinkcore import predict
-from blinkcore.batch.run import Options
+from blinkcore.batch.options import Options
 from blinkcore.detection.axial import NEAR, places_in_z, planes_needed
 from blinkcore.detection.objects import join_planes
 from blinkcore.evaluation.scores import match

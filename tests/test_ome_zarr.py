@@ -11,7 +11,7 @@ import tifffile
 from batches import run
 from blinkcore import io, predict
 from blinkcore.batch.inputs import find_inputs, output_names
-from blinkcore.batch.run import Options
+from blinkcore.batch.options import Options
 from blinkcore.image import PixelSize
 from blinkcore.io import ome_zarr, tiff_bands
 

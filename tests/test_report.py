@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from batches import run, write
-from blinkcore.batch.run import Options
+from blinkcore.batch.options import Options
 from blinkcore.io.results import read_results
 from blinkcore.report.collect import (
     contrast_of,

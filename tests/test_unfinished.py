@@ -13,8 +13,10 @@ import tifffile
 
 from batches import run
 from blinkcore.batch import unfinished
+from blinkcore.batch.inputs import find_inputs, output_names
 from blinkcore.batch.lock import lock_of
-from blinkcore.batch.run import Options, find_inputs, output_names, predict_files
+from blinkcore.batch.options import Options
+from blinkcore.batch.run import predict_files
 from blinkcore.detection import overlay
 
 PLANES, STOP = 6, 4

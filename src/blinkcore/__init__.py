@@ -2,7 +2,7 @@
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The public names are listed in `__init__.pyi`; each is imported on first use, because
 # importing torch takes seconds (Scientific Python's SPEC 1).

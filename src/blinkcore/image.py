@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -59,7 +60,7 @@ def as_pixel_size(value: PixelSize | float | str | Sequence[float]) -> PixelSize
     return PixelSize(*sizes)  # type: ignore[arg-type]
 
 
-class ArrayLike(Protocol):
+class ImageData(Protocol):
     """What `Image` needs of its data: a NumPy array or something read on demand."""
 
     @property
@@ -72,6 +73,21 @@ class ArrayLike(Protocol):
 
     def __getitem__(self, index: tuple[int, ...], /) -> Any:
         """Read one plane (Y, X), given an index for each axis before them."""
+
+
+class LazyPlanes(ABC):
+    """Pixels of an image, each plane of which is read when it is asked for."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @abstractmethod
+    def __getitem__(self, index: tuple[int, ...], /) -> Any:
+        """Read one plane (Y, X), given an index for each axis before them."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        planes = [np.asarray(self[index]) for index in np.ndindex(self.shape[:-2])]
+        return np.asarray(planes, dtype).reshape(self.shape)
 
 
 class Plane(NamedTuple):
@@ -112,7 +128,7 @@ class Image:
         If pixels are not numbers.
     """
 
-    data: ArrayLike
+    data: ImageData
     axes: str
     pixel_size: PixelSize | None = None
     frame_interval: float | None = None

@@ -18,6 +18,7 @@ from blinkcore.batch.results import sidecar
 from blinkcore.files import write_json
 from blinkcore.io import tables
 from blinkcore.io.provenance import check_own
+from blinkcore.io.suffixes import sidecar_path
 from blinkcore.spots import WITHOUT, ordered
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Collected:
             check_own(table)
         if table is None or not options.skip_existing or not table.exists():
             return collected
-        about = table.with_suffix(".json")
+        about = sidecar_path(table)
         before = io.read_sidecar(about)
         if before is None:
             raise ValueError(
@@ -130,7 +131,7 @@ class Collected:
             about = sidecar(self.options, self.records)
             if self.failed:
                 about["failed"] = self.failed
-            write_json(about, path.with_suffix(".json"))
+            write_json(about, sidecar_path(path))
         except FAILURES as error:
             if last:
                 raise OSError(_rescued(table, path, error)) from error

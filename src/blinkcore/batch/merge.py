@@ -11,6 +11,7 @@ from blinkcore.batch.counts import CELLS, IMAGES, write_counts
 from blinkcore.files import check_readable, write_json
 from blinkcore.io import tables
 from blinkcore.io.provenance import check_own, made_now
+from blinkcore.io.suffixes import sidecar_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,7 +55,7 @@ def merge(sources: Iterable[Path], output: Path) -> Merged:
     if not tables.is_table(output):
         raise ValueError(f"--output must end in .csv or .parquet, got {output}")
     check_own(output)
-    paths = _tables_in(sources, output)
+    paths = _tables_of(sources, output)
     if not paths:
         raise ValueError("there is no table of spots to merge")
     about = [_description(path) for path in paths]
@@ -69,9 +70,7 @@ def merge(sources: Iterable[Path], output: Path) -> Merged:
     errors = {f["image"]: f for one in about for f in one.get("failed", ())}
     failed = [error for name, error in errors.items() if name not in place]
     content = {**_how(about[0]), **made_now(), "images": records}
-    write_json(
-        content | ({"failed": failed} if failed else {}), output.with_suffix(".json")
-    )
+    write_json(content | ({"failed": failed} if failed else {}), sidecar_path(output))
     for name in (IMAGES, CELLS):
         write_counts(records, name, tables.counts_path(output, name))
     return Merged(len(records), len(table), failed)
@@ -124,7 +123,7 @@ def _check_alike(paths: list[Path], descriptions: list[dict[str, Any]]) -> None:
             origin[name] = path
 
 
-def _tables_in(sources: Iterable[Path], output: Path) -> list[Path]:
+def _tables_of(sources: Iterable[Path], output: Path) -> list[Path]:
     """List tables of spots, those of folders without the output of an earlier merge."""
     found: dict[Path, Path] = {}
     for source in sources:

@@ -21,13 +21,11 @@ from blinkcore.batch.image import predict_input
 from blinkcore.batch.inputs import (
     Event,
     Input,
-    find_inputs,
     identity,
     output_names,
 )
 from blinkcore.batch.labels import about_labels, check_labels, label_images
 from blinkcore.batch.lock import lock_of, locked
-from blinkcore.batch.options import Options
 from blinkcore.batch.results import Result
 from blinkcore.batch.timeout import time_limit
 from blinkcore.batch.unfinished import kept, unfinished_path
@@ -44,8 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blinkcore.batch.cluster import Cluster
-
-__all__ = ["Event", "Input", "Options", "find_inputs", "output_names", "predict_files"]
+    from blinkcore.batch.options import Options
 
 logger = logging.getLogger(__name__)
 

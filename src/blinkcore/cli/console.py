@@ -23,7 +23,7 @@ from blinkcore.files import error_sentence, escaped, write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from blinkcore.batch.run import Event
+    from blinkcore.batch.inputs import Event
 
 _OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")  # of PyTorch
 _EVERY = 0.5  # s between events of planes and tiles

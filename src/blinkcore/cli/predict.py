@@ -170,7 +170,7 @@ def _options(
     formats: tuple[str, ...],
 ) -> Options:
     """Load the model and put all options of the run together."""
-    from blinkcore.batch.run import Options
+    from blinkcore.batch.options import Options
     from blinkcore.network.model import load_model
 
     model = load_model(values["model"], device=values["device"], amp=values["amp"])

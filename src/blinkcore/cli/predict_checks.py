@@ -184,7 +184,7 @@ def check_format(
 ) -> None:
     """Refuse a format that cannot be written, and a status in the place of a result."""
     from blinkcore.io import tables
-    from blinkcore.io.suffixes import WRITERS
+    from blinkcore.io.suffixes import WRITERS, sidecar_path
 
     one_table = target is not None and tables.is_table(target)
     if target and not one_table and target.suffix in WRITERS and not target.is_dir():
@@ -209,7 +209,7 @@ def check_format(
         tables.check_format(target.suffix if target else formats[0])
     elif ".parquet" in formats:
         tables.check_format(".parquet")
-    own = target.with_suffix(".json") if target is not None and one_table else None
+    own = sidecar_path(target) if target is not None and one_table else None
     if status is not None and own is not None and status.absolute() == own.absolute():
         raise ValueError(f"--status {status} is where the table's own .json goes")
 

@@ -113,9 +113,9 @@ class _Evidence:
     moved: NDArray[np.float64]  # (m, 2), from the light to its clear label, px
 
 
-def check_plane(plane: LabelledPlane, name: str = "") -> Check:
+def check_plane(plane: LabelledPlane) -> Check:
     """Look for mistakes in the labels of a plane."""
-    return _judged(name, _evidence(plane))
+    return _judged("", _evidence(plane))
 
 
 def check_all(samples: Sequence[Sample]) -> tuple[list[Check], Check]:

@@ -25,7 +25,6 @@ from blinkcore.detection.projection import searched
 from blinkcore.detection.scale import resampled, scale_factor
 from blinkcore.detection.tiles import TILE
 from blinkcore.image import Image, PixelSize, as_pixel_size, to_canonical_axes
-from blinkcore.network.calibration import PROBABILITY_FLOOR
 from blinkcore.network.grid import UNCERTAINTY, X, Y
 from blinkcore.network.model import DEFAULT, Model, load_model
 from blinkcore.network.normalize import plane_scaling
@@ -269,7 +268,6 @@ def find_spots(
     threshold: float,
     tile: int = TILE,
     refine: bool = True,
-    floor: float = PROBABILITY_FLOOR,
 ) -> NDArray[np.float64]:
     """Find the spots in one plane.
 
@@ -282,7 +280,7 @@ def find_spots(
         To run.
     threshold : float
         Probability above which a spot counts.
-    tile, refine, floor
+    tile, refine
         See `blinkcore.detection.candidates.find_candidates`.
 
     Returns
@@ -296,9 +294,7 @@ def find_spots(
     ValueError
         If the plane is too large for a network that must see it in one piece.
     """
-    spots = find_candidates(
-        plane, model, model.metadata, floor=floor, tile=tile, refine=refine
-    )
+    spots = find_candidates(plane, model, model.metadata, tile=tile, refine=refine)
     kept = kept_above(judged(spots, model.metadata.calibration), threshold)
     return kept[:, : HEIGHT if model.has_error else UNCERTAINTY]
 

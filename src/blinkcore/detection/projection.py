@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from blinkcore.image import Image
+from blinkcore.image import Image, LazyPlanes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def max_projection(image: Image) -> Image:
     )
 
 
-class _Projected:
+class _Projected(LazyPlanes):
     """Planes that are the maximum over z of another image's."""
 
     def __init__(self, image: Image) -> None:
@@ -60,7 +60,3 @@ class _Projected:
         for plane in planes[1:]:
             np.maximum(result, np.asarray(data[plane]), out=result)
         return result
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        planes = [self[index] for index in np.ndindex(self.shape[:-2])]
-        return np.asarray(planes, dtype).reshape(self.shape)

@@ -11,7 +11,7 @@ import numpy as np
 
 from blinkcore import limits
 from blinkcore.files import error_sentence
-from blinkcore.image import Image, PixelSize, canonical_axes, check_axes
+from blinkcore.image import Image, LazyPlanes, PixelSize, canonical_axes, check_axes
 from blinkcore.io.units import positive
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _damaged(path: Path, error: Exception) -> ValueError:
     )
 
 
-class _Planes:
+class _Planes(LazyPlanes):
     """Planes that are read on demand."""
 
     def __init__(self, path: Path, file: Any, source: Any, own: dict[str, str]) -> None:
@@ -201,7 +201,3 @@ class _Planes:
             raise
         except Exception as error:
             raise _damaged(self._path, error) from error
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        planes = [self[index] for index in np.ndindex(self.shape[:-2])]
-        return np.asarray(planes, dtype).reshape(self.shape)

@@ -16,7 +16,7 @@ import numpy as np
 
 from blinkcore import limits
 from blinkcore.files import error_sentence
-from blinkcore.image import Image, PixelSize, canonical_axes, check_axes
+from blinkcore.image import Image, LazyPlanes, PixelSize, canonical_axes, check_axes
 from blinkcore.io.units import micrometers, positive, seconds
 from blinkcore.large_plane import LARGE, MIN_BAND, LargePlane
 
@@ -241,7 +241,7 @@ def _pixel_size(scale: Mapping[str, float]) -> PixelSize | None:
     return PixelSize(scale.get("Z"), scale["Y"], scale["X"])
 
 
-class _Planes:
+class _Planes(LazyPlanes):
     """Planes of a Zarr array that are read when they are asked for."""
 
     def __init__(self, source: Path | str, array: Any, axes: str) -> None:
@@ -275,7 +275,3 @@ class _Planes:
             raise ValueError(
                 f"{self._source}: a chunk is damaged: {error_sentence(error)}"
             ) from error
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        planes = [np.asarray(self[index]) for index in np.ndindex(self.shape[:-2])]
-        return np.asarray(planes, dtype).reshape(self.shape)

@@ -10,7 +10,7 @@ import blinkcore
 from blinkcore.files import utf8_safe, write_json
 from blinkcore.io import tables
 from blinkcore.io.description_types import is_description
-from blinkcore.io.suffixes import format_of
+from blinkcore.io.suffixes import format_of, sidecar_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ def describe_table(
         "options": dict(options),
         "images": list(images),
     }
-    write_json(content, table.with_suffix(".json"))
+    write_json(content, sidecar_path(table))
 
 
 def read_sidecar(path: Path) -> dict[str, Any] | None:
@@ -97,7 +97,7 @@ def check_own(table: Path) -> None:
         If one of these two files is there, and neither a description beside the table nor
         the columns of the table show that it is of blinkcore.
     """
-    about = table.with_suffix(".json")
+    about = sidecar_path(table)
     if read_sidecar(about) is not None or is_table_of_spots(table):
         return
     for path in (table, about):
@@ -114,5 +114,5 @@ def description_of(table: Path) -> dict[str, Any] | None:
     """
     suffix = format_of(table) or table.suffix
     beside = table.with_name(table.name[: len(table.name) - len(suffix)] + ".json")
-    own = read_sidecar(table.with_suffix(".json"))
+    own = read_sidecar(sidecar_path(table))
     return own if own is not None else read_sidecar(beside)

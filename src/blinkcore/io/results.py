@@ -108,7 +108,7 @@ def read_results(
     """
     if not source.is_dir():
         check_readable(source)
-    paths = _tables_in(source) if source.is_dir() else [source]
+    paths = _results_in(source) if source.is_dir() else [source]
     if not paths:
         raise ValueError(f"{source} has no table of spots in it")
     taken: set[str] = set()
@@ -144,7 +144,7 @@ def read_results(
             yield found if pixel_size is None else replace(found, pixel_size=pixel_size)
 
 
-def _tables_in(folder: Path) -> list[Path]:
+def _results_in(folder: Path) -> list[Path]:
     """List the tables of a folder, and those of `blinkcore predict` in folders within it."""
     return [
         path

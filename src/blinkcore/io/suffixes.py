@@ -52,6 +52,11 @@ def stem_of_spots(path: Path) -> str:
     return stem.removesuffix(".ome")
 
 
+def sidecar_path(table: Path) -> Path:
+    """Name the description beside a table."""
+    return table.with_suffix(".json")
+
+
 def stem_of_image(path: Path) -> str:
     """Return the name of an image without its suffix, which may have two parts."""
     for suffix in _IMAGES:

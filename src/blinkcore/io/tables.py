@@ -17,7 +17,7 @@ from blinkcore import limits
 from blinkcore.files import atomic_write, files_in, utf8_safe
 from blinkcore.io import imagej, trackmate
 from blinkcore.io.parquet import read_parquet
-from blinkcore.io.suffixes import format_of
+from blinkcore.io.suffixes import format_of, sidecar_path
 from blinkcore.spots import AXIS_COLUMNS, COLUMN_OF, COLUMNS, check_spots, ordered
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def tables_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     found: dict[Path, Path] = {}
     for path in files_in(folder, SUFFIXES, recursive=recursive):
         # An image may be called a.napari.tif: then the table has its own description.
-        own = format_of(path) in SUFFIXES or path.with_suffix(".json").is_file()
+        own = format_of(path) in SUFFIXES or sidecar_path(path).is_file()
         if own and not (is_counts(path) or is_about_tracks(path)):
             found.setdefault(path.with_suffix(""), path)
     return list(found.values())

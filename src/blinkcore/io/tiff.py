@@ -21,6 +21,7 @@ from blinkcore.files import atomic_write
 from blinkcore.image import (
     AXES,
     Image,
+    LazyPlanes,
     PixelSize,
     canonical_axes,
     check_axes,
@@ -270,7 +271,7 @@ def _is_cut(page: Any, allowed: bool) -> bool:
     return False
 
 
-class _Pages:
+class _Pages(LazyPlanes):
     """Planes that are decoded on demand."""
 
     def __init__(
@@ -299,7 +300,3 @@ class _Pages:
                         return large
                 limits.check_memory(page.nbytes, str(self._path))
                 return page.asarray().reshape(self.shape[-2:])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        planes = [np.asarray(self[index]) for index in np.ndindex(self.shape[:-2])]
-        return np.asarray(planes, dtype).reshape(self.shape)

@@ -65,7 +65,7 @@ def add_spots(
 
 
 def _windows(
-    shape: tuple[int, int], points: NDArray[np.float64], radius: int
+    points: NDArray[np.float64], radius: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Give the rows (n, k) and columns (n, k) of the window around each point."""
     offsets = np.arange(-radius, radius + 1)
@@ -110,7 +110,7 @@ def add_gaussians(
     """
     if len(points) == 0:
         return
-    rows, cols = _windows(photons.shape, points, int(np.ceil(4 * sigma.max())))
+    rows, cols = _windows(points, int(np.ceil(4 * sigma.max())))
     width = sigma[:, None] * np.sqrt(2.0)
 
     def profile(at: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -136,7 +136,7 @@ def _add_elliptical(
     if len(points) == 0:
         return
     a, b = major**2 + 1 / 12, minor**2 + 1 / 12
-    rows, cols = _windows(photons.shape, points, int(np.ceil(4 * np.sqrt(a))))
+    rows, cols = _windows(points, int(np.ceil(4 * np.sqrt(a))))
     y = (rows - points[:, :1])[:, :, None]
     x = (cols - points[:, 1:])[:, None, :]
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
@@ -158,7 +158,7 @@ def _add_airy(
     """Add Airy patterns up to their second ring, the mean of 2 x 2 samples a pixel."""
     if len(points) == 0:
         return
-    rows, cols = _windows(photons.shape, points, int(np.ceil(5 * sigma)))
+    rows, cols = _windows(points, int(np.ceil(5 * sigma)))
     light = np.zeros((len(points), rows.shape[1], cols.shape[1]))
     for dy in (-0.25, 0.25):
         for dx in (-0.25, 0.25):
