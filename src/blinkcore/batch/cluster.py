@@ -7,9 +7,8 @@ of its planes, so the table does not depend on the workers' number or timing.
 
 from __future__ import annotations
 
-import logging
-import os
 from collections import deque
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import fields
 from functools import lru_cache
@@ -20,6 +19,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from blinkcore.batch.scheduler import Workers
 from blinkcore.batch.timeout import time_limit
 from blinkcore.detection.options import PredictOptions
 from blinkcore.detection.predict import Part, candidates_of_plane
@@ -47,18 +47,6 @@ if TYPE_CHECKING:
 _TASKS = 4  # per worker, that are submitted in advance
 _ROWS = 2  # rows of tiles in a part of a large plane
 _RUN = uuid4().hex  # identifies this process
-_ANSWER = 30.0  # s in which a scheduler must answer
-
-
-# For workers that this process starts: waiting threads release their core, and a tile's
-# memory is kept for the next one. Dask's own settings return each array to the system,
-# which took as long as the network itself.
-_ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-}
 
 
 class _Source(NamedTuple):
@@ -164,15 +152,15 @@ class Cluster:
         )
         self._tried: set[str] = set()
         self._given: dict[str, tuple[float, deque[list[Any]]]] = {}
-        self._client, self._cluster = _connected(scheduler)
+        self._workers = Workers(scheduler)
+        self._client = self._workers.client
 
     def close(self) -> None:
         """Cancel open tasks and disconnect; end workers that this process started."""
-        for _, planes in self._given.values():
-            self._client.cancel([f for futures in planes for f in futures])
-        self._client.close()
-        if self._cluster is not None:
-            self._cluster.close()
+        with suppress(ConnectionError, CancelledError):
+            for _, planes in self._given.values():
+                self._client.cancel([f for futures in planes for f in futures])
+        self._workers.close()
 
     def look_ahead(self, items: list[Input], is_done: Callable[[Input], bool]) -> None:
         """Submit the planes of the next inputs, as many as keep the workers busy."""
@@ -180,7 +168,7 @@ class Cluster:
             if str(item.source) in self._tried:
                 continue
             n_given = sum(len(p) for _, planes in self._given.values() for p in planes)
-            if n_given >= _TASKS * max(1, len(self._client.nthreads())):
+            if n_given >= _TASKS * max(1, len(self._workers)):
                 return
             self._tried.add(str(item.source))
             # What is wrong with a file is reported when its turn comes.
@@ -229,7 +217,7 @@ class Cluster:
         """Wait for the candidates of the parts of a plane, and tell of each part."""
         found, n = [], len(parts)
         while parts:
-            found.append(self._client.gather(parts.pop(0)))
+            found.append(self._workers.result(parts.pop(0)))
             if on_progress is not None:
                 on_progress("tile", len(found), n)
         return np.concatenate(found)
@@ -275,47 +263,3 @@ def _state(item: Input) -> str:
     """Identify the content of an input; of OME-Zarr (a folder or URL) that of this run."""
     state = item.state()
     return _RUN if state is None else str(state)
-
-
-_MAX_WORKERS = 1024
-
-
-def _connected(scheduler: str) -> tuple[Any, Any]:
-    """Connect to a scheduler; return the client, and the cluster if it is local."""
-    try:
-        import dask
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise ImportError(
-            "--scheduler needs dask: install 'blinkcore[cluster]'"
-        ) from error
-    # Its log is for those who run a cluster.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    if scheduler == "local" or scheduler.isdecimal():
-        n_workers = (os.cpu_count() or 1) if scheduler == "local" else int(scheduler)
-        if not 1 <= n_workers <= _MAX_WORKERS:
-            raise ValueError(
-                f"--scheduler needs at least one process, and at most {_MAX_WORKERS} on "
-                "one computer"
-            )
-        with dask.config.set({"distributed.nanny.pre-spawn-environ": _ENVIRONMENT}):
-            cluster = LocalCluster(
-                n_workers=n_workers,
-                threads_per_worker=1,
-                memory_limit=0,
-                dashboard_address=None,
-            )
-        return Client(cluster), cluster
-    if "://" not in scheduler:
-        raise ValueError(
-            f"--scheduler must be local, a number of processes, or an address like "
-            f"tcp://host:8786; got {scheduler!r}"
-        )
-    try:
-        return Client(scheduler, timeout=_ANSWER), None
-    except OSError as error:
-        raise OSError(
-            f"--scheduler {scheduler} does not answer within {_ANSWER:g} s"
-        ) from error
-    except ValueError as error:
-        raise ValueError(f"--scheduler {scheduler}: {error}") from error

@@ -27,6 +27,7 @@ from blinkcore.batch.inputs import (
 from blinkcore.batch.labels import about_labels, check_labels, label_images
 from blinkcore.batch.lock import lock_of, locked
 from blinkcore.batch.results import Result
+from blinkcore.batch.scheduler import SchedulerLostError
 from blinkcore.batch.timeout import time_limit
 from blinkcore.batch.unfinished import kept, unfinished_path
 from blinkcore.detection.overlay import percentiles
@@ -142,7 +143,11 @@ class _Run:
                 yield Event("skipped", item.name, message="part of an earlier image")
                 continue
             covered.update(identity(path) for path in item.parts)
-            event = self._process(item)
+            try:
+                event = self._process(item)
+            except SchedulerLostError as lost:  # so are the other inputs
+                yield Event("error", item.name, message=error_sentence(lost))
+                return
             if event.kind == "error" and self.collected is not None:
                 error = {"image": safe_name(item.name), "error": event.message}
                 self.collected.failed.append(error)
@@ -183,6 +188,8 @@ class _Run:
             lock = locked(result.base) if collected is None else nullcontext()
             with lock:
                 spots, record, undrawn = self._find_and_write(item, result)
+        except SchedulerLostError:
+            raise
         except Exception as error:
             logger.debug("%s", item.name, exc_info=True)
             return Event(
