@@ -147,9 +147,14 @@ _LOCAL = {
 def _local(n_workers: int) -> Any:
     from distributed import LocalCluster
 
-    return LocalCluster(
-        n_workers=n_workers,
-        threads_per_worker=1,
-        memory_limit=0,
-        dashboard_address=None,
-    )
+    try:
+        return LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=None,
+        )
+    except RuntimeError as error:
+        raise OSError(
+            f"--scheduler: a process for it did not start or died ({error})"
+        ) from error
