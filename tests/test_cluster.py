@@ -82,21 +82,75 @@ def test_the_table_is_that_of_one_process(series, tmp_path):
     assert parts[-1]["done"] == parts[-1]["total"] > 1
 
 
-def busy_worker(pid):
-    """Wait for a child that computes: it has loaded PyTorch and used the CPU for a while."""
+@pytest.mark.slow
+def test_workers_that_die_again_and_again_are_replaced(series, tmp_path):
+    """Dask gives a worker up that dies twice within 15 s, unless it is told not to."""
+    pixels = np.concatenate([tifffile.imread(series / "movie.tif")] * 20)
+    movie = tmp_path / "long.tif"
+    tifffile.imwrite(movie, pixels, imagej=True, metadata={"axes": "TYX"})
+    alone = run_blinkcore("predict", movie, "-o", tmp_path / "one", "--no-amp")
+    assert alone.returncode == 0, alone.stderr
+    command = [BLINKCORE, "predict", movie, "-o", tmp_path / "killed", "--no-amp"]
+    command += ["--scheduler", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for _ in range(3):
+            busy_worker(process.pid, at_least=0.5).kill()
+        _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert tables(tmp_path / "one") == tables(tmp_path / "killed")
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """A scheduler of dask without workers; its process and its address."""
+    where = tmp_path / "scheduler.json"
+    dask = BLINKCORE.with_name("dask")
+    command = [dask, "scheduler", "--port", "0", "--no-dashboard"]
+    with subprocess.Popen(
+        [*command, "--scheduler-file", where], stderr=subprocess.DEVNULL
+    ) as process:
+        for _ in range(600):
+            if where.exists() and where.read_text():
+                break
+            time.sleep(0.1)
+        yield process, json.loads(where.read_text())["address"]
+        process.kill()
+
+
+@pytest.mark.slow
+def test_a_scheduler_without_workers_or_that_dies_is_a_sentence(
+    scheduler, series, tmp_path
+):
+    process, address = scheduler
+    command = [BLINKCORE, "predict", series, "-o", tmp_path / "o"]
+    with subprocess.Popen(
+        [*command, "--scheduler", address], stderr=subprocess.PIPE, text=True
+    ) as run:
+        said = run.stderr.readline()
+        process.kill()
+        rest = run.stderr.read()
+    assert said == f"Warning: --scheduler {address} has no workers; waiting for one\n"
+    assert f"the scheduler {address} is gone" in rest
+    assert "Traceback" not in rest
+    assert rest.count("Error") == 1
+    assert run.returncode == 1
+
+
+def busy_worker(pid, at_least=3.0):
+    """Wait for a child that computes: it has loaded PyTorch and used the CPU for some s."""
     for _ in range(600):
         children = psutil.Process(pid).children(recursive=True)
-        busy = next((child for child in children if is_busy(child)), None)
+        busy = next((child for child in children if is_busy(child, at_least)), None)
         if busy is not None:
             return busy
         time.sleep(0.1)
     raise AssertionError("no worker came to work")
 
 
-def is_busy(process):
+def is_busy(process, at_least):
     try:
         loaded = any("libtorch" in m.path for m in process.memory_maps())
-        return loaded and process.cpu_times().user > 3
+        return loaded and process.cpu_times().user > at_least
     except (psutil.Error, OSError):
         return False
 

@@ -108,9 +108,10 @@ def _connected(scheduler: str) -> tuple[Any, Any]:
         raise ImportError(
             "--scheduler needs dask: install 'blinkcore[cluster]'"
         ) from error
-    # Their logs are for those who run a cluster.
-    for name in ("distributed", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Their logs are for those who run a cluster. Dask has given some a level of their own.
+    for name in ("asyncio", "distributed", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("asyncio", "distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler == "local" or scheduler.isdecimal():
         n_workers = (os.cpu_count() or 1) if scheduler == "local" else int(scheduler)
         if not 1 <= n_workers <= _MAX_WORKERS:
