@@ -196,6 +196,40 @@ def test_deep_pickles_are_refused():
         parse(deep)
 
 
+SHARED = b"".join(b"h\0h\0\x86q\0" for _ in range(60))  # a pair of it and itself
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02)q\0" + SHARED + b"}h\0Ns.",  # as a key, whose hash takes for ever
+        b"\x80\x04)q\0" + SHARED + b"h\0h\0\x93.",  # as the name of a class
+        b"\x80\x02}\x8a\x08" + b"\xff" * 7 + b"\x1fNs.",  # a number with a chosen hash
+    ],
+)
+def test_keys_and_names_are_plain(content):
+    with pytest.raises(
+        ValueError, match=r"a key that is neither|a class without a name"
+    ):
+        parse(content)
+
+
+def test_a_storage_has_a_plain_number(changed):
+    """Its text would be longer than any memory."""
+    key = b"(X\x07\0\0\0storagectorch\nFloatStorage\nh\0X\x03\0\0\0cpuK\1tQt."
+    path = changed("/data.pkl", lambda _: b"\x80\x02()q\0" + SHARED + key)
+    with pytest.raises(ValueError, match="a tensor that is not in it"):
+        load_model(path)
+
+
+def test_many_empty_files_are_read_at_once(tmp_path):
+    """Each was compared with all before it."""
+    members = [*members_of(GENERAL).items()]
+    members += [(f"archive/data/x{n}", b"") for n in range(19_000)]
+    (tmp_path / "m.pt").write_bytes(packed(members))
+    load_model(tmp_path / "m.pt")
+
+
 def test_a_memo_that_would_fill_the_memory_is_refused(changed):
     """Found by the fuzzer: one byte makes PyTorch reserve a billion places."""
     put = b"r" + (334).to_bytes(4, "little")

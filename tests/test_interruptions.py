@@ -36,7 +36,8 @@ def test_a_second_run_into_one_result_is_told_who_writes_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
+@pytest.mark.parametrize("forged", [{}, {"started": "y"}, {"started": [1]}])
+def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path, forged):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     owner = {
@@ -45,6 +46,7 @@ def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
         "user": "a",
         "since": "b",
     }
+    owner |= {"pid": os.getpid(), **forged} if forged else {}
     (tmp_path / ".all.csv.lock").write_text(json.dumps(owner))
     with locked(tmp_path / "all.csv"):
         pass

@@ -64,7 +64,9 @@ def body():
         (lambda p: of_one_node(p, "RandomNormalLike"), "RandomNormalLike"),
         (lambda p: of_one_node(p, "Own", domain="com.evil"), "Own"),
         (lambda p: of_one_node(p, "Identity"), "in the place of a grid"),
-        (lambda p: external(onnx.load(p)), "other files"),
+        (lambda p: external(onnx.load(p)), "its weights lie in other files"),
+        (lambda p: external_constant(onnx.load(p)), "other files"),
+        (lambda p: sparse_constant(onnx.load(p)), "sparse"),
         (lambda p: without_metadata(onnx.load(p)), f"no {METADATA_FILE}"),
     ],
 )
@@ -82,6 +84,28 @@ def external(model):
     entry = tensor.external_data.add()
     entry.key, entry.value = "location", "/etc/passwd"
     return model
+
+
+def external_constant(model):
+    attribute = model.graph.node[0].attribute.add()
+    attribute.tensors.add().data_location = TensorProto.EXTERNAL
+    return model
+
+
+def sparse_constant(model):
+    model.graph.node[0].attribute.add().sparse_tensors.add()
+    return model
+
+
+def test_a_file_in_the_format_of_onnxruntime_is_refused(exported, tmp_path):
+    """It would run what is there in its own format, and protobuf would read something else."""
+    path = tmp_path / "m.onnx"
+    # A field that protobuf does not know, and a text, stand before the network.
+    content = b"\x78\x01\x7a\x04ORTM" + exported.read_bytes()
+    assert onnx.load_from_string(content).graph.node
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="onnxruntime's own format"):
+        load_model(path, device="cpu")
 
 
 def without_metadata(model):

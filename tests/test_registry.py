@@ -120,6 +120,21 @@ def test_what_goes_wrong_is_said_and_nothing_is_kept(lab, examples, tmp_path):
     fails("registry.txt cannot be downloaded", "is there a network?")
 
 
+@pytest.mark.parametrize("name", ["../mine", "/tmp/mine", "..\\mine", ".mine"])
+def test_a_model_is_kept_in_the_cache_only(lab, tmp_path, name):
+    """A name such as `../mine.pt` would replace a file of the user's."""
+    own = tmp_path / "mine.pt"
+    own.write_text("my weights")
+    digest = sha256_of(lab.folder / "beads.pt")
+    line = f"{name}.pt {digest} {lab.url}beads.pt\n"
+    (lab.folder / "registry.txt").write_text(line)
+    for words in (["show", name], []):
+        done = call_blinkcore("models", *words)
+        assert done.returncode == 2
+        assert "names a model" in done.stderr
+    assert own.read_text() == "my weights"
+
+
 def test_bundled_models_need_no_registry(lab):
     lab.stop()
     assert load_model("general").name == "general"

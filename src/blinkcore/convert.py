@@ -114,12 +114,15 @@ def _content(
     try:
         with h5py.File(path, "r") as file:
             config = json.loads(file.attrs["model_config"])
-            groups = file["model_weights"]
-            _check_size(groups, path)
-            weights = {
-                name: [group[n][()] for n in group.attrs["weight_names"]]
-                for name, group in groups.items()
+            groups = _within(file, "model_weights", h5py)
+            layers = {name: _within(groups, name, h5py) for name in groups}
+            found = {
+                name: [_numbers(layer, n, h5py) for n in layer.attrs["weight_names"]]
+                for name, layer in layers.items()
             }
+            sizes = [int(one.nbytes) for own in found.values() for one in own]
+            _check_size(sum(sizes), path)
+            weights = {name: [one[()] for one in own] for name, own in found.items()}
             keras = str(file.attrs.get("keras_version", "unknown"))
         return config["config"]["layers"], weights, keras
     except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
@@ -130,11 +133,28 @@ def _content(
         ) from error
 
 
-def _check_size(groups: Any, path: Path) -> None:
+def _check_size(n_bytes: int, path: Path) -> None:
     """Raise ValueError if the weights, unpacked, are larger than any model may be."""
-    sizes: list[int] = []
-    groups.visititems(lambda _, item: sizes.append(int(getattr(item, "nbytes", 0))))
-    limits.check(sum(sizes), limits.MODEL, f"{path} has {{}} bytes of weights in it")
+    limits.check(n_bytes, limits.MODEL, f"{path} has {{}} bytes of weights in it")
+
+
+def _within(group: Any, name: str, h5py: Any) -> Any:
+    """Give what lies in a group of the file itself: a link would read another file."""
+    for part in name.split("/"):
+        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise KeyError(name)
+        group = group[part]
+    return group
+
+
+def _numbers(group: Any, name: Any, h5py: Any) -> Any:
+    """Give a data set of numbers that lie in the file itself."""
+    name = name.decode() if isinstance(name, bytes) else str(name)
+    found = _within(group, name, h5py)
+    is_plain = isinstance(found, h5py.Dataset) and found.dtype.kind == "f"
+    if not is_plain or found.external is not None or found.is_virtual:
+        raise TypeError(name)
+    return found
 
 
 def _n_levels(layers: list[Any]) -> int:

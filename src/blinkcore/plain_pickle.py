@@ -150,7 +150,10 @@ class _Machine:
         self.stack.append(_Mark())
 
     def _stack_global(self) -> None:
-        self.stack.append(Global(*self._pop(2)))
+        module, name = self._pop(2)
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise TypeError("a class without a name")
+        self.stack.append(Global(module, name))
 
     def _binpersid(self) -> None:
         self.stack.append(Persistent(*self._pop(1)))
@@ -199,7 +202,13 @@ class _Machine:
         if isinstance(target, Call):  # an ordered dictionary
             target.state = target.state or {}
             target = target.state
-        target.update(zip(pairs[::2], pairs[1::2], strict=True))
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            # The hash of tuples within tuples, or of forged numbers, may take for ever.
+            if not (
+                isinstance(key, str) or (isinstance(key, int) and abs(key) < 1 << 31)
+            ):
+                raise TypeError("a key that is neither a name nor a small number")
+            target[key] = value
 
     def _reduce(self) -> None:
         self.stack.append(Call(*self._pop(2)))

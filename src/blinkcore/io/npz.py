@@ -88,14 +88,34 @@ def _own(content: Any) -> list[dict[str, Any]]:
     if index["format"] > _FORMAT:
         raise ValueError("it was written by a newer blinkcore; please upgrade")
     return [
-        {
-            **about,
-            "split": about[_SPLIT],
-            "image": content[f"image{number:06d}"],
-            "points": content[f"points{number:06d}"],
-        }
+        _checked(
+            {
+                **about,
+                "split": about[_SPLIT],
+                "image": content[f"image{number:06d}"],
+                "points": content[f"points{number:06d}"],
+            },
+            number,
+        )
         for number, about in enumerate(index["samples"])
     ]
+
+
+def _checked(sample: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return a sample of an index; raise ValueError if it is not what `save` writes."""
+    image, points = sample["image"], sample["points"]
+    if image.ndim != 2 or 0 in image.shape or image.dtype.kind not in "biuf":
+        raise ValueError(f"sample {number} has no image of numbers in two dimensions")
+    is_list = points.ndim == 2 and points.shape[1] == 2 and points.dtype.kind in "iuf"
+    if not is_list or not np.isfinite(points).all():
+        raise ValueError(f"the points of sample {number} are not pairs y, x")
+    if sample["split"] not in SPLITS:
+        raise ValueError(
+            f"sample {number} is in none of the splits {', '.join(SPLITS)}"
+        )
+    if not all(isinstance(sample[key], str) for key in ("name", "source")):
+        raise ValueError(f"sample {number} has no name or no source")
+    return sample
 
 
 def _deepblink(path: Path) -> list[dict[str, Any]]:
@@ -242,12 +262,14 @@ def _type_name(value: Any) -> str:
 
 def _dtype(value: Any) -> np.dtype[Any]:
     order = value.state[1] if value.state else "|"
+    if not isinstance(order, str):
+        raise TypeError("its numbers have no order of bytes")
     return np.dtype(f"{order}{_type_name(value)}")
 
 
 def _shape(value: Any) -> tuple[int, ...]:
     if not all(isinstance(n, int) for n in value):
-        raise ValueError(f"its shape is {value}")
+        raise TypeError("its shape is not made of numbers")
     return tuple(value)
 
 
@@ -258,7 +280,7 @@ def _bytes(value: Any) -> bytes:
             raise ValueError("it calls what is not an encoding")
         text, encoding = value.arguments
         if encoding != "latin1":
-            raise ValueError(f"it holds bytes as {encoding}")
+            raise ValueError("it holds bytes in another encoding than NumPy's")
         return bytes(text, "latin1")
     if not isinstance(value, bytes | bytearray):
         raise TypeError(f"it holds a {type(value).__name__} in the place of bytes")

@@ -16,6 +16,7 @@ from typing import Any
 
 from blinkcore import limits, plain_pickle
 from blinkcore.network.script_code import check_code, check_purpose
+from blinkcore.network.script_types import check_types
 
 # Bytes of one number of each kind of storage.
 _ITEM_SIZES = {
@@ -71,8 +72,7 @@ def checked(content: bytes, metadata: str) -> tuple[bytes, bytes]:
     if "data.pkl" not in members or "constants.pkl" not in members or not code:
         raise ValueError("it is not a TorchScript file")
     try:
-        for name in ("data", "constants"):
-            _check_pickle(name, members)
+        pickles = {n: _checked_pickle(n, members) for n in ("data", "constants")}
     except (TypeError, LookupError, AttributeError) as error:
         # Records of another form than PyTorch writes.
         raise ValueError(f"its pickles are damaged: {error}") from error
@@ -80,8 +80,12 @@ def checked(content: bytes, metadata: str) -> tuple[bytes, bytes]:
         sum(map(len, code.values())), limits.MODEL_CODE, "its code has {} bytes"
     )
     texts = {name: _text(text, name) for name, text in code.items()}
-    check_code(texts)
+    trees = check_code(texts)
     check_purpose(texts)
+    try:
+        check_types(trees, pickles["data"], pickles["constants"])
+    except RecursionError as error:
+        raise ValueError("its types are nested too deep") from error
     about = members.pop(f"extra/{metadata}", b"")
     limits.check(len(about), limits.MODEL_METADATA, f"its {metadata} has {{}} bytes")
     return _archive(members), about
@@ -105,12 +109,14 @@ def _members(content: bytes) -> dict[str, bytes]:
             "it unpacks to {} bytes",
         )
         members: dict[str, bytes] = {}
+        known: set[str] = set()
         for info in infos:
             name = info.filename.partition("/")[2]
             if not _is_needed(name):
                 continue
-            if name.lower() in (known.lower() for known in members):
+            if name.lower() in known:
                 raise ValueError(f"it holds two files named {name}")
+            known.add(name.lower())
             with archive.open(info) as file:
                 # A header may lie about the size.
                 members[name] = file.read(info.file_size + 1)
@@ -134,8 +140,8 @@ def _text(content: bytes, name: str) -> str:
         raise ValueError(f"its code {name} is damaged") from error
 
 
-def _check_pickle(name: str, members: dict[str, bytes]) -> None:
-    """Check what a pickle of the archive constructs, and that its tensors are there."""
+def _checked_pickle(name: str, members: dict[str, bytes]) -> Any:
+    """Read a pickle; check what it constructs, and that its tensors are there."""
     parsed = plain_pickle.parse(members[f"{name}.pkl"])
     todo: list[Any] = [parsed]
     seen: set[int] = set()
@@ -154,6 +160,7 @@ def _check_pickle(name: str, members: dict[str, bytes]) -> None:
             todo += [value.function, value.arguments, value.state]
         else:
             todo += plain_pickle.parts_of(value)
+    return parsed
 
 
 def _check_name(value: plain_pickle.Global) -> None:
@@ -171,6 +178,9 @@ def _check_name(value: plain_pickle.Global) -> None:
 
 def _check_storage(key: Any, name: str, members: dict[str, bytes]) -> None:
     """Check that the archive holds a tensor's numbers, which PyTorch does not check."""
+    is_valid = isinstance(key, tuple) and len(key) == 5 and isinstance(key[2], str)
+    if not is_valid:
+        raise ValueError("it refers to a tensor that is not in it")
     kind, storage, number, _, n = key
     size = _ITEM_SIZES.get(getattr(storage, "name", ""))
     content = members.get(f"{name}/{number}")
@@ -186,7 +196,7 @@ def _check_tensor(arguments: Any) -> None:
     """Check that a tensor lies within its storage."""
     storage, offset, shape, strides, *_ = arguments
     numbers = [offset, *shape, *strides]
-    if not all(isinstance(n, int) and n >= 0 for n in numbers):
+    if not all(isinstance(n, int) and 0 <= n < 1 << 62 for n in numbers):
         raise ValueError("a tensor has no valid shape")
     if len(shape) != len(strides) or math.prod(shape) > limits.MODEL:
         raise ValueError("a tensor has no valid shape")

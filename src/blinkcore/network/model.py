@@ -165,7 +165,7 @@ def _is_onnx(path: Path) -> bool:
 
 def _load_onnx(name: str, path: Path, content: bytes, device: str) -> Model:
     """Load an ONNX model and try it out, as is done with any model not bundled."""
-    from blinkcore.network import onnx_format
+    from blinkcore.network import onnx_check, onnx_format
     from blinkcore.network.probe import probe_grids
     from blinkcore.network.sandbox import try_in_sandbox
 
@@ -174,7 +174,7 @@ def _load_onnx(name: str, path: Path, content: bytes, device: str) -> Model:
         probe_grids(own, metadata, 4 if own.has_error else 3)
 
     try:
-        metadata = Metadata.from_json(onnx_format.metadata_of(content, METADATA_FILE))
+        metadata = Metadata.from_json(onnx_check.metadata_of(content, METADATA_FILE))
         where = onnx_format.device_for(device)
         try_in_sandbox(check)
         network = onnx_format.OnnxNetwork(content, where)
@@ -274,17 +274,29 @@ def _checked(path: Path, content: bytes) -> _Checked:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
 
 
+def _try(network: Any, metadata: Metadata) -> None:
+    """Run a network as it was loaded, and as it is prepared to run fast."""
+    from blinkcore.network import torchscript
+    from blinkcore.network.probe import probe
+
+    probe(network, metadata)
+    try:
+        frozen = torchscript.freeze(network, "cpu")
+    except RuntimeError as error:
+        raise ValueError("PyTorch cannot prepare its network") from error
+    probe(frozen, metadata, is_frozen=True)
+
+
 def _loaded(path: Path, checked: _Checked, device: str) -> Any:
     """Load a checked file with PyTorch, and try out networks that are not bundled."""
     from blinkcore.network import torchscript
-    from blinkcore.network.probe import probe
     from blinkcore.network.sandbox import try_in_sandbox
 
     try:
         if checked.is_ours:
             return torchscript.load(checked.script, device)
         network = torchscript.load(checked.script, "cpu")
-        try_in_sandbox(partial(probe, network, checked.metadata))
+        try_in_sandbox(partial(_try, network, checked.metadata))
         if device != "cpu":
             network = torchscript.load(checked.script, device)
     except ValueError as error:

@@ -1,7 +1,6 @@
 """Networks as ONNX: for hosts without PyTorch, and for when TorchScript is gone.
 
-A file gives the same grids as the TorchScript one, and holds the same metadata. It is
-checked as data first, and only operators that networks for images need are allowed.
+A file gives the same grids as the TorchScript one, and holds the same metadata.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from blinkcore import limits
 from blinkcore.files import atomic_write
 from blinkcore.network.device import pick_device
+from blinkcore.network.onnx_check import INSTALL
 from blinkcore.network.torchscript import normalizing, whole_grid
 
 if TYPE_CHECKING:
@@ -27,86 +26,6 @@ if TYPE_CHECKING:
 
     from blinkcore.network.networks import AnyNetwork
 
-_INSTALL = "install 'blinkcore[onnx]'"
-# What a network may do: arithmetic on tensors, no loops, no branches, no files.
-_OPERATORS = frozenset(
-    [
-        "Abs",
-        "Add",
-        "AveragePool",
-        "BatchNormalization",
-        "Cast",
-        "Ceil",
-        "Clip",
-        "Concat",
-        "Constant",
-        "ConstantOfShape",
-        "Conv",
-        "ConvTranspose",
-        "DepthToSpace",
-        "Div",
-        "Elu",
-        "Equal",
-        "Erf",
-        "Exp",
-        "Expand",
-        "Flatten",
-        "Floor",
-        "Gather",
-        "Gelu",
-        "Gemm",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "Greater",
-        "GroupNormalization",
-        "HardSigmoid",
-        "HardSwish",
-        "Identity",
-        "InstanceNormalization",
-        "LayerNormalization",
-        "LeakyRelu",
-        "Less",
-        "Log",
-        "MatMul",
-        "Max",
-        "MaxPool",
-        "Min",
-        "Mul",
-        "Neg",
-        "Pad",
-        "Pow",
-        "PRelu",
-        "Range",
-        "Reciprocal",
-        "ReduceMax",
-        "ReduceMean",
-        "ReduceMin",
-        "ReduceSum",
-        "Relu",
-        "Reshape",
-        "Resize",
-        "Round",
-        "Shape",
-        "Sigmoid",
-        "Sign",
-        "Size",
-        "Slice",
-        "Softmax",
-        "Softplus",
-        "SpaceToDepth",
-        "Split",
-        "Sqrt",
-        "Squeeze",
-        "Sub",
-        "Sum",
-        "Tanh",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-        "Where",
-    ]
-)
-
 
 _CUDA = "CUDAExecutionProvider"
 
@@ -115,7 +34,7 @@ def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ImportError(f"a model in ONNX needs onnxruntime: {_INSTALL}") from error
+        raise ImportError(f"a model in ONNX needs onnxruntime: {INSTALL}") from error
     return onnxruntime
 
 
@@ -169,6 +88,8 @@ class OnnxNetwork:
         runtime = _runtime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
+        # onnxruntime has a format of its own, which it would find in the same bytes.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         kind, _, number = device.partition(":")
         provider: Any = "CPUExecutionProvider"
         if kind == "cuda":
@@ -256,7 +177,7 @@ def _write(
         import onnxscript  # noqa: F401 (PyTorch's exporter needs it)
     except ImportError as error:
         raise ImportError(
-            f"writing ONNX needs onnx and onnxscript: {_INSTALL}"
+            f"writing ONNX needs onnx and onnxscript: {INSTALL}"
         ) from error
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -274,60 +195,6 @@ def _write(
     with atomic_write(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
     return int(max(o.version for o in model.opset_import if not o.domain))
-
-
-def metadata_of(content: bytes, name: str) -> str:
-    """Check a file without running it, and return one entry of its metadata.
-
-    Parameters
-    ----------
-    content : bytes
-        Of the file.
-    name : str
-        Key of the entry.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    ImportError
-        If onnx is not installed.
-    ValueError
-        If it is damaged or too large, does what no network for images needs, refers to other
-        files, or has no such metadata.
-    """
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError(f"a model in ONNX needs onnx: {_INSTALL}") from error
-    limits.check(len(content), limits.MODEL, "it has {} bytes")
-    try:
-        model = onnx.load_from_string(content)
-    except Exception as error:  # of protobuf
-        raise ValueError("it is damaged or not an ONNX file") from error
-    if model.functions or any(n.attribute and _has_graph(n) for n in model.graph.node):
-        raise ValueError("its network has functions, loops or branches of its own")
-    for node in model.graph.node:
-        if node.domain not in ("", "ai.onnx") or node.op_type not in _OPERATORS:
-            raise ValueError(f"its network uses {node.op_type}, which is not allowed")
-    tensors = [*model.graph.initializer]
-    for node in model.graph.node:
-        tensors += [a.t for a in node.attribute if a.HasField("t")]
-    if model.graph.sparse_initializer or any(
-        t.data_location == onnx.TensorProto.EXTERNAL for t in tensors
-    ):
-        raise ValueError("its weights lie in other files")
-    found = {entry.key: entry.value for entry in model.metadata_props}
-    if name not in found:
-        raise ValueError(f"it is ONNX but not a model of blinkcore: it has no {name}")
-    limits.check(len(found[name]), limits.MODEL_METADATA, f"{name} has {{}} bytes")
-    return str(found[name])
-
-
-def _has_graph(node: Any) -> bool:
-    return any(a.HasField("g") or a.graphs for a in node.attribute)
 
 
 class _Grid(torch.nn.Module):

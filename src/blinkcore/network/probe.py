@@ -21,7 +21,7 @@ _MAX_GROWTH = 4_000  # numbers in one tensor of the network for each pixel of th
 _MAX_SIDE = 1_024  # px, of the image that it is tried on
 
 
-def probe(network: Any, metadata: Metadata) -> None:
+def probe(network: Any, metadata: Metadata, *, is_frozen: bool = False) -> None:
     """Run a network on an image of noise, as small as its stride allows.
 
     Parameters
@@ -30,6 +30,8 @@ def probe(network: Any, metadata: Metadata) -> None:
         As it was loaded, on the CPU.
     metadata : Metadata
         Gives the size of a cell and the stride.
+    is_frozen : bool
+        It was prepared to run fast: its parts have no names any more.
 
     Raises
     ------
@@ -38,11 +40,12 @@ def probe(network: Any, metadata: Metadata) -> None:
         probabilities and offsets in [0, 1] and positive standard errors, one for each cell.
     """
     has_network = isinstance(getattr(network, "network", None), torch.jit.ScriptModule)
-    if not has_network:
+    if not (has_network or is_frozen):
         raise ValueError("it has no part called 'network'")
     image = _small_image(metadata)
     n = image.shape[-1] // metadata.cell_size
-    network.eval()
+    if not is_frozen:
+        network.eval()
     methods = [("forward", 3)]
     if hasattr(network, "with_error"):
         methods.append(("with_error", 4))

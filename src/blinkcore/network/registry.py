@@ -11,6 +11,7 @@ BLINKCORE_REGISTRY holds its path or URL, BLINKCORE_CACHE the folder for downloa
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +87,7 @@ def fetch(name: str) -> Path | None:
     return path
 
 
+_FILE = re.compile(r"\w[\w.-]*")  # of a model in the cache
 _OTHER = (
     "is not the file that the registry describes (its SHA-256 differs): it is "
     "damaged, or was replaced; ask whoever keeps the registry"
@@ -112,6 +114,11 @@ def _open() -> pooch.Pooch:
             f"{where} is not a registry of models: each line must be 'NAME.pt SHA256' or "
             "'NAME.pt SHA256 URL'"
         ) from error
+    for name in source.registry:
+        if not _FILE.fullmatch(name):  # `../a.pt` would replace a file elsewhere
+            raise ValueError(
+                f"{where} names a model {name!r}; names have letters, digits, - _ . only"
+            )
     return source
 
 

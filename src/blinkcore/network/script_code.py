@@ -10,6 +10,7 @@ import ast
 from itertools import chain
 
 from blinkcore.network.script_lists import check_lists
+from blinkcore.network.script_structure import check_structure
 from blinkcore.network.script_work import assigned, check_work
 
 _MAX_TURNS = 64  # iterations of a loop: over a tensor's dimensions, not over pixels
@@ -96,13 +97,18 @@ _IN_LOOPS = frozenset(
 )
 
 
-def check_code(code: dict[str, str]) -> None:
-    """Check the code of a model.
+def check_code(code: dict[str, str]) -> dict[str, ast.Module]:
+    """Parse and check the code of a model.
 
     Parameters
     ----------
     code : dict of str
         Name of a file in the archive to its text.
+
+    Returns
+    -------
+    dict of Module
+        Code by the name of its module, such as `__torch__.torch.nn.modules.conv`.
 
     Raises
     ------
@@ -121,25 +127,18 @@ def check_code(code: dict[str, str]) -> None:
                 calls.setdefault(name, []).append(node.args)
     try:
         for where, tree in trees.items():
-            _check_outside(tree, where)
+            check_structure(tree, where)
             for node in ast.walk(tree):
                 if isinstance(node, ast.FunctionDef):
                     _check_function(node, where, calls)
         check_lists(trees)
-        check_work(
-            {w.removesuffix(".py").replace("/", "."): tree for w, tree in trees.items()}
-        )
+        modules = {
+            w.removesuffix(".py").replace("/", "."): tree for w, tree in trees.items()
+        }
+        check_work(modules)
     except RecursionError as error:
         raise ValueError("its code is nested too deep") from error
-
-
-def _check_outside(tree: ast.Module, where: str) -> None:
-    """Refuse calls that are not in the body of a function."""
-    nodes = list(ast.walk(tree))
-    bodies = [one.body for one in nodes if isinstance(one, ast.FunctionDef)]
-    inside = {id(one) for body in bodies for line in body for one in ast.walk(line)}
-    if any(isinstance(one, ast.Call) and id(one) not in inside for one in nodes):
-        raise ValueError(f"its code calls a function outside of any ({where})")
+    return modules
 
 
 def _parsed(code: dict[str, str]) -> dict[str, ast.Module]:

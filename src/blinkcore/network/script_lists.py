@@ -46,6 +46,8 @@ class _Lists:
         module, _, name = ast.unparse(call.func).rpartition(".")
         given = max((self.within(one) for one in call.args), default=0)
         if module == "torch":
+            if name == "size" and len(call.args) > 1:  # of one dimension
+                return 0
             if name in _LISTS:
                 return max(1, given)
             if name == "pop":

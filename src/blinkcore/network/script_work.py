@@ -14,8 +14,8 @@ _MAX_STEPS = 1_000_000  # expressions that are looked at to find the class of an
 
 
 @dataclass
-class _Class:
-    """Types of a module's parts, and its methods."""
+class ScriptClass:
+    """Types of a network's attributes (`parts`), as text, and its methods."""
 
     parts: dict[str, str] = field(default_factory=dict)
     methods: dict[str, ast.FunctionDef] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class _Work:
     """Counts the calls of functions and methods."""
 
     def __init__(self, trees: dict[str, ast.Module]) -> None:
-        self.classes: dict[str, _Class] = {}
+        self.classes: dict[str, ScriptClass] = {}
         self.functions: dict[str, ast.FunctionDef] = {}
         self.known: dict[tuple[str, str], int] = {}
         self.running: set[tuple[str, str]] = set()
@@ -54,7 +54,7 @@ class _Work:
         for module, tree in trees.items():
             for node in tree.body:
                 if isinstance(node, ast.ClassDef):
-                    self.classes[f"{module}.{node.name}"] = _read_class(node)
+                    self.classes[f"{module}.{node.name}"] = read_class(node)
                 elif isinstance(node, ast.FunctionDef):
                     self.functions[f"{module}.{node.name}"] = node
 
@@ -148,8 +148,9 @@ class _Work:
         return None if class_name is None else self.classes[class_name].parts.get(name)
 
 
-def _read_class(node: ast.ClassDef) -> _Class:
-    found = _Class()
+def read_class(node: ast.ClassDef) -> ScriptClass:
+    """Collect the types of a class's attributes, by name, and its methods."""
+    found = ScriptClass()
     for item in node.body:
         if isinstance(item, ast.FunctionDef):
             found.methods[item.name] = item

@@ -72,6 +72,8 @@ def load(content: bytes, device: str) -> Any:
     ValueError
         If PyTorch cannot read it.
     """
+    # Its code may warn, in words of whoever wrote it.
+    warnings.filterwarnings("ignore", module="code/__torch__")
     try:
         with SilencedDeprecation():
             return torch.jit.load(  # type: ignore[no-untyped-call]

@@ -1,0 +1,152 @@
+"""Check what an ONNX file holds before it is run: operators of networks for images, only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blinkcore import limits
+
+INSTALL = "install 'blinkcore[onnx]'"
+# What a network may do: arithmetic on tensors, no loops, no branches, no files.
+_OPERATORS = frozenset(
+    [
+        "Abs",
+        "Add",
+        "AveragePool",
+        "BatchNormalization",
+        "Cast",
+        "Ceil",
+        "Clip",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "Conv",
+        "ConvTranspose",
+        "DepthToSpace",
+        "Div",
+        "Elu",
+        "Equal",
+        "Erf",
+        "Exp",
+        "Expand",
+        "Flatten",
+        "Floor",
+        "Gather",
+        "Gelu",
+        "Gemm",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Greater",
+        "GroupNormalization",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "LeakyRelu",
+        "Less",
+        "Log",
+        "MatMul",
+        "Max",
+        "MaxPool",
+        "Min",
+        "Mul",
+        "Neg",
+        "Pad",
+        "Pow",
+        "PRelu",
+        "Range",
+        "Reciprocal",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+        "ReduceSum",
+        "Relu",
+        "Reshape",
+        "Resize",
+        "Round",
+        "Shape",
+        "Sigmoid",
+        "Sign",
+        "Size",
+        "Slice",
+        "Softmax",
+        "Softplus",
+        "SpaceToDepth",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Sum",
+        "Tanh",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    ]
+)
+
+
+def metadata_of(content: bytes, name: str) -> str:
+    """Check a file without running it, and return one entry of its metadata.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file.
+    name : str
+        Key of the entry.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ImportError
+        If onnx is not installed.
+    ValueError
+        If it is damaged or too large, does what no network for images needs, refers to other
+        files, or has no such metadata.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError(f"a model in ONNX needs onnx: {INSTALL}") from error
+    limits.check(len(content), limits.MODEL, "it has {} bytes")
+    if content[4:8] == b"ORTM":
+        raise ValueError("it is in onnxruntime's own format, not ONNX")
+    try:
+        model = onnx.load_from_string(content)
+    except Exception as error:  # of protobuf
+        raise ValueError("it is damaged or not an ONNX file") from error
+    if model.functions or any(n.attribute and _has_graph(n) for n in model.graph.node):
+        raise ValueError("its network has functions, loops or branches of its own")
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in _OPERATORS:
+            raise ValueError(f"its network uses {node.op_type}, which is not allowed")
+    _check_weights(model, onnx)
+    found = {entry.key: entry.value for entry in model.metadata_props}
+    if name not in found:
+        raise ValueError(f"it is ONNX but not a model of blinkcore: it has no {name}")
+    limits.check(len(found[name]), limits.MODEL_METADATA, f"{name} has {{}} bytes")
+    return str(found[name])
+
+
+def _check_weights(model: Any, onnx: Any) -> None:
+    """Raise ValueError unless all weights are plain tensors in the file itself."""
+    tensors = [*model.graph.initializer]
+    for attribute in (a for node in model.graph.node for a in node.attribute):
+        tensors += [*attribute.tensors]
+        if attribute.HasField("t"):
+            tensors.append(attribute.t)
+        if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
+            raise ValueError("its network has sparse weights, which are not allowed")
+    if model.graph.sparse_initializer or any(
+        t.data_location == onnx.TensorProto.EXTERNAL for t in tensors
+    ):
+        raise ValueError("its weights lie in other files")
+
+
+def _has_graph(node: Any) -> bool:
+    return any(a.HasField("g") or a.graphs for a in node.attribute)
