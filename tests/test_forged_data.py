@@ -47,28 +47,23 @@ def test_samples_of_another_form_are_a_sentence(tmp_path, changed, said):
         assert done.stderr.count("\n") == 1
 
 
-SHARED = b"".join(b"h\0h\0\x86q\0" for _ in range(60))  # a pair of it and itself
-
-
-@pytest.mark.parametrize("place", ["shape", "order", "encoding"])
-def test_parts_that_are_named_again_and_again_are_a_sentence(tmp_path, place):
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("shape", "its shape"), ("order", "order of bytes"), ("encoding", "encoding")],
+)
+def test_parts_that_are_named_again_and_again_are_a_sentence(tmp_path, place, said):
     """Their text would be longer than any memory."""
-    array = pickle.dumps(np.array([np.zeros(2), None], object), 2)
+    array = pickle.dumps(np.array([np.zeros(2), np.zeros(1)], object), 2)
     old = {
         "shape": b"K\x02\x85",
         "order": b"X\x01\x00\x00\x00<",
         "encoding": b"X\x06\x00\x00\x00latin1",
     }[place]
     assert old in array
-    # The memo of the array goes on behind the one that is shared.
-    bomb = (
-        array[:2]
-        + b")r\xff\0\0\0"
-        + b"".join(b"h\xffh\xff\x86q\xff" for _ in range(60))
-    )
-    content = bomb + array[2:].replace(
-        old, b"h\xff" + (b"\x85" if place == "shape" else b""), 1
-    )
+    # A tuple of pairs, each of the one before it and itself. The memo may not be longer
+    # than the pickle, so that it begins with many times the same.
+    pairs = b"()q\xff" + b"".join(b"h\xffh\xff\x86q\xff" for _ in range(60)) + b"t"
+    content = array[:2] * 300 + array[2:].replace(old, pairs, 1)
     head = {"descr": "|O", "fortran_order": False, "shape": (2,)}
     npy = io.BytesIO()
     np.lib.format.write_array_header_1_0(npy, head)
@@ -80,6 +75,7 @@ def test_parts_that_are_named_again_and_again_are_a_sentence(tmp_path, place):
     done = run_blinkcore("dataset", "info", path)
     assert done.returncode == 2
     assert "is not a data set that can be read" in done.stderr
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize("link", ["external", "soft", "raw file", "virtual"])
