@@ -53,7 +53,7 @@ def test_a_command_goes_on_alone_and_stops_when_nobody_waits(tmp_path):
     waiting = tmp_path / "waiting"
     waiting.touch()
     done = run_blinkcore(
-        "detach", "--patience", "3", tmp_path, "predict", movie, "-o", tmp_path / "out"
+        "detach", "--patience", "8", tmp_path, "predict", movie, "-o", tmp_path / "out"
     )
     assert done.returncode == 0
     mine = []

@@ -26,7 +26,7 @@ from blinkcore.io.scenes import file_and_scene
 from blinkcore.io.tables import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 STEPS = ("predict", "link", "colocalize", "report")
 KEYS = ("images", "output", "samples", *STEPS)
@@ -91,7 +91,9 @@ def files_among(step: str, words: list[str]) -> list[Path]:
     return found
 
 
-def run_experiment(recipe: Recipe, say: Callable[[str], None]) -> int:
+def run_experiment(
+    recipe: Recipe, say: Callable[[str], None], options: Sequence[str] = ()
+) -> int:
     """Run the steps of a recipe.
 
     Parameters
@@ -100,6 +102,8 @@ def run_experiment(recipe: Recipe, say: Callable[[str], None]) -> int:
         What to do.
     say : callable
         Takes sentences about the steps.
+    options : sequence of str
+        For every step, such as ``--quiet``; they change no result and are not recorded.
 
     Returns
     -------
@@ -127,7 +131,7 @@ def run_experiment(recipe: Recipe, say: Callable[[str], None]) -> int:
             continue
         say(f"$ blinkcore {shlex.join(words)}")
         started = time.perf_counter()
-        command = [sys.executable, "-m", "blinkcore", *words]
+        command = [sys.executable, "-m", "blinkcore", *words, *options]
         code = subprocess.run(command, cwd=folder, check=False).returncode
         if step == "predict" and code not in (0, 1):
             raise ValueError(f"{recipe.path}: predict ended with exit code {code}")

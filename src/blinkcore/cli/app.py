@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from blinkcore import __version__
-from blinkcore.files import check_regular, error_sentence
+from blinkcore.cli.messages import OPTIONS, RUNNING, App
 
 if TYPE_CHECKING:
     from blinkcore.image import PixelSize
 
 logger = logging.getLogger(__name__)
 
-app = typer.Typer(
+app = App(
     name="blinkcore",
     help="Find fluorescent spots in microscopy images with sub-pixel precision and no "
     "threshold to tune.",
@@ -29,56 +27,10 @@ app = typer.Typer(
 )
 # Groups of commands, and of options.
 FINDING, AFTERWARDS, MODELS = "Find spots", "Results", "Models and training"
-READING, WRITING, RUNNING = "What is read", "What is written", "How it runs"
+READING, WRITING = "What is read", "What is written"
 
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=RUNNING)
-]
-Verbose = Annotated[
-    bool,
-    typer.Option(
-        "--verbose", "-v", help="Say more about what is done.", rich_help_panel=RUNNING
-    ),
-]
-Quiet = Annotated[
-    bool,
-    typer.Option(
-        "--quiet",
-        "-q",
-        help="Say nothing but errors; no progress.",
-        rich_help_panel=RUNNING,
-    ),
-]
-
-
-def check_log(path: Path | None) -> Path | None:
-    """Refuse a --log-file that cannot be written, or that is something else than a log."""
-    if path is None:
-        return None
-    try:
-        if not path.exists():
-            if not os.access(path.parent, os.W_OK):
-                raise typer.BadParameter(f"{path} cannot be written")
-            return path
-        if path.is_char_device():  # such as /dev/stderr
-            return path
-        check_regular(path)
-        with path.open("r+b") as file:
-            start = file.read(11)
-    except OSError as error:
-        raise typer.BadParameter(error_sentence(error)) from error
-    if start and not re.fullmatch(rb"\d{4}-\d\d-\d\d ", start):
-        raise typer.BadParameter(f"{path} is not a log of blinkcore")
-    return path
-
-
-LogFile = Annotated[
-    Path | None,
-    typer.Option(
-        callback=check_log,
-        help="File to which all messages are appended, with the time.",
-        rich_help_panel=RUNNING,
-    ),
 ]
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=RUNNING)
@@ -210,6 +162,7 @@ def options_of(context: typer.Context) -> dict[str, Any]:
     return {
         name.rstrip("_"): value if isinstance(value, plain) else str(value)
         for name, value in context.params.items()
+        if name not in OPTIONS  # they change no result
     }
 
 

@@ -21,6 +21,7 @@ from blinkcore.cli.app import (
     warn_of_depth,
 )
 from blinkcore.cli.console import ErrorReporter
+from blinkcore.cli.messages import say
 
 if TYPE_CHECKING:
     from blinkcore.colocalization.channels import Channels
@@ -99,11 +100,9 @@ def colocalize(
         )  # fmt: skip
         if found is not None:
             found.save(output / "shift.json")
-            typer.echo(_shift_sentence(found), err=True)
+            say(_shift_sentence(found))
             if not found.z_unit and any(both.first.has_depth for both in images):
-                typer.echo(
-                    "the shift has no part along z: its spots have no z", err=True
-                )
+                say("the shift has no part along z: its spots have no z")
         pairs, recorded = [], options_of(context)
         for both, reach in zip(images, reaches, strict=True):
             mask = None if labels is None else reading.label_of(both, labels)
@@ -113,11 +112,11 @@ def colocalize(
                     recorded=recorded,
                 )
             )  # fmt: skip
-            typer.echo(_sentence(pairs[-1:]), err=True)
+            say(_sentence(pairs[-1:]))
         if len(pairs) > 1:
-            typer.echo(_sentence(pairs), err=True)
+            say(_sentence(pairs))
         results.write_summary(pairs, output, recorded)
-        typer.echo(f"Written to {output}", err=True)
+        say(f"Written to {output}")
 
 
 def check_options(values: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from blinkcore.cli.messages import log, say, settings, warn
 from blinkcore.cli.progress import Bar
 from blinkcore.files import error_sentence, escaped, write_json
 
@@ -36,31 +37,19 @@ class Report:
     Parameters
     ----------
     progress : {"bar", "json", "none"} or None
-        How to show progress; None: a bar if stderr is a terminal, unless `quiet`.
+        How to show progress; None: a bar if stderr is a terminal, unless --quiet.
     status : Path or None
         File for the summary at the end.
-    quiet : bool
-        Say nothing but errors.
-    log_file : Path or None
-        File to which all sentences are added, with the time.
     """
 
-    def __init__(
-        self,
-        progress: str | None,
-        status: Path | None,
-        *,
-        quiet: bool = False,
-        log_file: Path | None = None,
-    ) -> None:
-        wanted = "bar" if sys.stderr.isatty() and not quiet else "none"
+    def __init__(self, progress: str | None, status: Path | None) -> None:
+        wanted = "bar" if sys.stderr.isatty() and not settings.quiet else "none"
         self.progress = progress or wanted
         self.status = status
-        self.quiet = quiet
-        self.log_file = log_file
         self.total = 0
         self.events: list[Event] = []
         self.bar = Bar()
+        settings.above_bars = self.bar.say
         self.last_event = 0.0
 
     def start(self, total: int) -> None:
@@ -86,28 +75,31 @@ class Report:
         """Say what became of one input."""
         self.events.append(event)
         if self.progress == "json":
-            self._log(_event_sentence(event))
+            log(_event_sentence(event))
             self._print_json(event)
         elif event.kind == "error" or (event.kind == "result" and event.output != "-"):
-            self._say(_event_sentence(event), is_error=event.kind == "error")
+            say(_event_sentence(event), is_urgent=event.kind == "error")
         self.bar.input_done()
 
     def tell(self, text: str, *, is_warning: bool) -> None:
         """Report a warning or a note."""
+        text = escaped(text)
         if self.progress == "json":
-            self._log(text)
+            log(text)
             self._print({"event": "warning" if is_warning else "log", "message": text})
+        elif is_warning:
+            warn(text)
         else:
-            self._say(f"Warning: {text}" if is_warning else text)
+            say(text)
 
     def finish(self) -> NoReturn:
         """Report the totals, write the status and end with the exit code."""
         failed = self._of("error")
         self.bar.stop()
         if self.progress == "json":
-            self._log(self._summary())
+            log(self._summary())
         else:
-            self._say(self._summary())
+            say(self._summary())
         self.end(
             SOME_FAILED if failed else 0,
             _located(failed[0]) if failed else None,
@@ -118,18 +110,13 @@ class Report:
         if self.status is not None and self.status.suffix.lower() != ".json":
             code = code or WRONG_USAGE  # as `predict` says before it begins
         elif self.status is not None and not is_status(self.status):
-            self._say(
-                f"Error: --status {self.status} is a file of another kind",
-                is_error=True,
-            )
+            _say_error(f"--status {self.status} is a file of another kind")
             code = code or WRONG_USAGE
         elif self.status is not None:
             try:
                 self._write_status(code, error)
             except OSError as problem:
-                self._say(
-                    f"Error: --status {self.status}: {problem.strerror}", is_error=True
-                )
+                _say_error(f"--status {self.status}: {problem.strerror}")
                 code = code or SOME_FAILED
         raise typer.Exit(code)
 
@@ -137,10 +124,10 @@ class Report:
         """End because of an error that concerns all inputs."""
         self.bar.stop()
         if self.progress == "json":
-            self._log(f"Error: {message}")
+            log(f"Error: {message}")
             self._print({"event": "error", "image": None, "message": message})
         else:
-            self._say(f"Error: {message}", is_error=True)
+            _say_error(message)
         self.end(code, message)
 
     def interrupted(self) -> NoReturn:
@@ -218,21 +205,9 @@ class Report:
         sys.stderr.write(json.dumps(event) + "\n")
         sys.stderr.flush()
 
-    def _say(self, text: str, *, is_error: bool = False) -> None:
-        self._log(text)
-        if (is_error or not self.quiet) and not self.bar.say(text):
-            typer.echo(text, err=True)
 
-    def _log(self, text: str) -> None:
-        """Add a line to the log; report once if the log cannot be written."""
-        if self.log_file is None:
-            return
-        try:
-            with self.log_file.open("a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        except OSError as error:
-            self.log_file = None
-            typer.echo(f"Error: --log-file {error_sentence(error)}", err=True)
+def _say_error(message: str) -> None:
+    say(f"Error: {message}", is_urgent=True)
 
 
 def is_status(path: Path) -> bool:
@@ -256,9 +231,10 @@ class _ToReport(logging.Handler):
         self.report = report
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.report.tell(
-            self.format(record), is_warning=record.levelno >= logging.WARNING
-        )
+        is_warning = record.levelno >= logging.WARNING
+        self.report.tell(record.getMessage(), is_warning=is_warning)
+        if record.exc_info:  # of --debug
+            typer.echo(logging.Formatter().formatException(record.exc_info), err=True)
 
 
 class ErrorReporter:
@@ -267,7 +243,7 @@ class ErrorReporter:
     def __init__(
         self, debug: bool, report: Report | None = None, *, verbose: bool = False
     ) -> None:
-        self.debug, self.verbose = debug, verbose
+        self.debug, self.verbose = debug, verbose or settings.verbose
         self.report = report or Report("none", None)
 
     def __enter__(self) -> None:

@@ -17,6 +17,7 @@ from blinkcore.cli.app import (
     parse_pixel_size,
 )
 from blinkcore.cli.console import ErrorReporter
+from blinkcore.cli.messages import say
 
 
 @app.command(rich_help_panel=MODELS)
@@ -49,10 +50,9 @@ def convert(
             if output.suffix != ".pt":
                 raise ValueError(f"--output of a model must end in .pt, got {output}")
             made = convert_deepblink(source, output)
-            typer.echo(
+            say(
                 f"Wrote {output}: deepblink, filters {made.arguments['filters']}, cells "
-                f"of {made.cell_size} px",
-                err=True,
+                f"of {made.cell_size} px"
             )
             return
         from blinkcore import io
@@ -69,7 +69,7 @@ def convert(
             sizes = about.sizes
         lost = io.write_spots(spots, output, image=image, sizes=sizes, pixel_size=size)
         note = f"; it cannot hold {', '.join(lost)}" if lost else ""
-        typer.echo(f"Wrote {output}: {len(spots)} spots{note}", err=True)
+        say(f"Wrote {output}: {len(spots)} spots{note}")
 
 
 def _axes_beside(source: Path) -> str | None:

@@ -21,6 +21,7 @@ from blinkcore.cli.app import (
     parse_split,
 )
 from blinkcore.cli.console import ErrorReporter
+from blinkcore.cli.messages import App, print_line, say, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from blinkcore.datasets.check import Check
     from blinkcore.datasets.dataset import Dataset
 
-dataset_app = typer.Typer(
+dataset_app = App(
     help="Make, inspect and extend labelled data sets.",
     rich_markup_mode="rich",
     no_args_is_help=True,
@@ -90,7 +91,7 @@ def create(
         _print_summary(made, checks, output)
         for result in (*checks, whole):
             for problem in result.problems:
-                typer.echo(f"Warning: {result.name}: {problem}", err=True)
+                warn(f"{result.name}: {problem}")
         if unit == "auto":
             _warn_of_micrometres(checks, of_unit)
         _warn_of_parts(made, shares)
@@ -104,9 +105,9 @@ def _pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
         return [(images, labels)]  # one and one need no common name
     found = pair_by_name(_image_files(images), _files(labels, LABELS))
     for path in found.images_alone:
-        typer.echo(f"Warning: {path} has no labels and is left out", err=True)
+        warn(f"{path} has no labels and is left out")
     for path in found.labels_alone:
-        typer.echo(f"Warning: {path} fits no image and is left out", err=True)
+        warn(f"{path} fits no image and is left out")
     return found.pairs
 
 
@@ -116,10 +117,9 @@ def _warn_of_parts(made: Dataset, shares: tuple[float, float, float]) -> None:
     filled = {sample.split for sample in made.samples}
     for split, share in zip(SPLITS, shares, strict=True):
         if share and split not in filled:
-            typer.echo(
-                f"Warning: no image is left for the split '{split}': label more, or choose "
-                "other shares with --split",
-                err=True,
+            warn(
+                f"no image is left for the split '{split}': label more, or choose "
+                "other shares with --split"
             )
 
 
@@ -132,10 +132,9 @@ def _warn_of_micrometres(
         return
     with suppress(ValueError):  # the size of a pixel may not be known
         if _misplaced(check_all(of_unit("um").samples)[0]) < 0.2:
-            typer.echo(
-                "Warning: the labels fit the bright places only if they are in µm: give "
-                "--unit um",
-                err=True,
+            warn(
+                "the labels fit the bright places only if they are in µm: give "
+                "--unit um"
             )
 
 
@@ -178,7 +177,7 @@ def check(
         results, whole = check_all(load_dataset(data).samples)
         for result in (*results, whole):
             for problem in result.problems:
-                typer.echo(f"{result.name}: {problem}")
+                print_line(f"{result.name}: {problem}")
         n_wrong = sum(bool(result.problems) for result in results)
         if output is not None:
             import pandas as pd
@@ -190,7 +189,7 @@ def check(
         verdict = f"{n_wrong} of {len(results)} samples should be looked at"
         if whole.problems:
             verdict += ", and what the others have in common"
-        typer.echo(verdict, err=True)
+        say(verdict)
         if n_wrong or whole.problems:
             raise typer.Exit(1)
 
@@ -216,7 +215,7 @@ def view(
         chosen = np.unique(np.linspace(0, len(samples) - 1, count).astype(int))
         shown = [samples[i] for i in chosen]
         overlay.write_sheet([(s.image, s.points, s.name) for s in shown], output)
-        typer.echo(f"Wrote {output}: {len(shown)} of {len(samples)} samples", err=True)
+        say(f"Wrote {output}: {len(shown)} of {len(samples)} samples")
 
 
 @dataset_app.command()
@@ -245,15 +244,15 @@ def backgrounds(
         found = module.spots_in_backgrounds(planes, load_model(model, device=device))
         for plane in found:
             mark = "  <- look at it: are these spots?" if plane.has_spots else ""
-            typer.echo(
+            print_line(
                 f"{plane.name}: {plane.n_spots} spots found, "
                 f"{plane.per_megapixel:.0f} per megapixel{mark}"
             )
         if output is not None:
             overlay.write_sheet(module.training_samples(planes, count), output)
-            typer.echo(f"Wrote {output}: {count} training samples", err=True)
+            say(f"Wrote {output}: {count} training samples")
         n_wrong = sum(plane.has_spots for plane in found)
-        typer.echo(f"{n_wrong} of {len(found)} planes seem to have spots", err=True)
+        say(f"{n_wrong} of {len(found)} planes seem to have spots")
         if n_wrong:
             raise typer.Exit(1)
 
@@ -290,7 +289,7 @@ def suggest(
             axes=axes,
         )
         module.write(chosen, output)
-        typer.echo(f"Wrote {len(chosen)} crops and suggest.csv to {output}", err=True)
+        say(f"Wrote {len(chosen)} crops and suggest.csv to {output}")
 
 
 def _check_picture(output: Path) -> None:
@@ -331,8 +330,8 @@ def _print_summary(made: Dataset, checks: Sequence[Check], path: Path) -> None:
     from blinkcore.datasets.check import summary
 
     row = "{:<7}{:>8}{:>9}{:>7}{:>8}{:>14}{:>9}{:>7}{:>13}  {}"
-    typer.echo(f"{path}")
-    typer.echo(
+    print_line(f"{path}")
+    print_line(
         row.format(
             "split", "images", "samples", "empty", "spots", "per 1000 px²",
             "outside", "twice", "in one cell", "SNR (10, 50, 90 %)",
@@ -340,7 +339,7 @@ def _print_summary(made: Dataset, checks: Sequence[Check], path: Path) -> None:
     )  # fmt: skip
     for described in summary(made, checks):
         snr = ", ".join(f"{q:.1f}" for q in described["snr"]) or "-"
-        typer.echo(
+        print_line(
             row.format(
                 described["split"], described["images"], described["samples"], described["empty"],
                 described["spots"], f"{described['density']:.2f}", described["outside"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ _INTERVAL = 0.2  # s
 _WATCH = "from blinkcore.cli.detach import watch; watch()"
 
 
-@app.command(
+@partial(typer.Typer.command, app)(
     hidden=True,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )

@@ -19,6 +19,7 @@ from blinkcore.cli.app import (
     parse_pixel_size,
 )
 from blinkcore.cli.console import ErrorReporter
+from blinkcore.cli.messages import print_line, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,31 +121,33 @@ def evaluate(
 
 def _print(summaries: list[dict[str, Any]]) -> None:
     first = summaries[0]
-    typer.echo(
+    print_line(
         f"{first['true_spots']} true spots in {first['cases']} planes of "
-        f"{first['images']} images; mean and 95 % interval\n"
+        f"{first['images']} images; mean and 95 % interval"
     )
+    print_line()
     if first["images"] < _FEW_IMAGES:
-        typer.echo(
+        print_line(
             f"Note: {first['images']} labelled "
             f"{'image is' if first['images'] == 1 else 'images are'} too few to tell how "
-            "sure these figures are.\n"
+            "sure these figures are."
         )
+        print_line()
     width = max(12, *(len(name) + 2 for name in first["methods"]))
     for summary in summaries:
         titles = {
             "f1_integral": "F1 integral", "f1": f"F1 at {summary['cutoff']:g} px",
             "precision": "precision", "recall": "recall", "rmse": "RMSE px",
         }  # fmt: skip
-        typer.echo(" " * width + "".join(f"{title:<22}" for title in titles.values()))
+        print_line(" " * width + "".join(f"{title:<22}" for title in titles.values()))
         for name, scores in summary["methods"].items():
             cells = "".join(f"{_interval(scores[score]):<22}" for score in titles)
-            typer.echo(f"{name:<{width}}{cells}".rstrip())
-        typer.echo("")
+            print_line(f"{name:<{width}}{cells}".rstrip())
+        print_line()
     for difference in first["differences"]:
         a, b = difference["methods"]
         text = _interval(difference["f1_integral"], sign="+")
-        typer.echo(f"F1 integral, {a} less {b}: {text}")
+        print_line(f"F1 integral, {a} less {b}: {text}")
 
 
 def _interval(values: Sequence[float | None], *, sign: str = "") -> str:
@@ -189,6 +192,4 @@ def _write(
     plots = " and plots.png"
     if find_spec("matplotlib") is None:
         plots = "; plots need matplotlib: pip install 'blinkcore[plots]'"
-    typer.echo(
-        f"\nWrote scores.csv, groups.csv, summary.json{plots} to {output}", err=True
-    )
+    say(f"Wrote scores.csv, groups.csv, summary.json{plots} to {output}")

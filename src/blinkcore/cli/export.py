@@ -9,6 +9,7 @@ import typer
 
 from blinkcore.cli.app import MODELS, Debug, app
 from blinkcore.cli.console import ErrorReporter
+from blinkcore.cli.messages import say
 
 
 @app.command(rich_help_panel=MODELS)
@@ -63,9 +64,7 @@ def export(
             authors=author or ["The blinkcore developers"],
             license_=license_,
         )
-        typer.echo(
-            f"Wrote {output}: BioImage.IO accepts it and gets the test output", err=True
-        )
+        say(f"Wrote {output}: BioImage.IO accepts it and gets the test output")
 
 
 def _export_onnx(model: str, output: Path) -> None:
@@ -75,10 +74,7 @@ def _export_onnx(model: str, output: Path) -> None:
     from blinkcore.export import export_onnx
 
     difference = export_onnx(model, output)
-    typer.echo(
-        f"Wrote {output}: onnxruntime gives the same grids within {difference:.1g}",
-        err=True,
-    )
+    say(f"Wrote {output}: onnxruntime gives the same grids within {difference:.1g}")
 
 
 def _scene() -> Any:

@@ -9,11 +9,10 @@ import typer
 
 from blinkcore.cli.app import AFTERWARDS, app
 from blinkcore.cli.console import ErrorReporter
+from blinkcore.cli.messages import App, say
 
-fiji_app = typer.Typer(
-    help="Install the macros for Fiji and ImageJ.", no_args_is_help=True
-)
-knime_app = typer.Typer(help="Copy the extension for KNIME.", no_args_is_help=True)
+fiji_app = App(help="Install the macros for Fiji and ImageJ.", no_args_is_help=True)
+knime_app = App(help="Copy the extension for KNIME.", no_args_is_help=True)
 app.add_typer(fiji_app, name="fiji", rich_help_panel=AFTERWARDS)
 app.add_typer(knime_app, name="knime", rich_help_panel=AFTERWARDS)
 
@@ -38,7 +37,7 @@ def install(
         from blinkcore.hosts import install_fiji
 
         written = install_fiji(folder)
-        typer.echo(f"Wrote {written}; start Fiji again: Plugins > Blinkcore", err=True)
+        say(f"Wrote {written}; start Fiji again: Plugins > Blinkcore")
 
 
 @knime_app.command("bundle")
@@ -52,9 +51,8 @@ def bundle(
         from blinkcore.hosts import bundle_knime
 
         written = bundle_knime(folder)
-        typer.echo(
+        say(
             f"Wrote {written}; bundle it with KNIME's build-python-extension, or name it in "
             "knime.ini as -Dknime.python.extension.debug_knime_yaml_list="
-            f"{written.absolute()}",
-            err=True,
+            f"{written.absolute()}"
         )

@@ -23,6 +23,7 @@ from blinkcore.cli.app import (
     warn_of_depth,
 )
 from blinkcore.cli.console import ErrorReporter, count_of
+from blinkcore.cli.messages import say
 
 if TYPE_CHECKING:
     from blinkcore.io.results import ImageSpots
@@ -98,12 +99,12 @@ def link(
             except ValueError as error:
                 raise ValueError(f"{movie.image or source}: {error}") from error
             for summary in found:
-                typer.echo(_sentence(summary), err=True)
+                say(_sentence(summary))
             if not found:
-                typer.echo(f"{known.name}: no spots to link", err=True)
+                say(f"{known.name}: no spots to link")
             elif known.spots["frame"].nunique() == 1:
-                typer.echo(f"{known.name} has spots in one frame only", err=True)
-        typer.echo(f"Written to {output}", err=True)
+                say(f"{known.name} has spots in one frame only")
+        say(f"Written to {output}")
 
 
 def check_options(values: dict[str, Any]) -> None:
@@ -138,9 +139,7 @@ def _movies(images: list[ImageSpots], source: Path) -> list[ImageSpots]:
     movies = [image for image in images if "frame" in image.spots]
     for image in images if movies else []:
         if "frame" not in image.spots:
-            typer.echo(
-                f"{image.image or image.name} is not a movie: left out", err=True
-            )
+            say(f"{image.image or image.name} is not a movie: left out")
     if not movies:
         raise ValueError(
             f"{source}: the table has no column 'frame': tracks need a movie"

@@ -9,6 +9,7 @@ import typer
 
 from blinkcore.cli.app import AFTERWARDS, Debug, app
 from blinkcore.cli.console import ErrorReporter, count_of
+from blinkcore.cli.messages import say, warn
 from blinkcore.files import escaped
 
 Tables = Annotated[
@@ -31,13 +32,11 @@ def merge(sources: Tables, output: Output, debug: Debug = False) -> None:
 
         merged = merge_tables(sources, output)
         for image in merged.failed:
-            typer.echo(
-                f"Warning: {escaped(image['image'])} is missing, because its run could not "
-                f"search it: {escaped(image['error'])}",
-                err=True,
+            warn(
+                f"{escaped(image['image'])} is missing, because its run could not "
+                f"search it: {escaped(image['error'])}"
             )
-        typer.echo(
+        say(
             f"{count_of(merged.n_spots, 'spot')} in {count_of(merged.n_images, 'image')}; "
-            f"written to {output}",
-            err=True,
+            f"written to {output}"
         )

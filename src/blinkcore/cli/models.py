@@ -8,8 +8,9 @@ import typer
 
 from blinkcore.cli.app import MODELS, Debug, app
 from blinkcore.cli.console import ErrorReporter
+from blinkcore.cli.messages import App, print_line
 
-models_app = typer.Typer(help="List and inspect models.", rich_markup_mode="rich")
+models_app = App(help="List and inspect models.", rich_markup_mode="rich")
 app.add_typer(
     models_app, name="models", invoke_without_command=True, rich_help_panel=MODELS
 )
@@ -50,20 +51,20 @@ def models(
             return
         about = about_bundled()
         row = "{:<12}{:<11}{:>14}{:>9}  {}"
-        typer.echo(row.format("name", "network", "spot sigma", "scenes*", "for"))
+        print_line(row.format("name", "network", "spot sigma", "scenes*", "for"))
         for name in files:
             if name not in known:
-                typer.echo(f"{name:<12}in the registry, downloaded when it is used")
+                print_line(f"{name:<12}in the registry, downloaded when it is used")
                 continue
             m = known[name]
             sigma = "{}-{} px".format(*m.spot_sigma) if m.spot_sigma else "not known"
             own = about.get(name, {})
             score = own.get("f1_integral_on_general_scenes")
             shown = "" if score is None else f"{score:.3f}"
-            typer.echo(
+            print_line(
                 row.format(name, m.architecture, sigma, shown, own.get("for", ""))
             )
-        typer.echo("* F1 integral on the same simulated scenes of all kinds")
+        print_line("* F1 integral on the same simulated scenes of all kinds")
 
 
 @models_app.command("show")

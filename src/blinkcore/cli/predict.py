@@ -15,11 +15,8 @@ from blinkcore.cli.app import (
     Contrast,
     Debug,
     Device,
-    LogFile,
     ModelName,
     PixelSizes,
-    Quiet,
-    Verbose,
     app,
     parse_contrast,
 )
@@ -96,9 +93,6 @@ def predict(
     allow_truncated: AllowTruncated = False,
     status: Status = None,
     progress: Progress = None,
-    log_file: LogFile = None,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Find spots in images and write them as tables.
@@ -106,8 +100,8 @@ def predict(
     For example: blinkcore predict day1/*.tif -o results --overlay results
     """
     values = dict(locals())
-    report = Report(progress, status, quiet=quiet, log_file=log_file)
-    with ErrorReporter(debug, report, verbose=verbose):
+    report = Report(progress, status)
+    with ErrorReporter(debug, report):
         _run(values, report)
     report.finish()
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from blinkcore.cli.app import READING, RUNNING, WRITING
+from blinkcore.cli.app import READING, WRITING
+from blinkcore.cli.messages import RUNNING
 
 _SPOTS = "Which spots"
 

@@ -17,6 +17,7 @@ from blinkcore.cli.app import (
     parse_pixel_size,
 )
 from blinkcore.cli.console import ErrorReporter, count_of
+from blinkcore.cli.messages import say
 
 Source = Annotated[
     Path, typer.Argument(help="Folder of results of predict, or one table.")
@@ -72,7 +73,7 @@ def report(
             tracks=tracks,
             pairs=pairs,
         )
-        typer.echo(f"Wrote {output}: {count_of(n, 'picture')}", err=True)
+        say(f"Wrote {output}: {count_of(n, 'picture')}")
 
 
 def check_options(values: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import typer
 from blinkcore.cli import colocalize, link, report
 from blinkcore.cli.app import AFTERWARDS, Debug, app
 from blinkcore.cli.console import ErrorReporter
+from blinkcore.cli.messages import say, settings
 from blinkcore.cli.recipe_file import known_name, read_yaml
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def run(recipe: RecipeFile, debug: Debug = False) -> None:
     with ErrorReporter(debug):
         from blinkcore.experiment import run_experiment
 
-        code = run_experiment(_read(recipe), lambda text: typer.echo(text, err=True))
+        code = run_experiment(_read(recipe), say, settings.words())
         raise typer.Exit(code)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from blinkcore.cli.app import MODELS, Debug, app, check_folder, parse_split
 from blinkcore.cli.console import ErrorReporter, count_of
+from blinkcore.cli.messages import say
 
 
 @app.command(rich_help_panel=MODELS)
@@ -55,7 +56,7 @@ def simulate(
         else:
             check_folder(output)
             _write_scenes(scenes, output)
-        typer.echo(f"Wrote {count_of(count, 'scene')} to {output}", err=True)
+        say(f"Wrote {count_of(count, 'scene')} to {output}")
 
 
 def _write_scenes(scenes: list[Any], folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from blinkcore.cli.app import MODELS, Amp, Debug, Device, LogFile, Quiet, app
+from blinkcore.cli.app import MODELS, Amp, Debug, Device, app
 from blinkcore.cli.console import INTERRUPTED, ErrorReporter, Report
 from blinkcore.cli.train_options import (
     AverageWith,
@@ -76,15 +76,13 @@ def train(
     overwrite: Overwrite = False,
     device: Device = "auto",
     workers: Workers = 1,
-    log_file: LogFile = None,
-    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Train a network on your own labels, on simulated scenes, or on both.
 
     For example: blinkcore train -o own.pt --from general --data labels.npz
     """
-    report = Report("none", None, quiet=quiet, log_file=log_file)
+    report = Report("none", None)
     with ErrorReporter(debug, report, verbose=True):
         values = dict(context.params)
         if values["output"] is None:
