@@ -91,7 +91,7 @@ def test_unusable_models_end_with_2_before_anything_is_read(
         (["a.tif", "--axes", "T"], "--axes must be"),
         (["a.tif", "--channel", "-1"], "--channel counts from 0"),
         (["a.tif", "--pixel-size", "0"], "--pixel-size must be one number"),
-        (["a.tif", "--pixel-size", "1,2"], "--pixel-size must be one number"),
+        (["a.tif", "--pixel-size", "1,2,3,4"], "--pixel-size must be one number"),
         (["a.tif", "--pixel-size", "one"], "--pixel-size must be one number"),
         (["a.tif", "--format", "xlsx"], "--format must be csv or parquet"),
         (["a.tif", "-o", "spots.roi"], "--format roi"),

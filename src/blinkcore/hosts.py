@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 import blinkcore
@@ -39,15 +41,15 @@ def install_fiji(folder: Path | None = None) -> Path:
     Raises
     ------
     OSError
-        If nothing can be written there.
+        If nothing can be written there, or the program of this Python is nowhere.
     ValueError
         If there is no such folder, or Fiji is in none of the usual places.
     """
     target = _plugins(folder) / "Blinkcore"
-    command = str(_program()).replace("\\", "/")
+    command = _in_macro(str(_program()).replace("\\", "/"))
     for source in files_in(_source("fiji") / "plugins" / "Blinkcore", (".ijm", ".py")):
         text = source.read_text("utf-8").replace(
-            _DEFAULT, _DEFAULT.replace(', "blinkcore"', f', "{command}"')
+            _DEFAULT, _DEFAULT.replace('"blinkcore"', command)
         )
         with atomic_write(target / source.name) as temporary:
             temporary.write_text(text, "utf-8")
@@ -116,9 +118,36 @@ def _plugins(folder: Path | None) -> Path:
     )
 
 
+def _in_macro(text: str) -> str:
+    """Write a text in ImageJ's macro language, which reads files in its own encoding."""
+    parts = re.findall(r"[ -~]+|[^ -~]", text)
+    return " + ".join(
+        f'"{part}"' if part.isascii() and part.isprintable() else _code_of(part)
+        for part in parts
+    )
+
+
+def _code_of(character: str) -> str:
+    units = character.encode("utf-16-be")  # Java's characters have 16 bits
+    codes = [int.from_bytes(units[i : i + 2], "big") for i in range(0, len(units), 2)]
+    return " + ".join(f"fromCharCode({code})" for code in codes)
+
+
 def _program() -> Path:
     """Find the path of the program `blinkcore` of this Python."""
     name = "blinkcore.exe" if sys.platform == "win32" else "blinkcore"
-    beside = Path(sys.executable).with_name(name)
-    found = shutil.which("blinkcore")
-    return beside if beside.exists() else Path(found or "blinkcore")
+    user = sysconfig.get_preferred_scheme("user")
+    started = Path(sys.argv[0])
+    folders = [
+        Path(sys.executable).parent,
+        Path(sysconfig.get_path("scripts")),
+        Path(sysconfig.get_path("scripts", user)),
+        *([started.absolute().parent] if started.name == name else []),
+    ]
+    found = [folder / name for folder in folders if (folder / name).is_file()]
+    on_path = shutil.which("blinkcore")
+    if not found and on_path is None:
+        raise FileNotFoundError(
+            f"the program {name} is neither in {folders[0]} nor in {folders[1]}"
+        )
+    return found[0] if found else Path(str(on_path))

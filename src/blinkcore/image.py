@@ -33,7 +33,8 @@ def as_pixel_size(value: PixelSize | float | str | Sequence[float]) -> PixelSize
     Parameters
     ----------
     value : PixelSize, float, str or sequence of float
-        In µm: one number for y and x, or three for z, y, x; as a text with commas.
+        In µm: one number for y and x, two for y, x, or three for z, y, x; as a text with
+        commas.
 
     Raises
     ------
@@ -49,13 +50,16 @@ def as_pixel_size(value: PixelSize | float | str | Sequence[float]) -> PixelSize
     known = [size for size in sizes if size is not None]
     if len(sizes) == 1:
         sizes = [None, sizes[0], sizes[0]]
+    if len(sizes) == 2:
+        sizes = [None, *sizes]
     if (
         len(sizes) != 3
         or None in sizes[1:]
         or not all(0 < size < float("inf") for size in known)
     ):
         raise ValueError(
-            f"pixel-size must be one number in µm, or three for z,y,x, got {value!r}"
+            "pixel_size must be one number in µm, two for y,x, or three for z,y,x, got "
+            f"{value!r}"
         )
     return PixelSize(*sizes)  # type: ignore[arg-type]
 

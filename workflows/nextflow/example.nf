@@ -4,11 +4,20 @@ include { BLINKCORE_PREDICT } from './main'
 
 params.input  = 'images/*.tif'
 params.outdir = 'results'
+// The image of `docker build -f packaging/Dockerfile -t blinkcore .`, with -profile docker.
+params.blinkcore_container = 'blinkcore'
 
 workflow {
     images = Channel
         .fromPath(params.input, checkIfExists: true)
-        .map { image -> [[id: image.baseName], image] }
+        // Images of several folders may have one name.
+        .map { image -> [image.parent.name, image.baseName, image] }
+        .groupTuple(by: 1)
+        .flatMap { folders, name, files ->
+            [folders, files].transpose().collect { folder, image ->
+                [[id: files.size() > 1 ? "${folder}_${name}" : name], image]
+            }
+        }
 
     BLINKCORE_PREDICT(images)
 

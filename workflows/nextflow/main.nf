@@ -3,6 +3,7 @@ process BLINKCORE_PREDICT {
     label 'process_medium'
 
     conda "${moduleDir}/environment.yml"
+    container "${params.blinkcore_container ?: 'blinkcore'}"
 
     input:
     tuple val(meta), path(image)

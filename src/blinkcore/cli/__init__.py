@@ -74,7 +74,12 @@ def _from_file(words: list[str]) -> list[str]:
     path = Path(words[0][1:])
     try:
         limits.check_file(path, limits.LIST)
-        return path.read_text("utf-8").rstrip("\n").split("\n")
+        content = path.read_bytes()
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError:  # Java 8 on Windows writes in the system's encoding
+            text = content.decode("mbcs" if sys.platform == "win32" else "latin-1")
+        return text.rstrip("\n").split("\n")
     except (OSError, ValueError) as error:
         what = (
             error_sentence(error) if isinstance(error, OSError) else f"{path}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,8 @@ from blinkcore import __version__
 from blinkcore.cli.messages import OPTIONS, RUNNING, App
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from blinkcore.image import PixelSize
 
 logger = logging.getLogger(__name__)
@@ -59,7 +62,7 @@ Axes = Annotated[
 PixelSizes = Annotated[
     str | None,
     typer.Option(
-        help="µm: one number for y and x, or three for z,y,x.", rich_help_panel=READING
+        help="µm: one number for y and x, two for y,x, or three for z,y,x.", rich_help_panel=READING
     ),
 ]
 Contrast = Annotated[
@@ -156,6 +159,15 @@ def check_folder(path: Path | None) -> None:
         )
 
 
+def expanded(names: Iterable[str]) -> list[str]:
+    """Replace patterns by the files that they match, where the shell has not (Windows)."""
+    found: list[str] = []
+    for name in names:
+        is_pattern = glob.has_magic(name) and not Path(name).exists()
+        found += (is_pattern and sorted(glob.glob(name))) or [name]  # noqa: PTH207
+    return found
+
+
 def options_of(context: typer.Context) -> dict[str, Any]:
     """Give the options of the command that runs, as JSON has them."""
     plain = (str, int, float, type(None))
@@ -175,7 +187,7 @@ def parse_pixel_size(text: str | None) -> PixelSize | None:
     try:
         return as_pixel_size(text)
     except ValueError as error:
-        raise ValueError(f"--{error}") from error
+        raise ValueError(f"--{str(error).replace('_', '-', 1)}") from error
 
 
 _UM = {"um": 1.0, "µm": 1.0, "μm": 1.0, "nm": 1e-3}

@@ -16,6 +16,7 @@ from blinkcore.cli.app import (
     Unit,
     app,
     check_folder,
+    expanded,
     parse_pixel_size,
 )
 from blinkcore.cli.console import ErrorReporter
@@ -96,6 +97,7 @@ def evaluate(
         for distance in cutoffs:
             if not 0 < distance < float("inf"):
                 raise ValueError(f"--cutoff must be a distance in px, got {distance}")
+        methods = expanded(methods)
         if len(set(methods)) < len(methods):
             raise ValueError("a method is given twice")
         cases, found = load(

@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-from blinkcore.cli.app import AFTERWARDS, Debug, app
+from blinkcore.cli.app import AFTERWARDS, Debug, app, expanded
 from blinkcore.cli.console import ErrorReporter, count_of
 from blinkcore.cli.messages import say, warn
 from blinkcore.files import escaped
 
 Tables = Annotated[
-    list[Path],
-    typer.Argument(metavar="TABLE...", help="Results of predict, or folders of them."),
+    list[str],
+    typer.Argument(
+        metavar="TABLE...",
+        help="Results of predict, folders of them, or patterns such as part*.csv.",
+    ),
 ]
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Table of all, .csv or .parquet.")
@@ -30,7 +33,7 @@ def merge(sources: Tables, output: Output, debug: Debug = False) -> None:
     with ErrorReporter(debug):
         from blinkcore.batch.merge import merge as merge_tables
 
-        merged = merge_tables(sources, output)
+        merged = merge_tables([Path(s) for s in expanded(sources)], output)
         for image in merged.failed:
             warn(
                 f"{escaped(image['image'])} is missing, because its run could not "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,7 +82,9 @@ def _collected(node: Any, ome: Mapping[str, Any]) -> list[str]:
     """List the images of a plate, a well or a collection of series."""
     if "plate" in ome:
         wells = [str(well["path"]) for well in ome["plate"]["wells"]]
-        return [f"{w}/{i}" for w in wells for i in _fields(_ome(node[w]))]
+        # A well that is missing, as in a plate that is still copied, fails alone.
+        fields = {w: _fields(_ome(node[w])) if w in node else [""] for w in wells}
+        return [f"{w}/{i}".rstrip("/") for w in wells for i in fields[w]]
     if "well" in ome:
         return _fields(ome)
     return _series(node) if "bioformats2raw.layout" in ome else []
@@ -151,6 +154,10 @@ def zarr_library(name: str, extra: str = "zarr") -> Any:
     try:
         import zarr
     except ImportError as error:
+        if sys.version_info < (3, 11):  # the extra is empty there
+            raise ImportError(
+                f"{name} is Zarr, which needs Python 3.11 or newer"
+            ) from None
         raise ImportError(
             f"{name} is Zarr: install 'blinkcore[{extra}]' for it"
         ) from error
@@ -172,6 +179,10 @@ def _opened(source: Path | str) -> Any:
             raise
         raise OSError(f"{source} cannot be opened: {error}") from error
     except Exception as error:  # damaged metadata, or what a server answers
+        if "://" in str(source) and not isinstance(error, ValueError):
+            raise OSError(
+                f"{source} cannot be opened: {type(error).__name__}: {error}"
+            ) from error
         raise ValueError(
             f"{source} is damaged or not Zarr: {type(error).__name__}: {error}"
         ) from error

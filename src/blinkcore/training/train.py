@@ -43,7 +43,7 @@ def train(
     output: str | os.PathLike[str],
     *,
     resume: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int = 1,
     loss: Callable[..., Tensor] = grid_loss,
     on_step: Callable[[State], None] | None = None,
@@ -59,8 +59,8 @@ def train(
         `<name>.checkpoint` and, if TensorBoard is installed, `<name>.tensorboard`.
     resume : bool
         Continue from the checkpoint beside `output`, if there is one.
-    device : str
-        For PyTorch.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where it trains.
     workers : int
         Processes that draw samples.
     loss, on_step : callable
