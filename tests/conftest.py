@@ -190,15 +190,16 @@ def run_macro(imagej, display, tmp_path):
     home.mkdir()
     blinkcore = Path(sys.executable).with_name("blinkcore")
 
-    def run(code, *, command=blinkcore, batch=True, plugins=FIJI):
+    def run(code, *, command=blinkcore, batch=True, plugins=FIJI, encoding="utf-8"):
         path = tmp_path / "drive.ijm"
         # Preferences are read when the first image opens, and would overwrite it.
         ready = 'newImage("first", "8-bit", 8, 8, 1); close();\n'
         setting = f'call("ij.Prefs.set", "blinkcore.command", "{command}");\n'
         setting = setting if command else ""
-        path.write_text(ready + setting + code, encoding="utf-8")
+        path.write_text(ready + setting + code, encoding=encoding)
         started = [
-            "java", f"-Duser.home={home}", f"-Dplugins.dir={plugins}", "-cp", imagej,
+            "java", f"-Dfile.encoding={encoding}", f"-Duser.home={home}",
+            f"-Dplugins.dir={plugins}", "-cp", imagej,
             "ij.ImageJ", "-port0", "-batch" if batch else "-macro", str(path),
         ]  # fmt: skip
         done = subprocess.run(

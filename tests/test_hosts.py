@@ -1,6 +1,7 @@
 """Files for other programs that come out of the package."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,55 @@ def test_installed_macros_know_their_program(run_macro, examples, tmp_path):
     )
     n = len(predict(examples / "cells.tif", threshold=0.5))
     assert f"points {n}" in out
+
+
+@pytest.mark.slow
+def test_names_need_not_be_ascii(run_macro, examples, tmp_path, monkeypatch):
+    """Java 8 on Windows reads macros, and writes arguments, in the system's encoding."""
+    home, folder = tmp_path / "Fiji", tmp_path / "Jörg 日本"
+    (home / "plugins").mkdir(parents=True)
+    folder.symlink_to(BLINKCORE.parent)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    macro = (install_fiji(home) / "Detect_Spots.ijm").read_text("ascii")
+    assert '/J" + fromCharCode(246) + "rg " + fromCharCode(26085) + ' in macro
+    image = tmp_path / "Zellkörper.tif"
+    shutil.copy(examples / "cells.tif", image)
+    out = run_macro(
+        f"""
+        open("{image}");
+        run("Detect Spots", "model=general threshold=0.5 channel=0 measure=0 overlay");
+        print("points " + Roi.size);
+        """,
+        command="",
+        plugins=home,
+        encoding="windows-1252",
+    )
+    assert f"points {len(predict(image, threshold=0.5))}" in out
+
+
+def test_arguments_may_be_in_the_encoding_of_windows(examples, tmp_path):
+    image = tmp_path / "Zellkörper.tif"
+    shutil.copy(examples / "cells.tif", image)
+    words = tmp_path / "arguments.txt"
+    for encoding in ("utf-8", "latin-1"):
+        words.write_text(f"predict\n{image}\n-o\n{tmp_path / encoding}\n", encoding)
+        assert call_blinkcore(f"@{words}").returncode == 0
+        assert (tmp_path / encoding / "Zellkörper.csv").exists()
+
+
+def test_a_program_that_is_nowhere_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "plugins").mkdir()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(sys, "argv", ["blinkcore"])
+    monkeypatch.setattr("sysconfig.get_path", lambda *_: str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(FileNotFoundError, match="program blinkcore.* is neither in"):
+        install_fiji(tmp_path)
+    assert not (tmp_path / "plugins" / "Blinkcore").exists()
+    program = tmp_path / "blinkcore"
+    program.touch()  # as of `pip install --user`, or Windows' folder Scripts
+    written = install_fiji(tmp_path) / "Detect_Spots.ijm"
+    assert f'"blinkcore.command", "{program}"' in written.read_text()
 
 
 @pytest.mark.slow

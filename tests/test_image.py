@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from blinkcore.image import Image, PixelSize
+from blinkcore.image import Image, PixelSize, as_pixel_size
 
 
 def test_planes_walk_through_frames_channels_and_z():
@@ -56,6 +56,22 @@ def test_a_plain_image_has_one_plane():
 def test_axes_must_fit(axes, shape, words):
     with pytest.raises(ValueError, match=words):
         Image(np.zeros(shape), axes)
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        (0.1, (None, 0.1, 0.1)),
+        ((0.1, 0.2), (None, 0.1, 0.2)),
+        ("0.3,0.1,0.2", (0.3, 0.1, 0.2)),
+    ],
+)
+def test_the_size_of_a_pixel_has_up_to_three_numbers(given, size):
+    assert as_pixel_size(given) == size
+    with pytest.raises(
+        ValueError, match="pixel_size must be one number in µm, two for"
+    ):
+        as_pixel_size((1, 2, 3, 4))
 
 
 def test_complex_pixels_are_refused():

@@ -152,6 +152,15 @@ def test_the_fields_of_a_plate_are_images(tmp_path, plane, zarr_format, general)
         io.read_image(tmp_path / "in" / "p1.zarr")
 
 
+def test_a_well_that_is_missing_fails_alone(tmp_path, plane, zarr_format, general):
+    """As in a plate that is still copied."""
+    plate(tmp_path / "p.zarr", plane[:128, :128], zarr_format)
+    shutil.rmtree(tmp_path / "p.zarr" / "A" / "1")
+    events = run([tmp_path / "p.zarr"], Options(general, tmp_path / "out"))
+    assert [e.kind for e in events] == ["error", "result", "result"]
+    assert "A/1" in events[0].message
+
+
 def test_a_zarr_that_is_no_image_does_not_stop_the_others(tmp_path, plane, general):
     folder = tmp_path / "in"
     folder.mkdir()

@@ -34,6 +34,11 @@ def test_shards_together_are_the_run(five, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "5 images" in done.stderr
     assert merged.read_bytes() == out.read_bytes()
+    again = tmp_path / "again.csv"  # a pattern, which some shells leave to the program
+    call_blinkcore("merge", tmp_path / "part?.csv", "-o", again)
+    assert again.read_bytes() == out.read_bytes()
+    done = call_blinkcore("merge", tmp_path / "none*.csv", "-o", again)
+    assert "none*.csv: No such file or directory" in done.stderr
     counts = [tmp_path / f"{name}.counts.csv" for name in ("merged", "whole")]
     assert counts[0].read_bytes() == counts[1].read_bytes()
 

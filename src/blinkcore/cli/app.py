@@ -62,7 +62,8 @@ Axes = Annotated[
 PixelSizes = Annotated[
     str | None,
     typer.Option(
-        help="µm: one number for y and x, two for y,x, or three for z,y,x.", rich_help_panel=READING
+        help="µm: one number for y and x, two for y,x, or three for z,y,x.",
+        rich_help_panel=READING,
     ),
 ]
 Contrast = Annotated[
