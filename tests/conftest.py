@@ -203,7 +203,7 @@ def run_macro(imagej, display, tmp_path):
             "ij.ImageJ", "-port0", "-batch" if batch else "-macro", str(path),
         ]  # fmt: skip
         done = subprocess.run(
-            started, check=False, capture_output=True, encoding="utf-8", timeout=60,
+            started, check=False, capture_output=True, encoding=encoding, timeout=60,
             env={**os.environ, "DISPLAY": display, "LC_ALL": "C.UTF-8"},
         )  # fmt: skip
         return done.stdout or done.stderr  # Java says there why it did not start

@@ -166,7 +166,7 @@ def test_lists_and_texts_of_networks_pass():
     [
         ([], "64", "65"), ([], "1", "-1"), ([], "1", "1.5"), ([], "1", '"a"'), ([], "1", "1, 2"),
         ([], "torch.dim(x)", "torch.numel(x)"), ([], "torch.len(x)", "torch.add(1, 2)"),
-        ([], "torch.sub(64, 65)", "torch.sub(65, 2)"), ([], "torch.dim(x)", "x[0]"),
+        ([], "torch.sub(64, 65)", "torch.sub(65, 2)"), ([], "torch.sub(64, 0)", "torch.sub(65, 0)"), ([], "torch.dim(x)", "x[0]"),
         ([], "torch.__range_length(65, 64, 65)", "torch.__range_length(0, 65, 1)"),
         (["n = 3", "n = torch.dim(x)", "k = 3", "k = torch.numel(x)"], "n", "k"),
         (["n, k = 64, 65"], "n", "k"), (["n = 64"], "n", "k"),

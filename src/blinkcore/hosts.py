@@ -12,7 +12,9 @@ from pathlib import Path
 import blinkcore
 from blinkcore.files import atomic_write, files_in
 
-_DEFAULT = '"blinkcore.command", "blinkcore"'  # in the macros: which program they call
+_DEFAULT = (
+    'program = "blinkcore";'  # in the macros: what they call if no setting says it
+)
 _FIJI = ("Fiji", "Fiji.app", "ImageJ", "ImageJ.app")  # folders that people have
 _PLACES = (
     "~",
@@ -48,9 +50,7 @@ def install_fiji(folder: Path | None = None) -> Path:
     target = _plugins(folder) / "Blinkcore"
     command = _in_macro(str(_program()).replace("\\", "/"))
     for source in files_in(_source("fiji") / "plugins" / "Blinkcore", (".ijm", ".py")):
-        text = source.read_text("utf-8").replace(
-            _DEFAULT, _DEFAULT.replace('"blinkcore"', command)
-        )
+        text = source.read_text("utf-8").replace(_DEFAULT, f"program = {command};")
         with atomic_write(target / source.name) as temporary:
             temporary.write_text(text, "utf-8")
     shutil.copy2(_source("fiji") / "blinkcore_fiji.py", target)

@@ -1,7 +1,8 @@
 // Plugins > Blinkcore > Blinkcore Settings: where the program is, and the usual model.
 
 requires("1.53t");
-command = call("ij.Prefs.get", "blinkcore.command", "blinkcore");
+program = "blinkcore";
+command = call("ij.Prefs.get", "blinkcore.command", program);
 favourite = call("ij.Prefs.get", "blinkcore.model", "general");
 models = modelNames(exec(command, "models", "--format", "json"));
 own = given();

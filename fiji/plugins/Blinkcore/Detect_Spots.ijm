@@ -8,7 +8,8 @@
 requires("1.53t");
 if (nImages == 0) exit("blinkcore: open an image first.");
 imageId = getImageID();
-command = call("ij.Prefs.get", "blinkcore.command", "blinkcore");
+program = "blinkcore";
+command = call("ij.Prefs.get", "blinkcore.command", program);
 answer = exec(command, "models", "--format", "json");
 models = modelNames(answer);
 if (models.length == 0) exit("blinkcore: " + missing(command, answer));

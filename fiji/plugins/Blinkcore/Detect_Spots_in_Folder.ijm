@@ -2,7 +2,8 @@
 // As a macro: run("Detect Spots in Folder", "images=/data output=/results model=general threshold=auto format=csv,roi pictures");
 
 requires("1.53t");
-command = call("ij.Prefs.get", "blinkcore.command", "blinkcore");
+program = "blinkcore";
+command = call("ij.Prefs.get", "blinkcore.command", program);
 favourite = call("ij.Prefs.get", "blinkcore.model", "general");
 models = modelNames(exec(command, "models", "--format", "json"));
 own = given();
