@@ -2,9 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from blinkcore import predict
 from blinkcore.detection.scale import (
+    _largest_around,
     estimate_blob_width,
     factor_to,
     is_within,
@@ -113,3 +115,10 @@ def test_spots_of_two_widths_have_no_width(easy):
 def test_a_width_far_below_the_range_does_not_fit():
     assert is_within(0.7, (0.8, 2.5))
     assert not is_within(0.4, (0.8, 2.5))
+
+
+def test_the_largest_value_around_is_that_of_scipy():
+    values = np.random.default_rng(0).normal(size=(5, 7, 6)).astype(np.float32)
+    np.testing.assert_array_equal(
+        _largest_around(values), ndimage.maximum_filter(values, 3)
+    )

@@ -4,20 +4,12 @@ include { BLINKCORE_PREDICT } from './main'
 
 params.input  = 'images/*.tif'
 params.outdir = 'results'
-// The image of `docker build -f packaging/Dockerfile -t blinkcore .`, with -profile docker.
-params.blinkcore_container = 'blinkcore'
 
 workflow {
     images = Channel
         .fromPath(params.input, checkIfExists: true)
-        // Images of several folders may have one name.
-        .map { image -> [image.parent.name, image.baseName, image] }
-        .groupTuple(by: 1)
-        .flatMap { folders, name, files ->
-            [folders, files].transpose().collect { folder, image ->
-                [[id: files.size() > 1 ? "${folder}_${name}" : name], image]
-            }
-        }
+        // With the folder, because images of several may have one name.
+        .map { image -> [[id: "${image.parent.name}_${image.baseName}"], image] }
 
     BLINKCORE_PREDICT(images)
 

@@ -3,7 +3,7 @@ process BLINKCORE_PREDICT {
     label 'process_medium'
 
     conda "${moduleDir}/environment.yml"
-    container "${params.blinkcore_container ?: 'blinkcore'}"
+    container "blinkcore" // of `docker build -f packaging/Dockerfile -t blinkcore .`
 
     input:
     tuple val(meta), path(image)

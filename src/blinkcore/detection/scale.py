@@ -79,7 +79,7 @@ def estimate_blob_width(plane: NDArray[Any]) -> Blobs | None:
     )
     noise = np.sqrt(1.0 / (2.0 * np.pi)) / _SIGMAS[:, None, None]
     # Blobs are maxima in place and scale; the first and last scale have none.
-    peaks = responses[1:-1] == ndimage.maximum_filter(responses, 3)[1:-1]
+    peaks = responses[1:-1] == _largest_around(responses)[1:-1]
     peaks &= responses[1:-1] > _SIGNIFICANCE * noise[1:-1]
     scale, row, col = peaks.nonzero()
     if len(scale) < _MIN_BLOBS:
@@ -95,6 +95,18 @@ def estimate_blob_width(plane: NDArray[Any]) -> Blobs | None:
     # The observed width includes that of a pixel (variance 1 / 12 px²).
     true = np.sqrt(np.maximum(float(np.median(sigma)) ** 2 - 1.0 / 12.0, 0.05))
     return Blobs(float(true), float(np.median(snr)), len(best))
+
+
+def _largest_around(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Find the maximum of each 3 x 3 x 3 cube; several times as fast as SciPy's filter."""
+    largest = values
+    for axis in range(values.ndim):
+        before, after = largest, largest.copy()
+        lines, new = np.moveaxis(before, axis, 0), np.moveaxis(after, axis, 0)
+        np.maximum(new[1:], lines[:-1], out=new[1:])
+        np.maximum(new[:-1], lines[1:], out=new[:-1])
+        largest = after
+    return largest
 
 
 def _between(
