@@ -2,8 +2,10 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
@@ -97,3 +99,23 @@ def test_the_examples_of_helps_are_taken():
     assert [
         problem for line in lines if (problem := problem_of(shlex.split(line)))
     ] == []
+
+
+def test_the_example_of_python_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    found: dict[str, object] = {}
+    exec(code, found)  # noqa: S102
+    assert len(found["spots"]) > 500
+
+
+def test_the_examples_of_the_page_on_python_run(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "python.md").read_text("utf-8")
+    found = {"array": np.zeros((2, 64, 64), np.uint8)}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(code, found)  # noqa: S102
+    assert (tmp_path / "spots.csv").exists()

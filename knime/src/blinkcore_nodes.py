@@ -245,8 +245,8 @@ class SpotModelReader:
                 knext.double(), knext.double(), knext.double(), knext.string(),
             ],
             [
-                "model", "network", "cell size", "threshold", "least sigma",
-                "largest sigma", "F1 integral", "trained on",
+                "model", "network", "cell size", "threshold", "min sigma",
+                "max sigma", "F1 integral", "trained on",
             ],
         )  # fmt: skip
 
@@ -263,8 +263,8 @@ class SpotModelReader:
             "network": about["architecture"],
             "cell size": about["cell_size"],
             "threshold": about["threshold"],
-            "least sigma": float(sigma[0]),
-            "largest sigma": float(sigma[1]),
+            "min sigma": float(sigma[0]),
+            "max sigma": float(sigma[1]),
             "F1 integral": float(about["scores"].get("f1_integral", float("nan"))),
             "trained on": str(about["provenance"].get("data", "")),
         }

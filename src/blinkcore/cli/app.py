@@ -30,6 +30,7 @@ app = App(
 )
 # Groups of commands, and of options.
 FINDING, AFTERWARDS, MODELS = "Find spots", "Results", "Models and training"
+PROGRAMS = "For other programs"
 READING, WRITING = "What is read", "What is written"
 
 Debug = Annotated[

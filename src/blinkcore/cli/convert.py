@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from blinkcore.cli.app import (
-    MODELS,
+    PROGRAMS,
     Axes,
     Debug,
     PixelSizes,
@@ -20,7 +20,7 @@ from blinkcore.cli.console import ErrorReporter
 from blinkcore.cli.messages import say
 
 
-@app.command(rich_help_panel=MODELS)
+@app.command(rich_help_panel=PROGRAMS)
 def convert(
     source: Annotated[
         Path, typer.Argument(help="Spots of any format, or a deepBlink model (.h5).")

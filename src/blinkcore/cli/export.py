@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from blinkcore.cli.app import MODELS, Debug, app
+from blinkcore.cli.app import PROGRAMS, Debug, app
 from blinkcore.cli.console import ErrorReporter
 from blinkcore.cli.messages import say
 
 
-@app.command(rich_help_panel=MODELS)
+@app.command(rich_help_panel=PROGRAMS)
 def export(
     model: Annotated[str, typer.Argument(help="Name of a model, or path.")],
     output: Annotated[

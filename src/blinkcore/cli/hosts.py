@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from blinkcore.cli.app import AFTERWARDS, app
+from blinkcore.cli.app import PROGRAMS, app
 from blinkcore.cli.console import ErrorReporter
 from blinkcore.cli.messages import App, say
 
 fiji_app = App(help="Install the macros for Fiji and ImageJ.", no_args_is_help=True)
 knime_app = App(help="Copy the extension for KNIME.", no_args_is_help=True)
-app.add_typer(fiji_app, name="fiji", rich_help_panel=AFTERWARDS)
-app.add_typer(knime_app, name="knime", rich_help_panel=AFTERWARDS)
+app.add_typer(fiji_app, name="fiji", rich_help_panel=PROGRAMS)
+app.add_typer(knime_app, name="knime", rich_help_panel=PROGRAMS)
 
 
 @fiji_app.callback()

@@ -110,7 +110,10 @@ def read_results(
         check_readable(source)
     paths = _results_in(source) if source.is_dir() else [source]
     if not paths:
-        raise ValueError(f"{source} has no table of spots in it")
+        raise ValueError(
+            f"{source} has no table of spots in it (.csv or .parquet; 'blinkcore convert' "
+            "makes one of another format)"
+        )
     taken: set[str] = set()
     for path in paths:
         about = io.description_of(path) or {"images": []}
