@@ -44,7 +44,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
     is_within, is_over = True, False
 
-    def end(number: int, frame: FrameType | None) -> None:
+    def end(_number: int, _frame: FrameType | None) -> None:
         nonlocal is_over
         if is_within:
             is_over = True

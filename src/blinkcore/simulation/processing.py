@@ -67,7 +67,7 @@ def _smooth(pixels: Array, rng: np.random.Generator) -> Any:
     return ndimage.gaussian_filter(pixels, rng.uniform(0.4, 1.3))
 
 
-def _median(pixels: Array, rng: np.random.Generator) -> Any:
+def _median(pixels: Array, _rng: np.random.Generator) -> Any:
     return ndimage.median_filter(pixels, 3)
 
 
