@@ -109,11 +109,6 @@ def read_results(
     if not source.is_dir():
         check_readable(source)
     paths = _results_in(source) if source.is_dir() else [source]
-    if not paths:
-        raise ValueError(
-            f"{source} has no table of spots in it (.csv or .parquet; 'blinkcore convert' "
-            "makes one of another format)"
-        )
     taken: set[str] = set()
     for path in paths:
         about = io.description_of(path) or {"images": []}
@@ -149,11 +144,17 @@ def read_results(
 
 def _results_in(folder: Path) -> list[Path]:
     """List the tables of a folder, and those of `blinkcore predict` in folders within it."""
-    return [
+    found = [
         path
         for path in tables.tables_in(folder, recursive=True)
         if path.parent == folder or _is_of_predict(path)
     ]
+    if not found:
+        raise ValueError(
+            f"{folder} has no table of spots in it (.csv or .parquet; 'blinkcore convert' "
+            "makes one of another format)"
+        )
+    return found
 
 
 def _is_of_predict(table: Path) -> bool:
