@@ -122,8 +122,7 @@ class Cluster:
     Parameters
     ----------
     scheduler : str
-        Address of a dask scheduler, such as ``tcp://host:8786``; ``local`` for a process on
-        each core of this computer, or their number.
+        See `blinkcore.batch.scheduler.Workers`.
     options : Options
         How to find spots.
     model_name : str
@@ -131,12 +130,8 @@ class Cluster:
 
     Raises
     ------
-    ImportError
-        If dask.distributed is not installed.
-    OSError
-        If the scheduler does not answer.
-    ValueError
-        If there is no such scheduler.
+    ImportError, OSError, ValueError
+        See `blinkcore.batch.scheduler.Workers`.
     """
 
     def __init__(self, scheduler: str, options: Options, model_name: str) -> None:
