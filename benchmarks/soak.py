@@ -3,8 +3,10 @@
     python benchmarks/soak.py [--images 5000]
 
 Each image is a scene of the preset smfish of 256 x 256 px, moved a little. The program
-runs as a user starts it, one table for each image; its memory (resident) and open files
-are read from outside, after each tenth of the images.
+runs as a user starts it, one table for each image; its memory (resident), its time on the
+processor and its open files are read from outside, after each tenth of the images. The
+median time between two results is not changed by what else happens on the computer now
+and then.
 """
 
 import argparse
@@ -45,29 +47,40 @@ def main():
         ) as process:  # fmt: skip
             rows = watched(process, n)
         written = len(list(out.glob("[0-9]*.csv")))
-    table(["images", "ms an image", "memory, MiB", "open files"], rows)
+    header = ["images", "ms an image, median", "mean", "processor", "memory, MiB"]
+    table([*header, "open files"], rows)
     print(f"exit code {process.returncode}, {written} tables of {n}")
 
 
 def watched(process, n):
     """Time, memory and open files after each part of the images."""
     about, rows, done = psutil.Process(process.pid), [], 0
-    started = None
+    started, times = None, []
     for line in process.stderr:
         event = json.loads(line)
         if event.get("event") != "result":
             continue
         done += 1
+        times.append(time.perf_counter())
         if started is None:  # the first one loads the model
-            started, first = time.perf_counter(), done
-        if done % max(1, n // PARTS) == 0 and done > first:
-            now = time.perf_counter()
-            each = 1000 * (now - started) / (done - first)
-            memory = about.memory_info().rss / 2**20 if process.poll() is None else 0
-            files = about.num_fds() if process.poll() is None else 0
-            rows.append([done, f"{each:.1f}", f"{memory:.0f}", files])
-            started, first = now, done
+            started, first, used = times[-1], done, used_by(about)
+        is_part = done % max(1, n // PARTS) == 0 and done > first
+        if is_part and process.poll() is None:
+            now, n_new, cpu = times[-1], done - first, used_by(about)
+            each = 1000 * np.median(np.diff(times[-n_new:]))
+            costs = (each, 1000 * (now - started) / n_new, 1000 * (cpu - used) / n_new)
+            memory = about.memory_info().rss / 2**20
+            rows.append(
+                [done, *(f"{c:.1f}" for c in costs), f"{memory:.0f}", about.num_fds()]
+            )
+            started, first, used = now, done, cpu
     return rows
+
+
+def used_by(process):
+    """Seconds on the processor, of all threads."""
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 if __name__ == "__main__":
