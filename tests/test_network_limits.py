@@ -29,6 +29,13 @@ def refused(sentence):
     return pytest.raises(ValueError, match=f"^{sentence}$")
 
 
+CODE = b"""class N(Module):
+  w : Tensor
+  def forward(self: __torch__.a.N, x: Tensor) -> Tensor:
+    return torch.conv2d(x)
+"""
+
+
 def tensors(shape, strides=None, *, offset=0, n=4, kind="Float", extra=0, **others):
     """Pack a model of one tensor, whose storage has n numbers, and other files."""
 
@@ -58,9 +65,11 @@ def tensors(shape, strides=None, *, offset=0, n=4, kind="Float", extra=0, **othe
         "Byte": 1,
         "Bool": 1,
     }
+    inside = data.getvalue()[2:-1]  # without the version, and the end
+    network = b"\x80\x02c__torch__.a\nN\n)\x81}X\x01\0\0\0w" + inside + b"sb."
     members = {
-        "data.pkl": data.getvalue(), "constants.pkl": b")." , "version": b"3",
-        "code/a.py": b"y = torch.conv2d(x)", "data/0": bytes(n * size.get(kind, 2) + extra),
+        "data.pkl": network, "constants.pkl": b")." , "version": b"3",
+        "code/__torch__/a.py": CODE, "data/0": bytes(n * size.get(kind, 2) + extra),
     } | others  # fmt: skip
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, value in members.items():
@@ -98,13 +107,11 @@ def test_a_tensor_lies_within_its_numbers():
 
 
 def test_only_what_is_needed_is_kept():
-    more = {"extra/b.json": b"{}", "extra/c": b"", "code/a.py.debug_pkl": b"", "e/f": b"",
+    more = {"extra/b.json": b"{}", "extra/c": b"", "code/__torch__/a.py.debug_pkl": b"", "e/f": b"",
             "data/1": b"", "constants/0": b"", "byteorder": b"little"}  # fmt: skip
     script, about = checked(tensors((4,), **more), "b.json")
     kept = zipfile.ZipFile(io.BytesIO(script)).namelist()
-    names = (
-        "data.pkl constants.pkl version code/a.py data/0 data/1 constants/0 byteorder"
-    )
+    names = "data.pkl constants.pkl version code/__torch__/a.py data/0 data/1 constants/0 byteorder"
     assert sorted(kept) == sorted(f"archive/{name}" for name in names.split())
     assert about == b"{}"
     assert checked(tensors((4,)), "b.json")[1] == b""
@@ -113,9 +120,11 @@ def test_only_what_is_needed_is_kept():
 def test_a_file_has_limits():
     most = 16 << 20
     name = "code/b.py"
-    checked(tensors((4,), **{name: b"#" * (most - 19), "extra/b": bytes(most)}), "b")
+    checked(
+        tensors((4,), **{name: b"#" * (most - len(CODE)), "extra/b": bytes(most)}), "b"
+    )
     with refused(r"its code has 16,777,217 bytes, more than the 16,777,216 .*"):
-        checked(tensors((4,), **{name: b"#" * (most - 18)}), "b")
+        checked(tensors((4,), **{name: b"#" * (most + 1 - len(CODE))}), "b")
     with refused(r"its b has 16,777,217 bytes, more than .*"):
         checked(tensors((4,), **{"extra/b": bytes(most + 1)}), "b")
     with refused("it holds 20,001 files, more than the 20,000 .*"):
