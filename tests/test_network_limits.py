@@ -102,7 +102,7 @@ def test_a_tensor_lies_within_its_numbers():
     ):
         with refused("a tensor has no valid shape"):
             checked(tensors(shape, strides), "b.json")
-    with refused("it refers to a tensor that is not in it"):
+    with refused(r"it constructs torch\.ComplexFloatStorage, which no network needs"):
         checked(tensors((4,), kind="ComplexFloat"), "b.json")
 
 

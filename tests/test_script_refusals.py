@@ -70,7 +70,7 @@ def test_operators_are_those_of_pytorch_and_were_looked_at():
     unknown = {name for name in OPERATORS if not known(f"aten::{name}")}
     assert unknown <= {"_upsample_lanczos2d_aa"}  # newer than the oldest PyTorch
     names = " ".join(sorted(OPERATORS))
-    assert hashlib.sha256(names.encode()).hexdigest()[:16] == "5781e7aee93b91ba"
+    assert hashlib.sha256(names.encode()).hexdigest()[:16] == "66d3b83945f363b8"
     check(*(f"_0 = torch.{name}(x)" for name in OPERATORS))
 
 
@@ -122,7 +122,7 @@ def test_methods_that_run_by_themselves_are_refused():
         ("repeats a list", ["_0 = torch.mul(9, [1])"]),
         ("repeats a list", ["a = 1", "a = [1]", "_0 = torch.mul(a, 9)"]),
         ("repeats a list", ["_0 = torch.mul(torch.size(x), 9)"]),
-        (SUMS, ["a = [1]", "b = torch.add(a, a)"]),
+        (SUMS, ["a = [1]", "b = torch.add(a, a)", "c = torch.add(b, b)"]),
         (SUMS, ["a = torch.size(x)", "b = torch.add(a, torch.slice(a, 1))"]),
         (SUMS, ["a = annotate(List[int], b)", "c = torch.add_(a, a)"]),
         (SUMS, ["_0 = torch.add(self.sizes, getattr(self, 'sizes'))"]),
@@ -130,7 +130,7 @@ def test_methods_that_run_by_themselves_are_refused():
         (SUMS, ["f = __torch__.m.h", "_0 = torch.add(f(x), f(x))"]),
         (SUMS, ["a, b = (self).both(x)", "_0 = torch.add(b, b)"]),
         (SUMS, ["a = [[1]]", "b = torch.pop(a)", "c = a[0]", "_0 = torch.add(b, c)"]),
-        (SUMS, ["c = b", "b = a", "a = [1]", "_0 = torch.add(c, c)"]),
+        (SUMS, ["c = b", "b = a", "a = torch.size(x)", "_0 = torch.add(c, c)"]),
         (SUMS, ['a = "text"', "_0 = torch.add(a, a)"]),
         (SUMS, ["a = ops.prim.unchecked_unwrap_optional(torch.size(x))", "_0 = torch.add(a, a)"]),
         (NESTED, ["a = [1]", "b = [a]", "c = [b]", "d = [c]"]),
@@ -141,7 +141,7 @@ def test_methods_that_run_by_themselves_are_refused():
     ],
 )  # fmt: skip
 def test_values_that_grow_are_refused(sentence, lines):
-    with refused(rf"its code {sentence} \(m\.py\)"):
+    with refused(rf"its code {sentence} \(m\.N\.forward\)"):
         check(*lines, more=GROWING)
 
 

@@ -36,6 +36,21 @@ class Call:
     state: Any = None
 
 
+@dataclass
+class _Unbuilt:
+    """Object of a model before its state is set; nothing but its state may reach it."""
+
+    function: Any
+    arguments: Any
+
+
+class Parsed(NamedTuple):
+    """What a pickle gives, and all that it would construct on the way, used or not."""
+
+    result: Any
+    made: list[Any]  # of `Global`, `Call` and `Persistent`
+
+
 class _Mark:
     """Beginning of a sequence on the stack."""
 
@@ -89,7 +104,33 @@ def parse(content: bytes) -> Any:
         If it is damaged, uses an opcode that no array or tensor needs, or is nested more
         than 100 deep.
     """
-    machine = _Machine()
+    return _run(_Machine(), content)
+
+
+def parse_model(content: bytes) -> Parsed:
+    """Read a pickle of TorchScript, as PyTorch's own reader would understand it.
+
+    That reader has an object only from its state on, and builds what the pickle drops later.
+    So an object's state is set once, directly after it is made, and no key is set twice.
+
+    Parameters
+    ----------
+    content : bytes
+        See `parse`.
+
+    Raises
+    ------
+    ValueError
+        See `parse`; or if it sets a state or a key twice.
+    """
+    machine = _ModelMachine()
+    result = _run(machine, content)
+    if isinstance(result, _Unbuilt):
+        raise ValueError("its pickle is damaged: an object without a state")  # noqa: TRY004
+    return Parsed(result, machine.made)
+
+
+def _run(machine: _Machine, content: bytes) -> Any:
     try:
         for number, (opcode, value, _) in enumerate(pickletools.genops(content)):
             if number > _MAX_OPCODES:
@@ -122,12 +163,15 @@ class _Machine:
         elif name in _GETS:
             self.stack.append(self.memo[int(value)])
         elif name == "GLOBAL":
-            self.stack.append(Global(*value.split(" ", 1)))
+            self._make(Global(*value.split(" ", 1)))
         elif name not in ("PROTO", "FRAME", "STOP"):
             method = getattr(self, f"_{name.lower()}", None)
             if method is None:
                 raise ValueError(f"opcode {name}")
             method()
+
+    def _make(self, value: Any) -> None:
+        self.stack.append(value)
 
     def _pop(self, n: int) -> list[Any]:
         if len(self.stack) < n:
@@ -153,10 +197,10 @@ class _Machine:
         module, name = self._pop(2)
         if not (isinstance(module, str) and isinstance(name, str)):
             raise TypeError("a class without a name")
-        self.stack.append(Global(module, name))
+        self._make(Global(module, name))
 
     def _binpersid(self) -> None:
-        self.stack.append(Persistent(*self._pop(1)))
+        self._make(Persistent(*self._pop(1)))
 
     def _empty_tuple(self) -> None:
         self.stack.append(())
@@ -211,15 +255,57 @@ class _Machine:
             target[key] = value
 
     def _reduce(self) -> None:
-        self.stack.append(Call(*self._pop(2)))
+        self._make(Call(*self._pop(2)))
 
-    _newobj = _reduce
+    def _newobj(self) -> None:
+        self._reduce()
 
     def _build(self) -> None:
         (state,) = self._pop(1)
         if not isinstance(self.stack[-1], Call):
             raise TypeError("a state without an object")
         self.stack[-1].state = state
+
+
+class _ModelMachine(_Machine):
+    """Stack and memo as PyTorch's reader of TorchScript has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[Any] = []
+
+    def step(self, name: str, value: Any) -> None:
+        if name in _PUTS and isinstance(self.stack[-1], _Unbuilt):
+            raise ValueError("an object is named before its state is set")
+        super().step(name, value)
+
+    def _make(self, value: Any) -> None:
+        self.made.append(value)
+        super()._make(value)
+
+    def _pop(self, n: int) -> list[Any]:
+        values = super()._pop(n)
+        if any(isinstance(value, _Unbuilt) for value in values):
+            raise TypeError("an object without a state")
+        return values
+
+    def _set(self, pairs: list[Any]) -> None:
+        target, keys = self.stack[-1], pairs[::2]
+        before = len(target) if isinstance(target, dict) else -1
+        super()._set(pairs)
+        if before < 0 or len(target) != before + len(keys):
+            raise ValueError("a key is set twice")
+
+    def _newobj(self) -> None:
+        self.stack.append(_Unbuilt(*self._pop(2)))
+
+    def _build(self) -> None:
+        (state,) = self._pop(1)
+        made = self.stack.pop()
+        if not (isinstance(made, _Unbuilt) and isinstance(state, dict)):
+            raise TypeError("a state without an object")
+        # PyTorch takes the values now: what the dictionary gets later is not among them.
+        self._make(Call(made.function, made.arguments, dict(state)))
 
 
 def _check_depth(value: Any) -> None:

@@ -130,7 +130,10 @@ def _is_needed(name: str) -> bool:
         return bool(rest)
     if folder == "code":
         return name.endswith(".py")
-    return name in ("data.pkl", "constants.pkl", "version", "byteorder")
+    # Newer operators have PyTorch put the version of its format into `.data`.
+    return name in (
+        "data.pkl", "constants.pkl", "version", ".data/version", "byteorder"
+    )  # fmt: skip
 
 
 def _text(content: bytes, name: str) -> str:
@@ -142,25 +145,19 @@ def _text(content: bytes, name: str) -> str:
 
 def _checked_pickle(name: str, members: dict[str, bytes]) -> Any:
     """Read a pickle; check what it constructs, and that its tensors are there."""
-    parsed = plain_pickle.parse(members[f"{name}.pkl"])
-    todo: list[Any] = [parsed]
-    seen: set[int] = set()
-    while todo:
-        value = todo.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
+    parsed = plain_pickle.parse_model(members[f"{name}.pkl"])
+    for value in parsed.made:
         if isinstance(value, plain_pickle.Global):
             _check_name(value)
         elif isinstance(value, plain_pickle.Persistent):
             _check_storage(value.key, name, members)
-        elif isinstance(value, plain_pickle.Call):
-            if value.function == ("torch._utils", "_rebuild_tensor_v2"):
-                _check_tensor(value.arguments)
-            todo += [value.function, value.arguments, value.state]
-        else:
-            todo += plain_pickle.parts_of(value)
-    return parsed
+        elif not isinstance(value.function, plain_pickle.Global):
+            raise TypeError("it calls what has no name")
+        elif (value.state is None) != (value.function in _FUNCTIONS):
+            raise ValueError(f"it constructs {value.function.name} in an odd way")
+        elif value.function == ("torch._utils", "_rebuild_tensor_v2"):
+            _check_tensor(value.arguments)
+    return parsed.result
 
 
 def _check_name(value: plain_pickle.Global) -> None:

@@ -7,6 +7,7 @@ reads it. None of it is run here.
 from __future__ import annotations
 
 import ast
+import re
 from itertools import chain
 
 from blinkcore.network.script_lists import check_lists
@@ -25,27 +26,27 @@ _COMPARISON = (
     "logical_or logical_not"
 )
 _CONVOLUTIONS = (
-    "conv1d", "conv2d", "conv3d", "conv_transpose2d", "_convolution", "_convolution_mode",
+    "conv1d", "conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d", "_convolution", "_convolution_mode",
 )  # fmt: skip
 _LAYERS = " ".join(_CONVOLUTIONS) + (
     " linear addmm batch_norm instance_norm group_norm "
-    "layer_norm dropout dropout_ feature_dropout feature_dropout_ max_pool2d avg_pool2d "
+    "layer_norm rms_norm _weight_norm dropout dropout_ feature_dropout feature_dropout_ max_pool2d max_pool3d avg_pool2d avg_pool3d "
     "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d pad "
     "constant_pad_nd reflection_pad2d replication_pad2d"
 )
 _ACTIVATIONS = (
     "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu gelu silu silu_ mish mish_ prelu "
-    "hardtanh hardtanh_ hardswish hardswish_ hardsigmoid softplus sigmoid sigmoid_ tanh "
+    "celu celu_ glu log_sigmoid hardtanh hardtanh_ hardswish hardswish_ hardsigmoid softplus sigmoid sigmoid_ tanh "
     "tanh_ softmax log_softmax"
 )
 _RESAMPLING = (
-    "pixel_shuffle pixel_unshuffle im2col upsample_nearest1d upsample_nearest2d upsample_nearest3d "
+    "pixel_shuffle pixel_unshuffle channel_shuffle im2col upsample_nearest1d upsample_nearest2d upsample_nearest3d "
     "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d "
     "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d "
     "_upsample_bilinear2d_aa _upsample_bicubic2d_aa _upsample_lanczos2d_aa"
 )
 _SHAPES = (
-    "list size dim len numel cat stack chunk split slice select narrow squeeze unsqueeze view "
+    "list size dim len numel cat stack chunk split slice select narrow squeeze unsqueeze unsqueeze_ squeeze_ view "
     "reshape flatten permute transpose contiguous to type_as detach expand expand_as __range_length "
     "__derive_index"
 )
@@ -56,7 +57,15 @@ _GROUPS = (
 )  # fmt: skip
 OPERATORS = frozenset(name for group in _GROUPS for name in group.split())
 _PRIMITIVES = frozenset(
-    ["dtype", "device", "RaiseException", "unchecked_unwrap_optional", "NumToTensor"]
+    [
+        "dtype",
+        "device",
+        "RaiseException",
+        "unchecked_unwrap_optional",
+        "NumToTensor",
+        "min",
+        "max",
+    ]
 )
 _BUILTINS = frozenset(
     {"annotate", "unchecked_cast", "uninitialized", "getattr", "int", "float", "bool"}
@@ -97,6 +106,10 @@ _IN_LOOPS = frozenset(
 )
 
 
+# TorchScript takes the types of a function from it, and Python's parser drops it.
+_TYPE_COMMENT = re.compile(r"#\s*type:")
+
+
 def check_code(code: dict[str, str]) -> dict[str, ast.Module]:
     """Parse and check the code of a model.
 
@@ -131,10 +144,10 @@ def check_code(code: dict[str, str]) -> dict[str, ast.Module]:
             for node in ast.walk(tree):
                 if isinstance(node, ast.FunctionDef):
                     _check_function(node, where, calls)
-        check_lists(trees)
         modules = {
             w.removesuffix(".py").replace("/", "."): tree for w, tree in trees.items()
         }
+        check_lists(modules)
         check_work(modules)
     except RecursionError as error:
         raise ValueError("its code is nested too deep") from error
@@ -145,6 +158,11 @@ def _parsed(code: dict[str, str]) -> dict[str, ast.Module]:
     trees = {}
     for name, text in code.items():
         where = name.removeprefix("code/")
+        # `a.b.py` would stand for the module of `a/b.py`.
+        if not re.fullmatch(r"([^./\\]+/)*[^./\\]+\.py", where):
+            raise ValueError(f"its code has an odd name {where!r}")
+        if _TYPE_COMMENT.search(text):
+            raise ValueError(f"its code has types in comments ({where})")
         try:
             trees[where] = ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

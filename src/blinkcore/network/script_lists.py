@@ -7,8 +7,10 @@ or repeat a text would fill the memory.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field, replace
-from typing import TypeGuard
+from dataclasses import dataclass, field
+from typing import TypeGuard, Union
+
+from blinkcore.network.script_work import Work
 
 _MAX_DEPTH = 3  # lists of lists of lists
 _MAX_LISTS = 16  # in one list or tuple
@@ -18,51 +20,113 @@ _SAME = ("add", "append", "slice", "mul", "list")  # that return a list if given
 _MESSAGES = ("ops.prim.RaiseException", "torch.warn")  # what a composed text may go to
 
 
+# How many lists lie in each other in a value; of a tuple, in each of its elements.
+_Kind = Union[int, "tuple[_Kind, ...]"]
+
+
+def _depth(kind: _Kind) -> int:
+    """Count the lists and tuples in each other."""
+    return kind if isinstance(kind, int) else 1 + max(map(_depth, kind), default=0)
+
+
+def _either(one: _Kind | None, other: _Kind) -> _Kind:
+    """Give the kind of a name that is set to values of two kinds."""
+    if one is None or one == other:
+        return other
+    if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
+        return tuple(map(_either, one, other))
+    return max(_depth(one), _depth(other))
+
+
+def _element(kind: _Kind, number: int | None = None) -> _Kind:
+    """Give the kind of an element of a list or tuple."""
+    if isinstance(kind, int):
+        return max(0, kind - 1)
+    if number is not None and -len(kind) <= number < len(kind):
+        return kind[number]
+    return max(map(_depth, kind), default=0)
+
+
 @dataclass
 class _Lists:
-    """How many lists lie in each other, by name: in variables, attributes, results."""
+    """What is known of a function: kinds of its names, and which are written-out lists."""
 
-    names: dict[str, int] = field(default_factory=dict)
-    parts: dict[str, int] = field(default_factory=dict)
-    returned: dict[str, int] = field(default_factory=dict)
+    work: Work
+    class_name: str = ""
+    local: dict[str, list[ast.expr]] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+    names: dict[str, _Kind] = field(default_factory=dict)
 
     def within(self, value: ast.expr) -> int:
         """Find how many lists lie in each other in a value; a text counts as a list."""
+        return _depth(self.kind(value))
+
+    def is_written(self, value: ast.expr) -> bool:
+        """Tell whether a list or text stands in the code, so that adding it adds little."""
+        if isinstance(value, ast.Name):
+            values = self.local.get(value.id, [])
+            return bool(values) and all(isinstance(v, ast.List) for v in values)
+        return isinstance(value, (ast.List, ast.Constant))
+
+    def kind(self, value: ast.expr) -> _Kind:
+        """Find the kind of a value."""
         if isinstance(value, ast.Constant):
             return int(isinstance(value.value, str))
         if isinstance(value, ast.Name):
             return self.names.get(value.id, 0)
         if isinstance(value, ast.Attribute):
-            return self.parts.get(value.attr, 0)
+            return self._of_attribute(value.value, value.attr)
         if isinstance(value, ast.Subscript):
-            return max(0, self.within(value.value) - 1)
+            number = getattr(value.slice, "value", None)
+            is_number = isinstance(number, int)
+            return _element(self.kind(value.value), number if is_number else None)
         if isinstance(value, ast.Call):
             return self._of_call(value)
+        if isinstance(value, ast.Tuple):
+            return tuple(map(self.kind, value.elts))
         parts = (n for n in ast.iter_child_nodes(value) if isinstance(n, ast.expr))
-        deepest = max((self.within(one) for one in parts), default=0)
-        return deepest + isinstance(value, (ast.List, ast.Tuple, ast.Dict))
+        deepest = max(map(self.within, parts), default=0)
+        return deepest + isinstance(value, (ast.List, ast.Dict))
 
-    def _of_call(self, call: ast.Call) -> int:
+    def _of_attribute(self, owner: ast.expr, name: str) -> _Kind:
+        class_name = self.work.type_of(owner, self.types, self.local)
+        if class_name is not None:
+            return _of_text(self.work.classes[class_name].parts.get(name))
+        every = self.work.classes.values()
+        kinds = [_of_text(own.parts.get(name)) for own in every]
+        return max(map(_depth, kinds), default=0)
+
+    def _of_call(self, call: ast.Call) -> _Kind:
         module, _, name = ast.unparse(call.func).rpartition(".")
-        given = max((self.within(one) for one in call.args), default=0)
+        given = max(map(self.within, call.args), default=0)
         if module == "torch":
-            if name == "size" and len(call.args) > 1:  # of one dimension
-                return 0
-            if name in _LISTS:
-                return max(1, given)
-            if name == "pop":
-                return max(0, given - 1)
-            return given if name in _SAME else int(name == "format")
+            return _of_operator(name, given, len(call.args))
         if module == "ops.prim":
-            return given
-        if module:
-            return self.returned.get(name, 0)
-        if name in ("annotate", "unchecked_cast", "uninitialized"):
+            return self.kind(call.args[0]) if len(call.args) == 1 else given
+        if name in ("annotate", "unchecked_cast", "uninitialized") and not module:
             return _of_type(call.args[0] if call.args else None)
-        if name in ("int", "float", "bool"):
+        if name in ("int", "float", "bool") and not module:
             return 0
-        several = self.parts if name == "getattr" else self.returned
-        return max(several.values(), default=0)
+        if name == "getattr" and not module and len(call.args) == 2:
+            named = call.args[1]
+            text = str(named.value) if isinstance(named, ast.Constant) else ""
+            return self._of_attribute(call.args[0], text)
+        called = self.work.called(call.func, self.types, self.local)
+        if called is None:  # not known: the deepest that any function gives
+            called = self.work.all_functions()
+        kinds = [_of_type(one.returns) for one in called]
+        return kinds[0] if len(kinds) == 1 else max(map(_depth, kinds), default=0)
+
+
+def _of_operator(name: str, given: int, n_arguments: int) -> int:
+    """Find the kind that an operator of PyTorch gives, from that of its arguments."""
+    if name == "size" and n_arguments > 1:  # of one dimension
+        return 0
+    if name in _LISTS:
+        return max(1, given)
+    if name == "pop":
+        return max(0, given - 1)
+    return given if name in _SAME else int(name == "format")
 
 
 def check_lists(trees: dict[str, ast.Module]) -> None:
@@ -79,28 +143,23 @@ def check_lists(trees: dict[str, ast.Module]) -> None:
         If it adds lists or texts that are not written out, nests lists deeply or many of
         them, or composes a text of a text.
     """
-    lists = _Lists()
-    functions: list[tuple[ast.FunctionDef, str]] = []
-    for where, tree in trees.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.AnnAssign):
-                name, depth = ast.unparse(node.target), _of_type(node.annotation)
-                lists.parts[name] = max(depth, lists.parts.get(name, 0))
-            elif isinstance(node, ast.FunctionDef):
-                name, depth = node.name, _of_type(node.returns)
-                lists.returned[name] = max(depth, lists.returned.get(name, 0))
-                functions.append((node, where))
-            else:
-                continue
-            _check_depth(depth, where)
-    for function, where in functions:
-        _check_function(function, lists, where)
+    work = Work(trees)
+    for class_name, found in work.classes.items():
+        for type_ in found.parts.values():
+            _check_depth(_depth(_of_text(type_)), class_name)
+        for name, method in found.methods.items():
+            _check_function(method, work, class_name, f"{class_name}.{name}")
+    for name, function in work.functions.items():
+        _check_function(function, work, "", name)
 
 
-def _check_function(function: ast.FunctionDef, lists: _Lists, where: str) -> None:
-    known = replace(lists, names=_depths(function, lists))
-    for depth in known.names.values():
-        _check_depth(depth, where)
+def _check_function(
+    function: ast.FunctionDef, work: Work, class_name: str, where: str
+) -> None:
+    known = _known(function, work, class_name)
+    _check_depth(_depth(_of_type(function.returns)), where)
+    for kind in known.names.values():
+        _check_depth(_depth(kind), where)
     for node in ast.walk(function):
         if isinstance(node, (ast.List, ast.Tuple, ast.Dict, ast.Call)):
             depth = known.within(node)
@@ -122,8 +181,8 @@ def _check_call(call: ast.Call, known: _Lists, where: str) -> None:
     lists = [one for one in call.args if known.within(one)]
     if name == "torch.append" and any(one in call.args[1:] for one in lists):
         raise ValueError(f"its code nests lists ({where})")
-    written = [one for one in lists if isinstance(one, (ast.List, ast.Constant))]
-    if name in ("torch.add", "torch.add_") and len(lists) > 1 and not written:
+    is_sum = name in ("torch.add", "torch.add_") and len(lists) > 1
+    if is_sum and not any(map(known.is_written, lists)):
         raise ValueError(f"its code adds lists or texts ({where})")
     if name in ("torch.mul", "torch.mul_") and lists:
         raise ValueError(f"its code repeats a list ({where})")
@@ -182,11 +241,10 @@ def _adds_constant(user: ast.AST) -> TypeGuard[ast.Call]:
     )
 
 
-def _depths(function: ast.FunctionDef, lists: _Lists) -> dict[str, int]:
-    """Find how many lists lie in each other in each local name."""
-    known = replace(
-        lists, names={one.arg: _of_type(one.annotation) for one in function.args.args}
-    )
+def _known(function: ast.FunctionDef, work: Work, class_name: str) -> _Lists:
+    """Find the kinds of all local names of a function."""
+    known = _Lists(work, class_name, *work.names_of(function, class_name))
+    known.names = {one.arg: _of_type(one.annotation) for one in function.args.args}
     assigned: list[tuple[ast.expr, ast.expr]] = []
     for node in ast.walk(function):
         if isinstance(node, ast.Assign):
@@ -196,26 +254,39 @@ def _depths(function: ast.FunctionDef, lists: _Lists) -> dict[str, int]:
     for _ in range(_MAX_ROUNDS):
         before = dict(known.names)
         for target, value in assigned:
-            depth = known.within(value)
-            if isinstance(target, (ast.Tuple, ast.List)):  # names for its elements
-                depth -= 1
-            for one in ast.walk(target):
-                if isinstance(one, ast.Name):
-                    known.names[one.id] = max(depth, known.names.get(one.id, 0))
-        if known.names == before or max(known.names.values()) > _MAX_DEPTH:
-            return known.names
+            _set(target, known.kind(value), known.names)
+        deepest = max(map(_depth, known.names.values()), default=0)
+        if known.names == before or deepest > _MAX_DEPTH:
+            return known
     raise ValueError("its code is nested too deep")
 
 
-def _of_type(annotation: ast.expr | None) -> int:
-    """Count the lists in each other in a type."""
+def _set(target: ast.expr, kind: _Kind, names: dict[str, _Kind]) -> None:
+    """Note the kind of a name, or of each name of a tuple."""
+    if isinstance(target, (ast.Tuple, ast.List)):
+        for number, one in enumerate(target.elts):
+            _set(one, _element(kind, number), names)
+    elif isinstance(target, ast.Name):
+        names[target.id] = _either(names.get(target.id), kind)
+
+
+def _of_text(annotation: str | None) -> _Kind:
+    return (
+        0 if annotation is None else _of_type(ast.parse(annotation, mode="eval").body)
+    )
+
+
+def _of_type(annotation: ast.expr | None) -> _Kind:
+    """Find the kind of a type."""
     if annotation is None:
         return 0
     if isinstance(annotation, ast.Name):
         return int(annotation.id == "str")
-    parts = (n for n in ast.iter_child_nodes(annotation) if isinstance(n, ast.expr))
-    deepest = max((_of_type(one) for one in parts), default=0)
-    return deepest + (
-        isinstance(annotation, ast.Subscript)
-        and ast.unparse(annotation.value) in ("List", "Tuple", "Dict")
-    )
+    if not isinstance(annotation, ast.Subscript):
+        return 0
+    inner, name = annotation.slice, ast.unparse(annotation.value)
+    kinds = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+    if name == "Tuple":
+        return tuple(map(_of_type, kinds))
+    deepest = max((_depth(_of_type(one)) for one in kinds), default=0)
+    return deepest + (name in ("List", "Dict"))

@@ -34,7 +34,7 @@ def check_work(trees: dict[str, ast.Module]) -> None:
     ValueError
         If it does; the message names the function.
     """
-    work = _Work(trees)
+    work = Work(trees)
     for class_name, found in work.classes.items():
         for method in found.methods:
             work.calls(class_name, method)
@@ -42,7 +42,7 @@ def check_work(trees: dict[str, ast.Module]) -> None:
         work.calls("", name)
 
 
-class _Work:
+class Work:
     """Counts the calls of functions and methods."""
 
     def __init__(self, trees: dict[str, ast.Module]) -> None:
@@ -76,15 +76,42 @@ class _Work:
         return self.known[key]
 
     def _sum(self, function: ast.FunctionDef, class_name: str) -> int:
+        local, types = self.names_of(function, class_name)
+        nodes = (n for n in ast.walk(function) if isinstance(n, ast.Call))
+        return 1 + sum(self._of_call(node.func, types, local) for node in nodes)
+
+    def names_of(
+        self, function: ast.FunctionDef, class_name: str
+    ) -> tuple[dict[str, list[ast.expr]], dict[str, str]]:
+        """Give what each local name is set to, and the types of the parameters."""
         types = {
             one.arg: ast.unparse(one.annotation)
             for one in function.args.args
             if one.annotation is not None
         }
         types.setdefault("self", class_name)
-        local = assigned(function)
-        nodes = (n for n in ast.walk(function) if isinstance(n, ast.Call))
-        return 1 + sum(self._of_call(node.func, types, local) for node in nodes)
+        return assigned(function), types
+
+    def all_functions(self) -> list[ast.FunctionDef]:
+        """List all functions and methods."""
+        methods = [m for own in self.classes.values() for m in own.methods.values()]
+        return [*self.functions.values(), *methods]
+
+    def called(
+        self, called: ast.expr, types: dict[str, str], local: dict[str, list[ast.expr]]
+    ) -> list[ast.FunctionDef] | None:
+        """List the functions that may be called there; None if they are not known."""
+        if isinstance(called, ast.Name):
+            names = [ast.unparse(value) for value in local.get(called.id, ())]
+        else:
+            names = [ast.unparse(called)]
+        if names and all(name in self.functions for name in names):
+            return [self.functions[name] for name in names]
+        if isinstance(called, ast.Attribute):
+            owner = self.type_of(called.value, types, local)
+            if owner is not None and called.attr in self.classes[owner].methods:
+                return [self.classes[owner].methods[called.attr]]
+        return None
 
     def _of_call(
         self, called: ast.expr, types: dict[str, str], local: dict[str, list[ast.expr]]
@@ -104,6 +131,15 @@ class _Work:
             if not is_checked and name not in self.classes:
                 raise ValueError(f"its code calls {name}, which is not in it")
         return 1
+
+    def type_of(
+        self,
+        value: ast.expr,
+        types: dict[str, str],
+        local: dict[str, list[ast.expr]],
+    ) -> str | None:
+        """Find the class of an expression, None if it is not one of the file."""
+        return self._type(value, types, local)
 
     def _type(
         self,
