@@ -34,6 +34,7 @@ SELECTIONS = 256 * MIB  # .roi and .zip, packed and unpacked
 DATASET = 64 * GIB  # .npz, unpacked
 EXPANDED_TABLE = 256 * MIB  # of a Parquet file; below, the ratio does not matter
 PLANES = 10_000_000  # of an image
+CHUNKS = 1_000_000  # of a plane
 EXPANSION = 200  # unpacked over packed, of an archive of more than 1 GiB unpacked
 
 _MEMORY = "BLINKCORE_MAX_MEMORY"

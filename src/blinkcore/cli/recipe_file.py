@@ -22,11 +22,20 @@ def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:
             raise ValueError(f"{path} is not a recipe: it is not a text file")
     limits.check_file(path, limits.RECIPE)
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = path.read_text("utf-8")
+        # Names for parts, which parts may hold again and again, would fill the memory.
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise yaml.YAMLError("aliases")
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         at = f" (line {where.line + 1})" if where else ""
-        raise ValueError(f"{path} is not valid YAML{at}") from error
+        what = (
+            "has aliases, which recipes may not"
+            if "aliases" in str(error)
+            else "is not valid YAML"
+        )
+        raise ValueError(f"{path} {what}{at}") from error
     if not isinstance(content, dict):
         raise ValueError(  # noqa: TRY004 (what a user wrote, not a wrong call)
             f"{path} must hold {wanted}"

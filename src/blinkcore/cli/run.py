@@ -112,5 +112,9 @@ def _words(path: Path, step: str, options: Any) -> list[str]:
                 words.append(f"--{name}" if value else f"--no-{name}")
             continue
         for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, (str, int, float)):
+                raise ValueError(  # noqa: TRY004 (what a user wrote)
+                    f"{path}: {step}: '{key}' must be a number, a text or a list of them"
+                )
             words += [f"--{name}", str(one)]
     return words

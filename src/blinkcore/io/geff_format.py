@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from blinkcore.files import remove, temporary_beside
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -59,11 +61,10 @@ def write(
         for name in known
         if name in spots.columns
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
+    with temporary_beside(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zarr warns of its own future changes
         write_arrays(
-            path,
+            temporary,
             np.arange(len(spots), dtype=np.uint64),
             values,
             np.asarray(links, np.uint64).reshape(-1, 2),
@@ -72,8 +73,9 @@ def write(
                 geff_version="1.0", directed=True, axes=axes,
                 node_props_metadata={}, edge_props_metadata={},
             ),
-            overwrite=True,
         )  # fmt: skip
+        remove(path)
+        temporary.replace(path)
 
 
 def _axes(

@@ -138,6 +138,7 @@ def read(
             "name them with --axes, such as --axes TYX"
         )
     check_axes(letters, array.shape)
+    _check_chunks(source, array)
     if not letters.endswith("YX"):
         raise ValueError(
             f"{source} has axes {letters}; only those that end in YX are read"
@@ -147,6 +148,22 @@ def read(
     limits.check(n_planes, limits.PLANES, f"{source} has {{}} planes")
     data = _Planes(source, array, letters)
     return Image(data, canonical_axes(letters), size, scale.get("T"))
+
+
+def _check_chunks(source: Path | str, array: Any) -> None:
+    """Raise ValueError if its pixels are no numbers, or its chunks too large or too many."""
+    dtype = np.dtype(array.dtype)
+    how = array.metadata
+    codecs = [*(getattr(how, "filters", ()) or ()), getattr(how, "compressor", None)]
+    if any(getattr(codec, "codec_id", "") == "pickle" for codec in codecs):
+        raise ValueError(f"{source} is pickled, which can run code; it is not read")
+    if dtype.kind not in "biuf":
+        raise ValueError(f"{source} holds {dtype}, no numbers")
+    chunk = array.shards or array.chunks
+    limits.check_memory(math.prod(chunk) * dtype.itemsize, f"a chunk of {source}")
+    sides = zip(array.shape[-2:], array.chunks[-2:], strict=True)
+    n_chunks = math.prod(-(-side // part) for side, part in sides)
+    limits.check(n_chunks, limits.CHUNKS, f"{source} has {{}} chunks in a plane")
 
 
 def zarr_library(name: str, extra: str = "zarr") -> Any:

@@ -37,7 +37,7 @@ def is_counts(path: Path) -> bool:
     """Tell whether a file is a table of counts of `blinkcore predict`, not of spots."""
     if not path.name.endswith(("counts.csv", "counts_by_cell.csv", "_of_all.csv")):
         return False
-    columns = _header(path)
+    columns = columns_of(path)
     return {"image", "n"} <= columns and "y" not in columns
 
 
@@ -74,11 +74,11 @@ def is_about_tracks(path: Path) -> bool:
     """Tell whether a file is a table of `blinkcore link` that holds no spots."""
     if not path.name.endswith((".tracks.csv", ".msd.csv")):
         return False
-    columns = _header(path)
+    columns = columns_of(path)
     return bool(columns) and "y" not in columns
 
 
-def _header(path: Path) -> set[str]:
+def columns_of(path: Path) -> set[str]:
     """Read the names of a CSV's columns; none if it cannot be read."""
     import pandas as pd
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import struct
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import tifffile
+from defusedxml.ElementTree import fromstring
 
+from blinkcore.files import check_regular
 from blinkcore.io.tiff_calibration import MetadataError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -89,12 +89,35 @@ def _check_directories(file: tifffile.TiffFile) -> None:
             return
 
 
+def _check_set(file: tifffile.TiffFile) -> None:
+    """Raise ValueError if an OME-TIFF names files that are not plain files beside it.
+
+    tifffile would read any file of the user's, or wait for a pipe.
+    """
+    text = file.ome_metadata if file.is_ome else None
+    if not text or "FileName" not in text:
+        return
+    root = fromstring(text)
+    folder = Path(file.filehandle.path).parent
+    for element in root.iter():
+        name = element.get("FileName")
+        # Its own name may be an old one.
+        if name is None or element.text == root.get("UUID"):
+            continue
+        if name in ("", ".", "..") or re.search(r"[/\\:\0]", name):
+            raise MetadataError(
+                "its OME metadata name a file that is not in its folder"
+            )
+        check_regular(folder / name)
+
+
 def series_in(file: tifffile.TiffFile, path: str) -> list[tifffile.TiffPageSeries]:
     """Find the images of which a file of the set holds a part.
 
     Colour pictures beside grey images are previews and labels of slides.
     """
     _check_directories(file)
+    _check_set(file)
     own = [s for s in file.series if path in files_of(s)]
     return [s for s in own if "S" not in s.axes] or own
 

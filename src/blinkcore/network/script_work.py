@@ -59,7 +59,10 @@ class Work:
                     self.functions[f"{module}.{node.name}"] = node
 
     def calls(self, class_name: str, name: str) -> int:
-        """Count the calls in a method, or in a function if the class name is empty."""
+        """Count the calls in a method, or in a function if the class name is empty.
+
+        Raises ValueError if it calls itself, or makes too many calls.
+        """
         key = class_name, name
         if key in self.running:
             raise ValueError(f"its code calls {name} from within {name}")

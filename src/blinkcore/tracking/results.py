@@ -13,6 +13,7 @@ import pandas as pd
 from blinkcore import io
 from blinkcore.io import geff_format, tables, trackmate
 from blinkcore.io.provenance import check_own, describe_table
+from blinkcore.io.tables import columns_of
 from blinkcore.tracking import motion
 from blinkcore.tracking.link import LinkOptions, link
 from blinkcore.tracking.plots import plot
@@ -87,6 +88,7 @@ def link_movie(
         rows[own.index] = np.arange(len(own))
         pairs = rows[links[np.isin(links[:, 0], own.index)]]
         own = own.reset_index(drop=True)
+        found.append(_summary(name, own, movie, output))
         if ".xml" in formats:
             trackmate.write_xml(
                 own, output / f"{name}.xml", image=Path(movie.image) if movie.image else None,
@@ -98,8 +100,28 @@ def link_movie(
                 own, pairs, output / f"{name}.geff", pixel_size=movie.pixel_size,
                 interval=movie.interval,
             )  # fmt: skip
-        found.append(_summary(name, own, movie, output))
     return found
+
+
+def _check_free(output: Path, name: str) -> None:
+    """Refuse to replace files of others; ours lie beside a table of tracks.
+
+    That table is written first, so that also an interrupted run is known again.
+    """
+    if {"track", "length_unit"} <= columns_of(output / f"{name}.tracks.csv"):
+        return
+    for suffix in (
+        ".tracks.csv",
+        ".msd.csv",
+        ".motion.png",
+        ".xml",
+        geff_format.SUFFIX,
+    ):
+        path = output / f"{name}{suffix}"
+        if path.exists() or path.is_symlink():
+            raise ValueError(
+                f"{path} is there and not a result of blinkcore; choose another output"
+            )
 
 
 def _write_table(
@@ -114,6 +136,7 @@ def _summary(
     name: str, spots: pd.DataFrame, movie: ImageSpots, output: Path
 ) -> Summary:
     """Describe the tracks of a channel, in µm and s where these are known."""
+    _check_free(output, name)
     size, interval = movie.pixel_size, movie.interval
     scale, step = _scale(spots, size), interval or 1.0
     units = ("px" if size is None else "µm", "frame" if interval is None else "s")
