@@ -91,14 +91,19 @@ def inputs(folder):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--each", type=int, default=40)
-    each = parser.parse_args().each
+    parser.add_argument(
+        "--commands", nargs="*", default=list(COMMANDS), choices=COMMANDS
+    )
+    options = parser.parse_args()
+    each = options.each
     machine()
     rng = np.random.default_rng()
     rows = []
     with tempfile.TemporaryDirectory() as root:
         root = Path(root)
         inputs(root)
-        for name, (command, again, result) in COMMANDS.items():
+        for name in options.commands:
+            command, again, result = COMMANDS[name]
             words, whole = command.split(), root / "whole"
             whole.mkdir()
             started = time.perf_counter()
