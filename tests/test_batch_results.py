@@ -207,10 +207,12 @@ def test_pictures_of_planes_of_other_options_do_not_stay(general, scene, tmp_pat
     elsewhere = replace(first, output=tmp_path / "t", overlay=tmp_path / "pictures")
     for options in (first, elsewhere):
         run([image], options)
-        (options.overlay / "cells" / "own.png").write_bytes(b"")
+        for name in ("own.png", "x.overlay.png"):  # of an image in a folder `cells`
+            (options.overlay / "cells" / name).write_bytes(b"")
         run([image], replace(options, threshold=0.9, overlay=None))
-    assert [p.name for p in (output / "cells").iterdir()] == ["own.png"]
-    assert len(list((tmp_path / "pictures" / "cells").iterdir())) == 3
+    left = sorted(p.name for p in (output / "cells").iterdir())
+    assert left == ["own.png", "x.overlay.png"]
+    assert len(list((tmp_path / "pictures" / "cells").iterdir())) == 4
 
 
 @pytest.mark.parametrize("name", ["cells.napari.tif", "cells.isbi.tif"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blinkcore import predict
-from blinkcore.hosts import install_fiji
+from blinkcore.hosts import _in_macro, install_fiji
 from blinkcore.network.model import bundled_models
 from programs import BLINKCORE, call_blinkcore, run_blinkcore
 
@@ -112,10 +112,15 @@ def test_arguments_may_be_in_the_encoding_of_windows(examples, tmp_path):
     image = tmp_path / "Zellkörper.tif"
     shutil.copy(examples / "cells.tif", image)
     words = tmp_path / "arguments.txt"
-    for encoding in ("utf-8", "latin-1"):
-        words.write_text(f"predict\n{image}\n-o\n{tmp_path / encoding}\n", encoding)
+    for encoding, end in (("utf-8", "\n"), ("latin-1", "\r\n")):
+        lines = ["predict", str(image), "-o", str(tmp_path / encoding), ""]
+        words.write_bytes(end.join(lines).encode(encoding))
         assert call_blinkcore(f"@{words}").returncode == 0
         assert (tmp_path / encoding / "Zellkörper.csv").exists()
+
+
+def test_a_path_may_hold_what_ends_a_text_in_a_macro():
+    assert _in_macro('/a"b/ü') == '"/a" + fromCharCode(34) + "b/" + fromCharCode(252)'
 
 
 def test_a_program_that_is_nowhere_is_a_sentence(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """What every command says, and where: sentences, --quiet, --log-file, odd names of files."""
 
+import json
 import re
 
 import numpy as np
@@ -21,7 +22,7 @@ def commands():
     for name, command in typer.main.get_command(cli.app).commands.items():
         for inner, own in getattr(command, "commands", {"": command}).items():
             found[f"{name} {inner}".strip()] = own
-    return found
+    return found | {"models": None}
 
 
 @pytest.mark.parametrize("name", sorted(commands().keys() - {"detach"}))
@@ -105,3 +106,14 @@ def test_names_in_warnings_and_results_are_one_line(tmp_path):
     for text in (done.stderr, scores.stdout, scores.stderr):
         assert "\x1b" not in text
         assert "\nError: forged" not in text
+
+
+def test_tracebacks_of_debug_are_events_and_in_the_log(tmp_path):
+    (tmp_path / "bad.tif").write_bytes(b"II*\0")
+    log = tmp_path / "log.txt"
+    words = ("predict", tmp_path / "bad.tif", "-o", tmp_path / "o", "--debug")
+    done = run_blinkcore(*words, "--progress", "json", "--log-file", log)
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    said = [event.get("message", "") for event in events]
+    assert any(line.startswith("Traceback") for line in said)
+    assert "Traceback (most recent call last):" in log.read_text()

@@ -120,9 +120,9 @@ def _plugins(folder: Path | None) -> Path:
 
 def _in_macro(text: str) -> str:
     """Write a text in ImageJ's macro language, which reads files in its own encoding."""
-    parts = re.findall(r"[ -~]+|[^ -~]", text)
+    parts = re.findall(r"[ !#-~]+|[^ !#-~]", text)
     return " + ".join(
-        f'"{part}"' if part.isascii() and part.isprintable() else _code_of(part)
+        f'"{part}"' if re.fullmatch("[ !#-~]+", part) else _code_of(part)
         for part in parts
     )
 

@@ -8,6 +8,7 @@ files of an interrupted run can be recognized.
 from __future__ import annotations
 
 import glob
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from blinkcore.batch.options import Options
     from blinkcore.image import Image
 
+# Names of the pictures of planes.
+_PLANE = re.compile(rf"((frame|channel|z)\d{{4,}}_?)+{re.escape(overlay.SUFFIX)}")
 COORDINATES = (
     "y down and x right in px; an integer is the centre of a pixel, the first pixel's "
     "centre is (0, 0); frame, channel and z count from 0"
@@ -254,12 +257,11 @@ class Result:
         """
         for earlier in (one.get("picture") for one in before["images"]):
             if earlier is not None and earlier.get("path") == identity(self.base):
-                pictures = [_picture(self.base)]
-                if self.base.is_dir():
-                    pictures += self.base.glob(f"*{overlay.SUFFIX}")
-                for path in pictures:
-                    path.unlink(missing_ok=True)
-                with suppress(OSError):  # something else is in it
+                _picture(self.base).unlink(missing_ok=True)
+                planes = self.base.glob(f"*{overlay.SUFFIX}")
+                for path in [p for p in planes if _PLANE.fullmatch(p.name)]:
+                    path.unlink()
+                with suppress(OSError):  # something else is in it, or it is not there
                     self.base.rmdir()
 
     def _same(self, before: dict[str, Any]) -> bool:

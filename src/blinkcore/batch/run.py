@@ -135,7 +135,10 @@ class _Run:
                 coming = inputs[number : number + _LOOKED_AT]
                 others = regions | covered
                 kept = [i for i in coming if identity(i.source) not in others]
-                self.cluster.look_ahead(kept, self._is_done)
+                with suppress(
+                    SchedulerLostError
+                ):  # said when the turn of this one comes
+                    self.cluster.look_ahead(kept, self._is_done)
             if identity(item.source) in regions:
                 yield Event("skipped", item.name, message="a label image")
                 continue
@@ -146,16 +149,23 @@ class _Run:
             try:
                 event = self._process(item)
             except SchedulerLostError as lost:  # so are the other inputs
+                for one in inputs[number:]:
+                    self._note_failed(one, error_sentence(lost))
                 yield Event("error", item.name, message=error_sentence(lost))
                 return
-            if event.kind == "error" and self.collected is not None:
-                error = {"image": safe_name(item.name), "error": event.message}
-                self.collected.failed.append(error)
+            if event.kind == "error":
+                self._note_failed(item, event.message)
             if self.cluster is not None:
                 self.cluster.forget(item)
             # Until the first result: the check takes longer than a small image itself.
             self.check_scale = self.check_scale and event.kind != "result"
             yield event
+
+    def _note_failed(self, item: Input, message: str) -> None:
+        """Record in the table of all inputs that one could not be searched."""
+        if self.collected is not None:
+            error = {"image": safe_name(item.name), "error": message}
+            self.collected.failed.append(error)
 
     def write_counts(self) -> Event | None:
         """Write the tables of counts; return the error if they cannot be written."""

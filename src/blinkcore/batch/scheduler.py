@@ -55,7 +55,10 @@ class Workers:
         self.client, self._cluster = _connected(scheduler)
 
     def __len__(self) -> int:
-        return len(self.client.nthreads())
+        try:
+            return len(self.client.nthreads())
+        except OSError as error:
+            raise self._lost() from error
 
     def close(self) -> None:
         """Disconnect; end the workers that this process started."""
@@ -92,11 +95,17 @@ class Workers:
             raise RuntimeError(
                 "each worker that searched it died, perhaps for lack of memory"
             ) from error
-        except (CancelledError, ConnectionError) as error:
-            raise SchedulerLostError(
-                f"the scheduler {self._name} is gone; --skip-existing continues with "
-                "another one"
-            ) from error
+        except CancelledError as error:
+            raise self._lost() from error
+        except ConnectionError as error:
+            if future.status == "error":  # the task's own, of an image at a URL
+                raise
+            raise self._lost() from error
+
+    def _lost(self) -> SchedulerLostError:
+        return SchedulerLostError(
+            f"the scheduler {self._name} is gone; --skip-existing continues with another one"
+        )
 
 
 def _connected(scheduler: str) -> tuple[Any, Any]:

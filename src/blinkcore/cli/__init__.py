@@ -79,7 +79,7 @@ def _from_file(words: list[str]) -> list[str]:
             text = content.decode("utf-8")
         except UnicodeDecodeError:  # Java 8 on Windows writes in the system's encoding
             text = content.decode("mbcs" if sys.platform == "win32" else "latin-1")
-        return text.rstrip("\n").split("\n")
+        return text.replace("\r\n", "\n").rstrip("\n").split("\n")
     except (OSError, ValueError) as error:
         what = (
             error_sentence(error) if isinstance(error, OSError) else f"{path}: {error}"

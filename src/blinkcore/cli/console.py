@@ -232,9 +232,11 @@ class _ToReport(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         is_warning = record.levelno >= logging.WARNING
-        self.report.tell(record.getMessage(), is_warning=is_warning)
+        lines = record.getMessage().splitlines() if record.exc_info else []
         if record.exc_info:  # of --debug
-            typer.echo(logging.Formatter().formatException(record.exc_info), err=True)
+            lines += logging.Formatter().formatException(record.exc_info).splitlines()
+        for line in lines or [record.getMessage()]:
+            self.report.tell(line, is_warning=is_warning and not record.exc_info)
 
 
 class ErrorReporter:

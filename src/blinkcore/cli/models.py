@@ -8,7 +8,7 @@ import typer
 
 from blinkcore.cli.app import MODELS, Debug, app
 from blinkcore.cli.console import ErrorReporter
-from blinkcore.cli.messages import App, print_line
+from blinkcore.cli.messages import App, print_line, with_messages
 
 models_app = App(help="List and inspect models.", rich_markup_mode="rich")
 app.add_typer(
@@ -17,6 +17,7 @@ app.add_typer(
 
 
 @models_app.callback()
+@with_messages
 def models(
     context: typer.Context,
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",

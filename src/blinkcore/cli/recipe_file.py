@@ -23,19 +23,15 @@ def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:
     limits.check_file(path, limits.RECIPE)
     try:
         text = path.read_text("utf-8")
-        # Names for parts, which parts may hold again and again, would fill the memory.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise yaml.YAMLError("aliases")
-        content = yaml.safe_load(text)
+        aliases = [t for t in yaml.scan(text) if isinstance(t, yaml.AliasToken)]
+        content = {} if aliases else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         at = f" (line {where.line + 1})" if where else ""
-        what = (
-            "has aliases, which recipes may not"
-            if "aliases" in str(error)
-            else "is not valid YAML"
-        )
-        raise ValueError(f"{path} {what}{at}") from error
+        raise ValueError(f"{path} is not valid YAML{at}") from error
+    if aliases:  # parts that hold parts again and again would fill the memory
+        line = aliases[0].start_mark.line + 1
+        raise ValueError(f"{path} has aliases, which recipes may not (line {line})")
     if not isinstance(content, dict):
         raise ValueError(  # noqa: TRY004 (what a user wrote, not a wrong call)
             f"{path} must hold {wanted}"

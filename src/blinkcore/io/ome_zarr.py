@@ -159,8 +159,8 @@ def _check_chunks(source: Path | str, array: Any) -> None:
         raise ValueError(f"{source} is pickled, which can run code; it is not read")
     if dtype.kind not in "biuf":
         raise ValueError(f"{source} holds {dtype}, no numbers")
-    chunk = array.shards or array.chunks
-    limits.check_memory(math.prod(chunk) * dtype.itemsize, f"a chunk of {source}")
+    n_bytes = math.prod(array.chunks) * dtype.itemsize  # of a shard, parts are read
+    limits.check_memory(n_bytes, f"a chunk of {source}")
     sides = zip(array.shape[-2:], array.chunks[-2:], strict=True)
     n_chunks = math.prod(-(-side // part) for side, part in sides)
     limits.check(n_chunks, limits.CHUNKS, f"{source} has {{}} chunks in a plane")

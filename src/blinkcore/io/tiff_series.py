@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import struct
+import sys
 from pathlib import Path
 
 import tifffile
@@ -89,6 +90,9 @@ def _check_directories(file: tifffile.TiffFile) -> None:
             return
 
 
+_ELSEWHERE = re.compile(r"[/\\\0:]" if sys.platform == "win32" else r"[/\\\0]")
+
+
 def _check_set(file: tifffile.TiffFile) -> None:
     """Raise ValueError if an OME-TIFF names files that are not plain files beside it.
 
@@ -101,12 +105,13 @@ def _check_set(file: tifffile.TiffFile) -> None:
     folder = Path(file.filehandle.path).parent
     for element in root.iter():
         name = element.get("FileName")
-        # Its own name may be an old one.
-        if name is None or element.text == root.get("UUID"):
+        if name is None or element.tag.rpartition("}")[2] != "UUID":
             continue
-        if name in ("", ".", "..") or re.search(r"[/\\:\0]", name):
+        if element.text == root.get("UUID"):  # its own name may be an old one
+            continue
+        if name in ("", ".", "..") or _ELSEWHERE.search(name):
             raise MetadataError(
-                "its OME metadata name a file that is not in its folder"
+                "its OME metadata refer to a file that is not in its folder"
             )
         check_regular(folder / name)
 

@@ -106,7 +106,8 @@ _IN_LOOPS = frozenset(
 )
 
 
-# TorchScript takes the types of a function from it, and Python's parser drops it.
+# TorchScript takes the types of a function from it, and Python's parser drops it. (In a
+# text, where it would do no harm, it is refused, too.)
 _TYPE_COMMENT = re.compile(r"#\s*type:")
 
 

@@ -126,7 +126,7 @@ class Work:
         if all(name in self.functions for name in names):
             return max((self.calls("", name) for name in names), default=1)
         if isinstance(called, ast.Attribute):
-            owner = self._type(called.value, types, local)
+            owner = self.type_of(called.value, types, local)
             if owner is not None and called.attr in self.classes[owner].methods:
                 return self.calls(owner, called.attr)
             (name,) = names
@@ -140,15 +140,6 @@ class Work:
         value: ast.expr,
         types: dict[str, str],
         local: dict[str, list[ast.expr]],
-    ) -> str | None:
-        """Find the class of an expression, None if it is not one of the file."""
-        return self._type(value, types, local)
-
-    def _type(
-        self,
-        value: ast.expr,
-        types: dict[str, str],
-        local: dict[str, list[ast.expr]],
         depth: int = 0,
     ) -> str | None:
         """Find the class of an expression, None if it is not one of the file."""
@@ -158,7 +149,8 @@ class Work:
             raise ValueError("its code is nested too deep")
         if isinstance(value, ast.Name):
             several = {
-                self._type(v, types, local, depth + 1) for v in local.get(value.id, ())
+                self.type_of(v, types, local, depth + 1)
+                for v in local.get(value.id, ())
             }
             if value.id in types:
                 several.add(types[value.id])
@@ -183,7 +175,7 @@ class Work:
         local: dict[str, list[ast.expr]],
         depth: int,
     ) -> str | None:
-        class_name = self._type(owner, types, local, depth + 1)
+        class_name = self.type_of(owner, types, local, depth + 1)
         return None if class_name is None else self.classes[class_name].parts.get(name)
 
 

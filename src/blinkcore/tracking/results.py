@@ -19,7 +19,7 @@ from blinkcore.tracking.link import LinkOptions, link
 from blinkcore.tracking.plots import plot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -78,12 +78,16 @@ def link_movie(
     """
     linked = link(movie.spots, options, pixel_size=movie.pixel_size)
     spots, links = _without_short(linked.spots, linked.links, min_spots)
+    channels = spots["channel"] if "channel" in spots else pd.Series(0, spots.index)
+    names = {
+        c: movie.name + (f".channel{c}" if "channel" in spots else "") for c in channels
+    }
+    _check_free(output, names.values(), formats)
     if ".csv" in formats:
         _write_table(spots, output / f"{movie.name}.csv", movie, recorded or {})
-    channels = spots["channel"] if "channel" in spots else pd.Series(0, spots.index)
     found = []
     for channel, own in spots.groupby(channels):
-        name = movie.name + (f".channel{channel}" if "channel" in spots else "")
+        name = names[channel]
         rows = np.full(len(spots), -1)
         rows[own.index] = np.arange(len(own))
         pairs = rows[links[np.isin(links[:, 0], own.index)]]
@@ -103,25 +107,24 @@ def link_movie(
     return found
 
 
-def _check_free(output: Path, name: str) -> None:
+_ALWAYS = (".tracks.csv", ".msd.csv", ".motion.png")  # files of each channel
+
+
+def _check_free(output: Path, names: Iterable[str], formats: Collection[str]) -> None:
     """Refuse to replace files of others; ours lie beside a table of tracks.
 
     That table is written first, so that also an interrupted run is known again.
     """
-    if {"track", "length_unit"} <= columns_of(output / f"{name}.tracks.csv"):
-        return
-    for suffix in (
-        ".tracks.csv",
-        ".msd.csv",
-        ".motion.png",
-        ".xml",
-        geff_format.SUFFIX,
-    ):
-        path = output / f"{name}{suffix}"
-        if path.exists() or path.is_symlink():
-            raise ValueError(
-                f"{path} is there and not a result of blinkcore; choose another output"
-            )
+    for name in names:
+        if {"track", "length_unit"} <= columns_of(output / f"{name}.tracks.csv"):
+            continue
+        for suffix in (*_ALWAYS, *(f for f in formats if f != ".csv")):
+            path = output / f"{name}{suffix}"
+            if path.exists() or path.is_symlink():
+                raise ValueError(
+                    f"{path} is there and not a result of blinkcore; choose another "
+                    "output"
+                )
 
 
 def _write_table(
@@ -136,7 +139,6 @@ def _summary(
     name: str, spots: pd.DataFrame, movie: ImageSpots, output: Path
 ) -> Summary:
     """Describe the tracks of a channel, in µm and s where these are known."""
-    _check_free(output, name)
     size, interval = movie.pixel_size, movie.interval
     scale, step = _scale(spots, size), interval or 1.0
     units = ("px" if size is None else "µm", "frame" if interval is None else "s")
