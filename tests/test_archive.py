@@ -309,3 +309,29 @@ def test_files_that_did_harm_are_one_sentence(tmp_path, shared):
         assert done.stderr.startswith("Error: m.pt cannot be used as a model: it")
         assert done.stderr.count("\n") == 1
         assert [p.name for p in tmp_path.iterdir()] == ["m.pt"]
+
+
+ROOT = b"c__torch__.blinkcore.network.torchscript\n_ExportedWithError\n"
+FLOATS = b"ctorch\nFloatStorage\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        # A class of the file stands for another number of bytes.
+        (FLOATS, b"c__torch__\nFloatStorage\n", "a tensor that is not in it"),
+        (FLOATS, b"ctorch\nFloatStorage\t#\n", "an odd name"),
+        (ROOT, ROOT[:-1] + b"\t#\n", "an odd name"),
+        (ROOT, b"c__torch__.torch\t.classes\nC\n", "an odd name"),
+        (ROOT, b"ccollections\nOrderedDict\n)R0" + ROOT, "damaged or unusual"),
+    ],
+)
+def test_names_and_storages_are_what_they_seem(changed, old, new, said):
+    """PyTorch reads names as types, in which blanks and comments do not count."""
+
+    def edit(data):
+        assert old in data
+        return data.replace(old, new, 1)
+
+    with pytest.raises(ValueError, match=said):
+        load_model(changed("/data.pkl", edit))

@@ -5,6 +5,7 @@ import json
 import math
 import pickle
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -51,7 +52,14 @@ def tensors(shape, strides=None, *, offset=0, n=4, kind="Float", extra=0, **othe
         def __reduce__(self):
             named = (getattr(torch, f"{kind}Storage"), "0", "cpu", n)
             steps = (1,) * len(shape) if strides is None else strides
-            values = (("here", "storage", *named), offset, shape, steps, False, {})
+            values = (
+                ("here", "storage", *named),
+                offset,
+                shape,
+                steps,
+                False,
+                OrderedDict(),
+            )
             return torch._utils._rebuild_tensor_v2, values
 
     data, content = io.BytesIO(), io.BytesIO()
@@ -121,10 +129,10 @@ def test_a_file_has_limits():
     most = 16 << 20
     name = "code/b.py"
     checked(
-        tensors((4,), **{name: b"#" * (most - len(CODE)), "extra/b": bytes(most)}), "b"
+        tensors((4,), **{name: b"\n" * (most - len(CODE)), "extra/b": bytes(most)}), "b"
     )
     with refused(r"its code has 16,777,217 bytes, more than the 16,777,216 .*"):
-        checked(tensors((4,), **{name: b"#" * (most + 1 - len(CODE))}), "b")
+        checked(tensors((4,), **{name: b"\n" * (most + 1 - len(CODE))}), "b")
     with refused(r"its b has 16,777,217 bytes, more than .*"):
         checked(tensors((4,), **{"extra/b": bytes(most + 1)}), "b")
     with refused("it holds 20,001 files, more than the 20,000 .*"):

@@ -76,7 +76,7 @@ def test_an_ome_tiff_names_files_of_its_folder_only(tmp_path, name):
     path = tmp_path / "in" / "a.ome.tif"
     ome(path, name.format(tmp_path))
     done = call_blinkcore("predict", path, "-o", tmp_path / "o", "--axes", "TYX")
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "refer to a file that is not in its folder" in done.stderr
 
 
@@ -99,8 +99,7 @@ def test_names_in_a_set_may_have_a_colon(tmp_path):
     for number in range(2):
         tifffile.imwrite(tmp_path / f"12:30_{number}.tif", np.zeros((32, 32), np.uint8))
     ome(tmp_path / "a.ome.tif", "12:30_1.tif")
-    with pytest.raises(ValueError, match="lie in files that are not"):
-        io.read_image(tmp_path / "a.ome.tif")  # found, but it is of another set
+    assert io.read_image(tmp_path / "a.ome.tif").size("T") == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")

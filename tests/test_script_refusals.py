@@ -45,7 +45,7 @@ def refused(sentence):
         ("from os import path", "a ImportFrom"), ("y = lambda: x", "a Lambda"),
         ("y = [z for z in x]", "a ListComp"), ("y = x + x", "a BinOp"), ("del x", "a Delete"),
         ("x += 1", "a AugAssign"), ("y = not x", "a Not"), ("y = x[1:2]", "a Slice"),
-        ("assert x", "a Assert"), ("y = f'{x}'", "a JoinedStr"), ("raise x", "a Raise"),
+        ("assert x", "a Assert"), ("raise x", "a Raise"),
     ],
 )  # fmt: skip
 def test_other_kinds_of_code_are_named(line, kind):
@@ -59,7 +59,7 @@ def test_the_kinds_of_code_that_networks_have_pass():
         "if torch.gt(z, 0):", "  y = torch.sub(y, w[0], alpha=2)", "else:", "  pass",
         "_0 = (self.part).more(y, )", more="  def more(self: m.N, x: Tensor) -> Tensor:\n    return x\n",
     )  # fmt: skip
-    for text in ("def f(:", "x = \0", "(" * 1000):
+    for text in ("def f(:", "(" * 1000):
         with refused(r"its code a/n\.py is damaged"):
             check_code({"code/m.py": "\n", "code/a/n.py": text})
 
@@ -89,7 +89,9 @@ NOT_NEEDED = (
 def test_calls_that_no_network_needs_are_named():
     text = G + "def f(x: Tensor) -> Tensor:\n  _0 = {}(x)\n  return x\n"
     for name in NEEDED.split():
-        check_code({"code/__torch__/m.py": text.format(name)})
+        cast = name in ("annotate", "unchecked_cast", "uninitialized")
+        line = text.replace("{}(x)", "{}(List[Tensor], x)") if cast else text
+        check_code({"code/__torch__/m.py": line.format(name)})
     for name in NOT_NEEDED.split():
         with refused(
             rf"its code calls {name}, which no network needs \(__torch__/m\.py\)"
@@ -184,7 +186,8 @@ def test_a_loop_computes_sizes():
     for name in IN_LOOPS:
         check("for i in range(torch.dim(x)):", "  if i:", f"    _0 = torch.{name}(i)")
     for name in ("int", "float", "unchecked_cast", "ops.prim.RaiseException"):
-        check("for i in range(torch.len(x)):", f"  _0 = {name}(i)")
+        given = "Optional[int], i" if name == "unchecked_cast" else "i"
+        check("for i in range(torch.len(x)):", f"  _0 = {name}({given})")
     for name in (*(f"torch.{name}" for name in OPERATORS - IN_LOOPS), "bool", "(x).g"):
         with refused(LONG):
             check("for i in range(2):", "  if i:", f"    _0 = {name}(i)")

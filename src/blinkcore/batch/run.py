@@ -132,8 +132,7 @@ class _Run:
         regions = {identity(p) for own in self.labels.values() for p in own.values()}
         for number, item in enumerate(inputs):
             if self.cluster is not None:
-                coming = inputs[number : number + _LOOKED_AT]
-                others = regions | covered
+                coming, others = inputs[number : number + _LOOKED_AT], regions | covered
                 kept = [i for i in coming if identity(i.source) not in others]
                 with suppress(
                     SchedulerLostError
@@ -149,23 +148,23 @@ class _Run:
             try:
                 event = self._process(item)
             except SchedulerLostError as lost:  # so are the other inputs
-                for one in inputs[number:]:
-                    self._note_failed(one, error_sentence(lost))
-                yield Event("error", item.name, message=error_sentence(lost))
+                why = error_sentence(lost)
+                self._note_failed(inputs[number:], why)
+                yield Event("error", item.name, message=why)
                 return
             if event.kind == "error":
-                self._note_failed(item, event.message)
+                self._note_failed([item], event.message)
             if self.cluster is not None:
                 self.cluster.forget(item)
             # Until the first result: the check takes longer than a small image itself.
             self.check_scale = self.check_scale and event.kind != "result"
             yield event
 
-    def _note_failed(self, item: Input, message: str) -> None:
-        """Record in the table of all inputs that one could not be searched."""
+    def _note_failed(self, items: list[Input], why: str) -> None:
+        """Record in the table of all inputs that some could not be searched."""
+        errors = [{"image": safe_name(one.name), "error": why} for one in items]
         if self.collected is not None:
-            error = {"image": safe_name(item.name), "error": message}
-            self.collected.failed.append(error)
+            self.collected.failed += errors
 
     def write_counts(self) -> Event | None:
         """Write the tables of counts; return the error if they cannot be written."""

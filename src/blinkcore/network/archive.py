@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import zipfile
 import zlib
 from typing import Any
@@ -24,6 +25,8 @@ _ITEM_SIZES = {
     "LongStorage": 8, "IntStorage": 4, "ShortStorage": 2, "CharStorage": 1,
     "ByteStorage": 1, "BoolStorage": 1,
 }  # fmt: skip
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_HOOKS = ("collections", "OrderedDict")
 _FUNCTIONS = frozenset(
     {
         ("torch._utils", "_rebuild_tensor_v2"),
@@ -146,6 +149,7 @@ def _text(content: bytes, name: str) -> str:
 def _checked_pickle(name: str, members: dict[str, bytes]) -> Any:
     """Read a pickle; check what it constructs, and that its tensors are there."""
     parsed = plain_pickle.parse_model(members[f"{name}.pkl"])
+    _check_use(parsed)
     for value in parsed.made:
         if isinstance(value, plain_pickle.Global):
             _check_name(value)
@@ -157,10 +161,30 @@ def _checked_pickle(name: str, members: dict[str, bytes]) -> Any:
             raise ValueError(f"it constructs {value.function.name} in an odd way")
         elif value.function == ("torch._utils", "_rebuild_tensor_v2"):
             _check_tensor(value.arguments)
+        elif value.function == ("torch._utils", "_rebuild_parameter"):
+            _check_parameter(value.arguments)
+        elif value.function == _HOOKS and value.arguments != ():
+            raise TypeError("an ordered dictionary with something in it")
     return parsed.result
 
 
+def _check_use(parsed: plain_pickle.Parsed) -> None:
+    """Refuse what is made and dropped again: nothing would compare it with its type."""
+    todo, used = [parsed.result], set()
+    while todo:
+        value = todo.pop()
+        if id(value) not in used:
+            used.add(id(value))
+            todo += plain_pickle.parts_of(value)
+    kinds = (plain_pickle.Call, plain_pickle.Persistent)
+    if any(isinstance(one, kinds) and id(one) not in used for one in parsed.made):
+        raise ValueError("its pickles make what they do not use")
+
+
 def _check_name(value: plain_pickle.Global) -> None:
+    # PyTorch reads names as types, in which blanks do not count.
+    if not (_NAME.fullmatch(value.module) and _NAME.fullmatch(value.name)):
+        raise ValueError("it constructs something with an odd name")
     ours = value.module.split(".")[0] == "__torch__"
     if ours and not f"{value.module}.{value.name}".startswith(
         "__torch__.torch.classes"
@@ -179,6 +203,8 @@ def _check_storage(key: Any, name: str, members: dict[str, bytes]) -> None:
     if not is_valid:
         raise ValueError("it refers to a tensor that is not in it")
     kind, storage, number, _, n = key
+    if not isinstance(storage, plain_pickle.Global) or storage.module != "torch":
+        raise ValueError("it refers to a tensor that is not in it")
     size = _ITEM_SIZES.get(getattr(storage, "name", ""))
     content = members.get(f"{name}/{number}")
     if kind != "storage" or size is None or content is None or not isinstance(n, int):
@@ -191,7 +217,10 @@ def _check_storage(key: Any, name: str, members: dict[str, bytes]) -> None:
 
 def _check_tensor(arguments: Any) -> None:
     """Check that a tensor lies within its storage."""
-    storage, offset, shape, strides, *_ = arguments
+    storage, offset, shape, strides, _, hooks = arguments
+    _check_hooks(hooks)
+    if not isinstance(storage, plain_pickle.Persistent):
+        raise TypeError("a tensor without numbers")
     numbers = [offset, *shape, *strides]
     if not all(isinstance(n, int) and 0 <= n < 1 << 62 for n in numbers):
         raise ValueError("a tensor has no valid shape")
@@ -200,6 +229,19 @@ def _check_tensor(arguments: Any) -> None:
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     if math.prod(shape) and last >= storage.key[4]:
         raise ValueError("a tensor reaches beyond its numbers")
+
+
+def _check_parameter(arguments: Any) -> None:
+    tensor, _, hooks = arguments
+    _check_hooks(hooks)
+    if tensor.function != ("torch._utils", "_rebuild_tensor_v2"):
+        raise TypeError("a parameter that is no tensor")
+
+
+def _check_hooks(value: Any) -> None:
+    is_empty = isinstance(value, plain_pickle.Call) and value.function == _HOOKS
+    if not is_empty:
+        raise TypeError("a tensor with hooks")
 
 
 def _archive(members: dict[str, bytes]) -> bytes:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from itertools import chain
 
 from blinkcore.network.script_lists import check_lists
 from blinkcore.network.script_structure import check_structure
+from blinkcore.network.script_text import check_text
 from blinkcore.network.script_work import assigned, check_work
 
 _MAX_TURNS = 64  # iterations of a loop: over a tensor's dimensions, not over pixels
@@ -106,9 +108,11 @@ _IN_LOOPS = frozenset(
 )
 
 
-# TorchScript takes the types of a function from it, and Python's parser drops it. (In a
-# text, where it would do no harm, it is refused, too.)
-_TYPE_COMMENT = re.compile(r"#\s*type:")
+_FILE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*\.py")
+# Types that values may be cast to: PyTorch does not check a cast to a class.
+_TYPES = frozenset(
+    ["Tensor", "int", "float", "bool", "str", "NoneType", "number", "List", "Tuple", "Dict", "Optional"]
+)  # fmt: skip
 
 
 def check_code(code: dict[str, str]) -> dict[str, ast.Module]:
@@ -160,13 +164,12 @@ def _parsed(code: dict[str, str]) -> dict[str, ast.Module]:
     for name, text in code.items():
         where = name.removeprefix("code/")
         # `a.b.py` would stand for the module of `a/b.py`.
-        if not re.fullmatch(r"([^./\\]+/)*[^./\\]+\.py", where):
+        if not _FILE.fullmatch(where):
             raise ValueError(f"its code has an odd name {where!r}")
-        if _TYPE_COMMENT.search(text):
-            raise ValueError(f"its code has types in comments ({where})")
         try:
+            check_text(text, where)
             trees[where] = ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        except (SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
             raise ValueError(f"its code {where} is damaged") from error
     return trees
 
@@ -259,11 +262,21 @@ def _check_call(call: ast.Call, known: dict[str, list[ast.expr]], where: str) ->
     elif module:  # a method of the network, or a function of the file
         is_allowed = not module.startswith("__torch__.torch.classes")
     else:
+        if name in ("annotate", "unchecked_cast", "uninitialized"):
+            _check_cast(call, where)
         functions = known.get(name, [])
         of_file = [ast.unparse(f).startswith("__torch__.") for f in functions]
         is_allowed = name in (*_BUILTINS, "range") or bool(of_file and all(of_file))
     if not is_allowed:
         raise ValueError(f"its code calls {name}, which no network needs ({where})")
+
+
+def _check_cast(call: ast.Call, where: str) -> None:
+    """Refuse casts to anything but types of PyTorch and lists of them."""
+    for node in ast.walk(call.args[0]) if call.args else ():
+        is_name = isinstance(node, ast.Name) and node.id in _TYPES
+        if not (is_name or isinstance(node, (ast.Subscript, ast.Tuple, ast.Load))):
+            raise ValueError(f"its code casts to {ast.unparse(call.args[0])} ({where})")
 
 
 def _check_loop(loop: ast.For, known: dict[str, list[ast.expr]], where: str) -> None:

@@ -58,6 +58,7 @@ class _Types:
     def __init__(self, trees: dict[str, ast.Module]) -> None:
         self._classes: dict[str, dict[str, str]] = {}
         self._seen: set[tuple[int, str]] = set()
+        self._lists: dict[int, str] = {}  # the type of each list and dictionary
         for module, tree in trees.items():
             for node in tree.body:
                 if isinstance(node, ast.ClassDef):
@@ -108,14 +109,19 @@ class _Types:
         kinds = inner.elts if isinstance(inner, ast.Tuple) else [inner]
         kind = ast.unparse(type_.value)
         if kind == "Optional":
-            return value is None or self._fits(value, inner)
+            is_none = value is None and not _has_class(inner)
+            return is_none or self._fits(value, inner)
         if kind == "Tuple":
             return (
                 isinstance(value, tuple)
                 and len(value) == len(kinds)
                 and all(map(self._fits, value, kinds))
             )
-        plain = _untagged(value, ast.unparse(type_))
+        text = ast.unparse(type_)
+        plain = _untagged(value, text)
+        # One list with two types would let a value of the one be taken for the other.
+        if self._lists.setdefault(id(plain), text) != text or _has_class(inner):
+            return False
         if kind == "List":
             is_list = isinstance(plain, list)
             return is_list and all(self._fits(one, inner) for one in plain)
@@ -126,6 +132,11 @@ class _Types:
             and all(self._fits(key, kinds[0]) for key in plain)
             and all(self._fits(one, kinds[1]) for one in plain.values())
         )
+
+
+def _has_class(type_: ast.expr) -> bool:
+    """Tell whether a type names a class of the file, of which PyTorch checks no element."""
+    return any(isinstance(node, ast.Attribute) for node in ast.walk(type_))
 
 
 def _untagged(value: Any, type_: str) -> Any:

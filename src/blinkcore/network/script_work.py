@@ -142,7 +142,10 @@ class Work:
         local: dict[str, list[ast.expr]],
         depth: int = 0,
     ) -> str | None:
-        """Find the class of an expression, None if it is not one of the file."""
+        """Find the class of an expression, None if it is not one of the file.
+
+        Raises ValueError if that takes too many steps.
+        """
         found: str | None = None
         self.steps += 1
         if depth > 50 or self.steps > _MAX_STEPS:

@@ -79,9 +79,8 @@ def link_movie(
     linked = link(movie.spots, options, pixel_size=movie.pixel_size)
     spots, links = _without_short(linked.spots, linked.links, min_spots)
     channels = spots["channel"] if "channel" in spots else pd.Series(0, spots.index)
-    names = {
-        c: movie.name + (f".channel{c}" if "channel" in spots else "") for c in channels
-    }
+    mark = ".channel{}" if "channel" in spots else ""
+    names = {channel: movie.name + mark.format(channel) for channel in channels}
     _check_free(output, names.values(), formats)
     if ".csv" in formats:
         _write_table(spots, output / f"{movie.name}.csv", movie, recorded or {})
@@ -93,18 +92,28 @@ def link_movie(
         pairs = rows[links[np.isin(links[:, 0], own.index)]]
         own = own.reset_index(drop=True)
         found.append(_summary(name, own, movie, output))
-        if ".xml" in formats:
-            trackmate.write_xml(
-                own, output / f"{name}.xml", image=Path(movie.image) if movie.image else None,
-                sizes=movie.sizes, pixel_size=movie.pixel_size, interval=movie.interval,
-                links=pairs,
-            )  # fmt: skip
-        if ".geff" in formats:
-            geff_format.write(
-                own, pairs, output / f"{name}.geff", pixel_size=movie.pixel_size,
-                interval=movie.interval,
-            )  # fmt: skip
+        _write_graphs(own, pairs, output / name, movie, formats)
     return found
+
+
+def _write_graphs(
+    spots: pd.DataFrame,
+    links: NDArray[np.int64],
+    base: Path,
+    movie: ImageSpots,
+    formats: Collection[str],
+) -> None:
+    """Write the tracks of a channel for other programs."""
+    size, interval = movie.pixel_size, movie.interval
+    if ".xml" in formats:
+        image = Path(movie.image) if movie.image else None
+        trackmate.write_xml(
+            spots, base.with_name(f"{base.name}.xml"), image=image, sizes=movie.sizes,
+            pixel_size=size, interval=interval, links=links,
+        )  # fmt: skip
+    if ".geff" in formats:
+        path = base.with_name(f"{base.name}{geff_format.SUFFIX}")
+        geff_format.write(spots, links, path, pixel_size=size, interval=interval)
 
 
 _ALWAYS = (".tracks.csv", ".msd.csv", ".motion.png")  # files of each channel
