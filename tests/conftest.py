@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from blinkcore import io
 from blinkcore.simulation.ranges import SceneRanges
 from blinkcore.simulation.scenes import simulate
 from real_imagej import FIJI, bring_imagej
@@ -209,3 +211,13 @@ def run_macro(imagej, display, tmp_path):
         return done.stdout or done.stderr  # Java says there why it did not start
 
     return run
+
+
+@pytest.fixture
+def movie(tmp_path):
+    """The table of one spot that moves over three frames."""
+    spots = pd.DataFrame(
+        {"frame": [0, 1, 2], "y": [5.0, 5.5, 6.0], "x": [5.0, 5.0, 5.5]}
+    )
+    io.write_spots(spots, tmp_path / "m.csv")
+    return tmp_path / "m.csv"

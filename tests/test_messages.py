@@ -32,15 +32,6 @@ def test_every_command_can_be_quiet_and_write_a_log(name):
         assert re.search(rf"(^|\s){option}\s", done.stdout), option
 
 
-@pytest.fixture
-def movie(tmp_path):
-    spots = pd.DataFrame(
-        {"frame": [0, 1, 2], "y": [5.0, 5.5, 6.0], "x": [5.0, 5.0, 5.5]}
-    )
-    io.write_spots(spots, tmp_path / "m.csv")
-    return tmp_path / "m.csv"
-
-
 def test_a_quiet_command_says_nothing_but_errors(movie, tmp_path):
     loud = call_blinkcore("link", movie, "-o", tmp_path / "t")
     quiet = call_blinkcore("link", movie, "-o", tmp_path / "q", "-q")

@@ -3,21 +3,11 @@
 import os
 
 import numpy as np
-import pandas as pd
 import pytest
 import tifffile
 
 from blinkcore import io
 from programs import call_blinkcore
-
-
-@pytest.fixture
-def movie(tmp_path):
-    spots = pd.DataFrame(
-        {"frame": [0, 1, 2], "y": [5.0, 5.5, 6.0], "x": [5.0, 5.0, 5.5]}
-    )
-    io.write_spots(spots, tmp_path / "m.csv")
-    return tmp_path / "m.csv"
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def _check_storage(key: Any, name: str, members: dict[str, bytes]) -> None:
     kind, storage, number, _, n = key
     if not isinstance(storage, plain_pickle.Global) or storage.module != "torch":
         raise ValueError("it refers to a tensor that is not in it")
-    size = _ITEM_SIZES.get(getattr(storage, "name", ""))
+    size = _ITEM_SIZES.get(storage.name)
     content = members.get(f"{name}/{number}")
     if kind != "storage" or size is None or content is None or not isinstance(n, int):
         raise ValueError("it refers to a tensor that is not in it")

@@ -111,9 +111,11 @@ class _Lists:
             named = call.args[1]
             text = str(named.value) if isinstance(named, ast.Constant) else ""
             return self._of_attribute(call.args[0], text)
-        called = self.work.called(call.func, self.types, self.local)
-        if called is None:  # not known: the deepest that any function gives
+        keys = self.work.called(call.func, self.types, self.local)
+        if keys is None:  # not known: the deepest that any function gives
             called = self.work.all_functions()
+        else:
+            called = [self.work.function(key) for key in keys]
         kinds = [_of_type(one.returns) for one in called]
         return kinds[0] if len(kinds) == 1 else max(map(_depth, kinds), default=0)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from blinkcore.network.script_work import read_class
+from blinkcore.network.script_work import Work
 from blinkcore.plain_pickle import Call, Global
 
 _TENSORS = (
@@ -34,7 +34,7 @@ def check_types(trees: dict[str, ast.Module], data: Any, constants: Any) -> None
     trees : dict of Module
         Code by the name of its module.
     data, constants : object
-        What `blinkcore.plain_pickle.parse` made of the two pickles of the file.
+        What `blinkcore.plain_pickle.parse_model` made of the two pickles of the file.
 
     Raises
     ------
@@ -56,18 +56,16 @@ class _Types:
     """Attributes of all classes of a file, with their types."""
 
     def __init__(self, trees: dict[str, ast.Module]) -> None:
-        self._classes: dict[str, dict[str, str]] = {}
         self._seen: set[tuple[int, str]] = set()
         self._lists: dict[int, str] = {}  # the type of each list and dictionary
-        for module, tree in trees.items():
-            for node in tree.body:
-                if isinstance(node, ast.ClassDef):
-                    parts = read_class(node).parts
-                    self._classes[f"{module}.{node.name}"] = {
-                        name: type_
-                        for name, type_ in parts.items()
-                        if not type_.startswith("Final[")  # stands in the code alone
-                    }
+        self._classes = {
+            class_name: {
+                name: type_
+                for name, type_ in own.parts.items()
+                if not type_.startswith("Final[")  # stands in the code alone
+            }
+            for class_name, own in Work(trees).classes.items()
+        }
 
     def check(self, value: Any, type_: str, name: str) -> None:
         """Check a value against the text of its type; objects are followed."""

@@ -54,7 +54,7 @@ class Work:
         for module, tree in trees.items():
             for node in tree.body:
                 if isinstance(node, ast.ClassDef):
-                    self.classes[f"{module}.{node.name}"] = read_class(node)
+                    self.classes[f"{module}.{node.name}"] = _read_class(node)
                 elif isinstance(node, ast.FunctionDef):
                     self.functions[f"{module}.{node.name}"] = node
 
@@ -67,10 +67,7 @@ class Work:
         if key in self.running:
             raise ValueError(f"its code calls {name} from within {name}")
         if key not in self.known:
-            if class_name:
-                function = self.classes[class_name].methods[name]
-            else:
-                function = self.functions[name]
+            function = self.function(key)
             self.running.add(key)
             self.known[key] = self._sum(function, class_name)
             self.running.remove(key)
@@ -100,36 +97,37 @@ class Work:
         methods = [m for own in self.classes.values() for m in own.methods.values()]
         return [*self.functions.values(), *methods]
 
+    def function(self, key: tuple[str, str]) -> ast.FunctionDef:
+        """Give a function by its class, empty for one of none, and its name."""
+        class_name, name = key
+        if class_name:
+            return self.classes[class_name].methods[name]
+        return self.functions[name]
+
     def called(
         self, called: ast.expr, types: dict[str, str], local: dict[str, list[ast.expr]]
-    ) -> list[ast.FunctionDef] | None:
-        """List the functions that may be called there; None if they are not known."""
-        if isinstance(called, ast.Name):
+    ) -> list[tuple[str, str]] | None:
+        """List the functions that may be called, by class and name; None if not known."""
+        if isinstance(called, ast.Name):  # a function, or a variable that is set to one
             names = [ast.unparse(value) for value in local.get(called.id, ())]
         else:
             names = [ast.unparse(called)]
         if names and all(name in self.functions for name in names):
-            return [self.functions[name] for name in names]
+            return [("", name) for name in names]
         if isinstance(called, ast.Attribute):
             owner = self.type_of(called.value, types, local)
             if owner is not None and called.attr in self.classes[owner].methods:
-                return [self.classes[owner].methods[called.attr]]
+                return [(owner, called.attr)]
         return None
 
     def _of_call(
         self, called: ast.expr, types: dict[str, str], local: dict[str, list[ast.expr]]
     ) -> int:
-        if isinstance(called, ast.Name):  # a function, or a variable that is set to one
-            names = [ast.unparse(v) for v in local.get(called.id, ())]
-        else:
-            names = [ast.unparse(called)]
-        if all(name in self.functions for name in names):
-            return max((self.calls("", name) for name in names), default=1)
+        keys = self.called(called, types, local)
+        if keys is not None:
+            return max(self.calls(*key) for key in keys)
         if isinstance(called, ast.Attribute):
-            owner = self.type_of(called.value, types, local)
-            if owner is not None and called.attr in self.classes[owner].methods:
-                return self.calls(owner, called.attr)
-            (name,) = names
+            name = ast.unparse(called)
             is_checked = name.startswith(("torch.", "ops.prim."))  # by its name
             if not is_checked and name not in self.classes:
                 raise ValueError(f"its code calls {name}, which is not in it")
@@ -182,7 +180,7 @@ class Work:
         return None if class_name is None else self.classes[class_name].parts.get(name)
 
 
-def read_class(node: ast.ClassDef) -> ScriptClass:
+def _read_class(node: ast.ClassDef) -> ScriptClass:
     """Collect the types of a class's attributes, by name, and its methods."""
     found = ScriptClass()
     for item in node.body:
