@@ -72,8 +72,8 @@ def body(*lines):
         (body("y = torch.ones([1000])", "return y"), "calls torch.ones"),
         (body("y = ops.aten.save(x)", "return y"), "calls ops.aten.save"),
         (body('print("hello")', "return x"), "calls print"),
-        (body("f = torch.save", "y = f(x, x)", "return y"), "calls f"),
-        (body("f = __torch__.g", "f = torch.save", "y = f(x)", "return y"), "calls f"),
+        (body("f = torch.save", "y = f(x, x)", "return y"), "hands torch on"),
+        (body("f = __torch__.g", "f = torch.save", "y = f(x)", "return y"), "hands __torch__ on"),
         (body("while True:", "  pass", "return x"), "loop without a bound"),
         (
             body("for i in range(1000):", "  y = torch.add(i, 1)", "return x"),

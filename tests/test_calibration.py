@@ -112,7 +112,7 @@ def images_of_two_classes(n, rng):
 def test_the_population_of_an_image_parts_its_classes():
     rng = np.random.default_rng(0)
     p, heights, real = (
-        list(v) for v in zip(*images_of_two_classes(30, rng), strict=True)
+        list(v) for v in zip(*images_of_two_classes(15, rng), strict=True)
     )
     fitted = fit_calibration(p, heights, real)
     assert fitted.population > 0.3

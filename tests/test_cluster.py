@@ -85,7 +85,7 @@ def test_the_table_is_that_of_one_process(series, tmp_path):
 @pytest.mark.slow
 def test_workers_that_die_again_and_again_are_replaced(series, tmp_path):
     """Dask gives a worker up that dies twice within 15 s, unless it is told not to."""
-    pixels = np.concatenate([tifffile.imread(series / "movie.tif")] * 20)
+    pixels = np.concatenate([tifffile.imread(series / "movie.tif")] * 4)
     movie = tmp_path / "long.tif"
     tifffile.imwrite(movie, pixels, imagej=True, metadata={"axes": "TYX"})
     alone = run_blinkcore("predict", movie, "-o", tmp_path / "one", "--no-amp")

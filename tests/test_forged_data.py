@@ -111,12 +111,24 @@ def test_weights_of_another_file_are_refused(shared, tmp_path, link):
     assert not (tmp_path / "m.pt").exists()
 
 
-def test_a_model_says_nothing_in_its_own_words(tmp_path, examples):
-    """Its code may warn, in escape sequences or lines that look like ours."""
-    path, line = (
-        tmp_path / "m.pt",
-        '    torch.warn("\\033]0;x\\007\\nError: forged", 2)\n',
-    )
+WARNS = '    torch.warn("\\033]0;x\\007\\nError: forged", 2)\n'
+FAILS = """    if torch.gt(torch.size(x, 2), 64):
+      ops.prim.RaiseException("\\nError: forged", "builtins.ValueError")
+    else:
+      pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "said"),
+    [
+        (WARNS, 0, "spots"),
+        (FAILS, 1, "cells.tif: the network of model 'm' fails on this image"),
+    ],
+)
+def test_a_model_says_nothing_in_its_own_words(tmp_path, examples, line, status, said):
+    """Its code may warn, in escape sequences or lines that look like ours, or give up."""
+    path = tmp_path / "m.pt"
     with (
         zipfile.ZipFile(bundled_models()["general"]) as old,
         zipfile.ZipFile(path, "w") as new,
@@ -134,6 +146,7 @@ def test_a_model_says_nothing_in_its_own_words(tmp_path, examples):
             new.writestr(info.filename, data)
     cells = examples / "cells.tif"
     done = run_blinkcore("predict", cells, "--model", path, "-o", tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr
     assert "forged" not in done.stderr
     assert "\033" not in done.stderr

@@ -126,19 +126,26 @@ def test_only_what_is_needed_is_kept():
 
 
 def test_a_file_has_limits():
-    most = 16 << 20
+    most, most_code = 16 << 20, 1 << 20
     name = "code/b.py"
-    checked(
-        tensors((4,), **{name: b"\n" * (most - len(CODE)), "extra/b": bytes(most)}), "b"
-    )
-    with refused(r"its code has 16,777,217 bytes, more than the 16,777,216 .*"):
-        checked(tensors((4,), **{name: b"\n" * (most + 1 - len(CODE))}), "b")
+    lines = b"\n" * (most_code - len(CODE))
+    checked(tensors((4,), **{name: lines, "extra/b": bytes(most)}), "b")
+    with refused(r"its code has 1,048,577 bytes, more than the 1,048,576 .*"):
+        checked(tensors((4,), **{name: lines + b"\n"}), "b")
     with refused(r"its b has 16,777,217 bytes, more than .*"):
         checked(tensors((4,), **{"extra/b": bytes(most + 1)}), "b")
     with refused("it holds 20,001 files, more than the 20,000 .*"):
         checked(tensors((4,), **{f"e/{i}": b"" for i in range(19_996)}), "b")
     checked(tensors((4,), **{f"e/{i}": b"" for i in range(19_995)}), "b")
+    zeros = {"extra/b": bytes(70 << 20)}
+    with refused(r"it unpacks to [\d,]+ times its size, more than the 4 .*"):
+        checked(tensors((4,), **zeros), "b")
+    data = zipfile.ZipFile(io.BytesIO(tensors((4,)))).read("m/data.pkl")
+    start, end = data.index(b"ctorch._utils"), data.index(b"sb.")
+    twice = b"\x80\x02(" + 2 * data[start:end] + b"t."
     for content, sentence in (
+        (tensors((4,), **{"constants.pkl": twice, "constants/0": bytes(16)}),
+         "it refers to a tensor's numbers twice"),
         (tensors((4,), **{"data.pkl": b"ctorch\nFooStorage\n."}), r"it constructs torch\.FooSt.*"),
         (tensors((4,), **{"data.pkl": b"c__torch__.torch.classes.q\nC\n."}), "it constructs .*"),
         (tensors((4,), **{name: b"\xff"}), r"its code code/b\.py is damaged"),
@@ -235,8 +242,8 @@ def test_a_record_within_its_bounds_passes():
         ({"cell_size": 0}, "cell_size must be a positive integer, got 0"),
         ({"stride": 6}, "stride must be a multiple of cell_size, got 6"),
         ({"stride": 4.0}, "stride must be a positive integer, got 4.0"),
-        ({"receptive_field": -1}, "receptive_field must not be negative, got -1"),
-        ({"merge_distance": math.inf}, "merge_distance must not be negative, got inf"),
+        ({"receptive_field": -1}, "receptive_field must be at least 0 and below 1,000,000"),
+        ({"merge_distance": math.inf}, "merge_distance must be at least 0 and below 1,000,000"),
         ({"spot_sigma": [1]}, r"spot_sigma must be two widths, got \[1\]"),
         *(({"calibration": bad}, "calibration must be an offset, a positive slope .*")
           for bad in ([1], [0, 0], [0, 1, -1], [0, 1, 0, -1], [0, 1, 0, 0, 0], [math.nan, 1], 3)),

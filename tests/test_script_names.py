@@ -29,9 +29,9 @@ def check(*lines):
         (["torch = x"], "sets torch"),
         (["x.save('e')"], "calls x.save, which is not in it"),
         (["y = x.repeat([3])"], "calls x.repeat, which is not in it"),
-        (["m = __torch__", "m.g(x)"], "calls m.g, which is not in it"),
+        (["m = __torch__", "m.g(x)"], "hands __torch__ on"),
         (["q = self.part", "q = x", "q.forward(x)"], "calls q.forward"),
-        (["f : Any = torch.save", "f(x)"], "calls f, which no network needs"),
+        (["f : Any = torch.save", "f(x)"], "hands torch on"),
     ],
 )
 def test_functions_have_no_other_names(lines, said):

@@ -126,6 +126,27 @@ def test_values_of_other_types_are_named(data, constants, said):
         check(data, constants)
 
 
+def test_lists_that_are_shared_are_looked_at_once():
+    """Their numbers would be as many as 2 to the power of their depth, or more."""
+    tree = ast.parse("class N(Module):\n  a : " + "List[" * 40 + "int" + "]" * 40)
+    value = [7]
+    for _ in range(39):
+        value = [value] * 9
+    check_types({"m": tree}, Call(Global("m", "N"), (), {"a": value}), ())
+    bad = Call(Global("m", "P"), (), part(sizes=[1]).state | {"named": {}})
+    bad.state["sizes"].append("x")
+    with pytest.raises(ValueError, match=r"sizes of m\.P"):
+        check(network(part=bad, **{"0": bad}))
+
+
+def test_an_attribute_whose_type_pytorch_changes_is_refused():
+    tree = ast.parse("class N(Module):\n  _packed_params : Tensor\n")
+    with pytest.raises(ValueError, match="it is quantized"):
+        check_types(
+            {"m": tree}, Call(Global("m", "N"), (), {"_packed_params": TENSOR}), ()
+        )
+
+
 def test_an_object_without_an_attribute_is_named():
     data = network()
     del data.state["training"]

@@ -1,6 +1,7 @@
 """Networks that others write pass the check of model files, and load again."""
 
 import io
+import warnings
 from typing import List, Tuple  # noqa: UP035 (TorchScript reads them)
 
 import pytest
@@ -70,6 +71,29 @@ class Decoder(nn.Module):
         return torch.cat(both, 1)[:, : self.shape[0]] * self.weights
 
 
+class Attention(nn.Module):
+    """Between the pixels, of channels and of places (as in CBAM and in transformers)."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, 3, padding=1)
+        self.places = nn.Conv2d(2, 1, 7, padding=3)
+        self.parts = nn.Conv2d(8, 24, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        both = [x.mean(1, keepdim=True), torch.max(x, 1, keepdim=True)[0]]
+        x = x * torch.sigmoid(self.places(torch.cat(both, 1)))
+        x = functional.pad(x, (1, 1, 1, 1))[:, :, 1:-1, 1:-1]
+        small = functional.max_pool2d(x, 8)
+        n, c, h, w = small.shape
+        q, k, v = self.parts(small).view(n, 3, c, h * w).unbind(1)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        y = functional.scaled_dot_product_attention(q, k, v)
+        y = y.transpose(1, 2).reshape(n, c, h, w)
+        return x + functional.interpolate(y, size=x.shape[-2:], mode="nearest")
+
+
 def layers(*after):
     return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), *after)
 
@@ -77,19 +101,25 @@ def layers(*after):
 @pytest.mark.parametrize(
     "network",
     [
-        UNet(), Decoder(), layers(nn.LayerNorm([64, 64]), nn.PixelShuffle(2)),
+        UNet(), Decoder(), Attention(), layers(nn.SELU(inplace=True), nn.Hardsigmoid(True)), layers(nn.LayerNorm([64, 64]), nn.PixelShuffle(2)),
         layers(nn.InstanceNorm2d(8), nn.PReLU()), layers(nn.CELU(inplace=True)),
         layers(nn.Dropout2d(), nn.Upsample(scale_factor=2.0)), layers(nn.GLU(1)),
         layers(nn.AdaptiveAvgPool2d(8), nn.Hardswish()), layers(nn.ChannelShuffle(2)),
     ],
-    ids=lambda network: "".join(str(network).split())[-30:],
+    ids=lambda network: "".join(str(network).split())[-45:],
 )  # fmt: skip
-def test_networks_of_others_pass(network):
+@pytest.mark.parametrize("is_traced", [False, True], ids=["scripted", "traced"])
+def test_networks_of_others_pass(network, is_traced):
     content = io.BytesIO()
-    with SilencedDeprecation():
-        torch.jit.save(torch.jit.script(network.eval()), content)
-        script, _ = checked(content.getvalue(), "blinkcore.json")
-        again = torch.jit.load(io.BytesIO(script))
     image = torch.rand(1, 1, 64, 64)
+    with SilencedDeprecation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        network.eval()
+        script = (
+            torch.jit.trace(network, image) if is_traced else torch.jit.script(network)
+        )
+        torch.jit.save(script, content)
+        text, _ = checked(content.getvalue(), "blinkcore.json")
+        again = torch.jit.load(io.BytesIO(text))
     with torch.inference_mode():
         torch.testing.assert_close(again(image), network(image))

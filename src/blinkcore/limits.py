@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 MIB, GIB = 1 << 20, 1 << 30
 
 MODEL = GIB  # a model file, and all that is packed in it
+EXPANDED_MODEL = 64 * MIB  # unpacked; below, the ratio does not matter
+MODEL_EXPANSION = 4  # unpacked over packed: numbers are hardly smaller packed
 MODEL_MEMBERS = 20_000  # files in it
-MODEL_CODE = 16 * MIB  # text of its network
+MODEL_CODE = MIB  # text of its network
 MODEL_METADATA = 16 * MIB
 REGISTRY = 16 * MIB
 LIST = 256 * MIB  # --list and @FILE

@@ -21,16 +21,21 @@ def read_yaml(path: Path, wanted: str) -> dict[Any, Any]:
         if b"\0" in file.read(1024):
             raise ValueError(f"{path} is not a recipe: it is not a text file")
     limits.check_file(path, limits.RECIPE)
+    # That of libyaml, if PyYAML has it, refuses deep nesting, which takes the other minutes.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         text = path.read_text("utf-8")
-        aliases = [t for t in yaml.scan(text) if isinstance(t, yaml.AliasToken)]
-        content = {} if aliases else yaml.safe_load(text)
+        aliases = [
+            e for e in yaml.parse(text, loader) if isinstance(e, yaml.AliasEvent)
+        ]
+        content = {} if aliases else yaml.load(text, loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         at = f" (line {where.line + 1})" if where else ""
         raise ValueError(f"{path} is not valid YAML{at}") from error
     if aliases:  # parts that hold parts again and again would fill the memory
-        line = aliases[0].start_mark.line + 1
+        mark = aliases[0].start_mark
+        line = mark.line + 1 if mark else 1
         raise ValueError(f"{path} has aliases, which recipes may not (line {line})")
     if not isinstance(content, dict):
         raise ValueError(  # noqa: TRY004 (what a user wrote, not a wrong call)

@@ -106,11 +106,13 @@ def _members(content: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         infos = archive.infolist()
         limits.check(len(infos), limits.MODEL_MEMBERS, "it holds {} files")
-        limits.check(
-            sum(info.file_size for info in infos),
-            limits.MODEL,
-            "it unpacks to {} bytes",
-        )
+        unpacked = sum(info.file_size for info in infos)
+        limits.check(unpacked, limits.MODEL, "it unpacks to {} bytes")
+        if unpacked > limits.EXPANDED_MODEL:
+            ratio = unpacked / max(1, sum(info.compress_size for info in infos))
+            limits.check(
+                ratio, limits.MODEL_EXPANSION, "it unpacks to {} times its size"
+            )
         members: dict[str, bytes] = {}
         known: set[str] = set()
         for info in infos:
@@ -150,11 +152,16 @@ def _checked_pickle(name: str, members: dict[str, bytes]) -> Any:
     """Read a pickle; check what it constructs, and that its tensors are there."""
     parsed = plain_pickle.parse_model(members[f"{name}.pkl"])
     _check_use(parsed)
+    storages: set[Any] = set()
     for value in parsed.made:
         if isinstance(value, plain_pickle.Global):
             _check_name(value)
         elif isinstance(value, plain_pickle.Persistent):
             _check_storage(value.key, name, members)
+            # PyTorch would read the numbers once more for each reference.
+            if value.key[2] in storages:
+                raise ValueError("it refers to a tensor's numbers twice")
+            storages.add(value.key[2])
         elif not isinstance(value.function, plain_pickle.Global):
             raise TypeError("it calls what has no name")
         elif (value.state is None) != (value.function in _FUNCTIONS):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 METADATA_FILE = "blinkcore.json"  # in the archive
 FORMAT_VERSION = 1
+_MAX_DISTANCE = 1_000_000  # px
 # Fields that a network knows of itself, by the same names.
 _OF_A_NETWORK = (
     "arguments", "cell_size", "cell_map", "stride", "receptive_field", "normalization",
@@ -157,16 +158,30 @@ class Metadata:
             raise ValueError(f"normalization is unknown: {self.normalization!r}")
         check_threshold(self.threshold)
         self._check_distances()
-        if self.spot_sigma is not None and len(self.spot_sigma) != 2:
+        if self.spot_sigma is not None and not _are_widths(self.spot_sigma):
             raise ValueError(f"spot_sigma must be two widths, got {self.spot_sigma!r}")
+        for name in ("arguments", "provenance", "scores"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name} must be names with values")  # noqa: TRY004
 
     def _check_distances(self) -> None:
         for name in ("merge_distance", "receptive_field", "count_spread"):
             value = getattr(self, name)
             if value is None and name != "merge_distance":
                 continue
-            if not (isinstance(value, int | float) and 0 <= value < math.inf):
-                raise ValueError(f"{name} must not be negative, got {value!r}")
+            if not (isinstance(value, int | float) and 0 <= value < _MAX_DISTANCE):
+                raise ValueError(
+                    f"{name} must be at least 0 and below {_MAX_DISTANCE:,}"
+                )
+
+
+def _are_widths(values: Any) -> bool:
+    """Tell whether these are two numbers of px."""
+    return (
+        isinstance(values, tuple | list)
+        and len(values) == 2
+        and all(isinstance(v, int | float) and 0 < v < _MAX_DISTANCE for v in values)
+    )
 
 
 def _as_calibration(values: Any) -> Calibration:
@@ -174,9 +189,14 @@ def _as_calibration(values: Any) -> Calibration:
     try:
         numbers = Calibration(*(float(value) for value in values))
         is_usable = len(values) >= 2 and all(map(math.isfinite, numbers))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         is_usable = False
-    if not is_usable or numbers.slope <= 0 or min(numbers[2:]) < 0:
+    if (
+        isinstance(values, str)
+        or not is_usable
+        or numbers.slope <= 0
+        or min(numbers[2:]) < 0
+    ):
         raise ValueError(
             "calibration must be an offset, a positive slope and, if the population of "
             f"brightness counts, weights of it that are not negative, got {values!r}"

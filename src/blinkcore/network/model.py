@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
@@ -21,8 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blinkcore.files import did_you_mean
 from blinkcore.network import archive, registry
 from blinkcore.network.metadata import METADATA_FILE, Metadata
+from blinkcore.network.sandbox import try_in_sandbox
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     import torch
     from numpy.typing import NDArray
@@ -75,6 +79,11 @@ class Model:
         -------
         ndarray of float32, shape (N, 3 or 4, H / cell, W / cell)
             Probability, row offset, column offset and, where `has_error`, the error in px.
+
+        Raises
+        ------
+        ValueError
+            If the network itself gives up.
         """
         if hasattr(self.network, "has_error"):
             onnx_grids: NDArray[np.float32] = self.network(tiles)
@@ -82,10 +91,26 @@ class Model:
         import torch
 
         run = self.network.with_error if self.has_error else self.network
-        with torch.inference_mode():
+        with torch.inference_mode(), _without_its_words(self.name):
             result: torch.Tensor = run(torch.from_numpy(tiles).to(self.device))
         grids: NDArray[np.float32] = result.cpu().numpy()
         return grids
+
+
+@contextmanager
+def _without_its_words(name: str) -> Iterator[None]:
+    """Say that a network failed, not what its code says about it, which may be anything."""
+    import torch
+
+    try:
+        yield
+    except (RuntimeError, torch.jit.Error) as error:
+        said = str(error)
+        if "in the TorchScript interpreter" not in said or "memory" in said:
+            raise
+        raise ValueError(
+            f"the network of model {name!r} fails on this image"
+        ) from error
 
 
 def bundled_models() -> dict[str, Path]:
@@ -148,7 +173,7 @@ def load_model(
 
     where = pick_device(device)
     network = _loaded(path, checked, where)
-    exact: tuple[str, ...] = getattr(network.network, "exact", ())
+    exact = _exact_layers(network)
     half = half_precision(where) if amp and exact and where == "cpu" else None
     if half is not None:
         for layer, module in network.network.named_children():
@@ -159,6 +184,13 @@ def load_model(
     return Model(name, checked.metadata, checked.sha256, where, precision, frozen)
 
 
+def _exact_layers(network: Any) -> tuple[str, ...]:
+    """Give the names of the layers that a network wants in single precision."""
+    own = getattr(network.network, "exact", ())  # of a file: may be anything
+    is_named = isinstance(own, tuple | list) and all(isinstance(n, str) for n in own)
+    return tuple(own) if is_named else ()
+
+
 def _is_onnx(path: Path) -> bool:
     return path.suffix.lower() == ".onnx"
 
@@ -167,7 +199,6 @@ def _load_onnx(name: str, path: Path, content: bytes, device: str) -> Model:
     """Load an ONNX model and try it out, as is done with any model not bundled."""
     from blinkcore.network import onnx_check, onnx_format
     from blinkcore.network.probe import probe_grids
-    from blinkcore.network.sandbox import try_in_sandbox
 
     def check() -> None:
         own = onnx_format.OnnxNetwork(content, "cpu")
@@ -262,8 +293,11 @@ def _checked(path: Path, content: bytes) -> _Checked:
     if digest in _bundled_digests().values():
         about = archive.metadata_of(content, METADATA_FILE)
         return _Checked(content, Metadata.from_json(about.decode()), digest, True)
+    check = partial(archive.checked, content, METADATA_FILE)
     try:
-        script, about = archive.checked(content, METADATA_FILE)
+        # First in a copy of this process: files can be made to take long to be checked.
+        try_in_sandbox(check, "a check of it", len(content))
+        script, about = check()
         if not about:
             raise ValueError(
                 f"it is a TorchScript file but not a model of blinkcore: it has no "
@@ -274,11 +308,12 @@ def _checked(path: Path, content: bytes) -> _Checked:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
 
 
-def _try(network: Any, metadata: Metadata) -> None:
-    """Run a network as it was loaded, and as it is prepared to run fast."""
+def _try(script: bytes, metadata: Metadata) -> None:
+    """Load a network, run it, and run it as it is prepared to run fast."""
     from blinkcore.network import torchscript
     from blinkcore.network.probe import probe
 
+    network = torchscript.load(script, "cpu")
     probe(network, metadata)
     try:
         frozen = torchscript.freeze(network, "cpu")
@@ -290,15 +325,12 @@ def _try(network: Any, metadata: Metadata) -> None:
 def _loaded(path: Path, checked: _Checked, device: str) -> Any:
     """Load a checked file with PyTorch, and try out networks that are not bundled."""
     from blinkcore.network import torchscript
-    from blinkcore.network.sandbox import try_in_sandbox
 
+    script = checked.script
     try:
-        if checked.is_ours:
-            return torchscript.load(checked.script, device)
-        network = torchscript.load(checked.script, "cpu")
-        try_in_sandbox(partial(_try, network, checked.metadata))
-        if device != "cpu":
-            network = torchscript.load(checked.script, device)
+        if not checked.is_ours:
+            check = partial(_try, script, checked.metadata)
+            try_in_sandbox(check, n_bytes=len(script))
+        return torchscript.load(script, device)
     except ValueError as error:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
-    return network

@@ -1,7 +1,8 @@
 """Try a model in a process of its own, with limits of time and memory.
 
 What a network does with its first image is known only by running it, and native code
-cannot be stopped from within the same process.
+cannot be stopped from within the same process. How long a file takes to be checked and
+loaded is known only by doing it, too.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SECONDS = 15.0  # a small image takes milliseconds
-_MEMORY = GIB  # bytes, besides what this process has
+_MEMORY = GIB  # bytes, besides what this process has and four times the file
 IS_POSSIBLE = sys.platform == "linux"  # to copy this process, and to limit the copy
 _PASSED = b"passed"
 
 
-def try_in_sandbox(check: Callable[[], object], what: str = "its network") -> None:
+def try_in_sandbox(
+    check: Callable[[], object], what: str = "its network", n_bytes: int = 0
+) -> None:
     """Call a function in a copy of this process that ends after it.
 
     Where a process cannot be copied (Windows, macOS) the function is called here.
@@ -39,11 +42,14 @@ def try_in_sandbox(check: Callable[[], object], what: str = "its network") -> No
         Raises ValueError with a sentence if the model is of no use.
     what : str
         What is tried, for the sentences.
+    n_bytes : int
+        Size of the file: it may be in memory some times.
 
     Raises
     ------
     ValueError
-        Of the function; or if it takes more than 15 s or 1 GiB, or ends its process.
+        Of the function; or if it takes more than 15 s or 1 GiB (and what the file itself
+        takes), or ends its process.
     """
     if not IS_POSSIBLE:
         check()
@@ -53,7 +59,7 @@ def try_in_sandbox(check: Callable[[], object], what: str = "its network") -> No
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads; see _in_child
         child = os.fork()
     if child == 0:
-        _in_child(check, what, writing)
+        _in_child(check, what, n_bytes, writing)
     os.close(writing)
     try:
         answer = _answer(reading, what)
@@ -67,16 +73,17 @@ def try_in_sandbox(check: Callable[[], object], what: str = "its network") -> No
         raise ValueError(said or f"{what} ends the process in which it runs")
 
 
-def _in_child(check: Callable[[], object], what: str, writing: int) -> None:
+def _in_child(
+    check: Callable[[], object], what: str, n_bytes: int, writing: int
+) -> None:
     """Call the function, write what came of it, and end without any cleaning up."""
     try:
         import resource
 
-        import torch
-
-        # Threads do not survive the copy, so that waiting for them would never end.
-        torch.set_num_threads(1)
-        limit = psutil.Process().memory_info().vms + _MEMORY
+        if "torch" in sys.modules:
+            # Threads do not survive the copy, so that waiting for them would never end.
+            sys.modules["torch"].set_num_threads(1)
+        limit = psutil.Process().memory_info().vms + _MEMORY + 4 * n_bytes
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         check()
         answer = _PASSED

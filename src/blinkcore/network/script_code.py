@@ -9,19 +9,19 @@ from __future__ import annotations
 import ast
 import re
 import tokenize
-from itertools import chain
 
 from blinkcore.network.script_lists import check_lists
+from blinkcore.network.script_loops import check_loop, with_arguments
+from blinkcore.network.script_names import check_names
 from blinkcore.network.script_structure import check_structure
 from blinkcore.network.script_text import check_text
-from blinkcore.network.script_work import assigned, check_work
-
-_MAX_TURNS = 64  # iterations of a loop: over a tensor's dimensions, not over pixels
+from blinkcore.network.script_work import BUILTINS, assigned, check_work
 
 _ARITHMETIC = (
     "add add_ sub sub_ mul mul_ div div_ neg abs pow square sqrt rsqrt exp log log1p expm1 "
     "floor ceil round floordiv remainder clamp clamp_ clamp_min clamp_max maximum minimum "
-    "where mean sum amax amin var std matmul einsum"
+    "where mean sum amax amin max min var std var_mean std_mean sign nan_to_num matmul bmm baddbmm "
+    "einsum floor_divide linalg_vector_norm scaled_dot_product_attention"
 )
 _COMPARISON = (
     "eq ne lt le gt ge __is__ __isnot__ __not__ __contains__ __and__ __or__ logical_and "
@@ -32,13 +32,13 @@ _CONVOLUTIONS = (
 )  # fmt: skip
 _LAYERS = " ".join(_CONVOLUTIONS) + (
     " linear addmm batch_norm instance_norm group_norm "
-    "layer_norm rms_norm _weight_norm dropout dropout_ feature_dropout feature_dropout_ max_pool2d max_pool3d avg_pool2d avg_pool3d "
+    "layer_norm rms_norm _weight_norm dropout dropout_ alpha_dropout alpha_dropout_ feature_dropout feature_dropout_ max_pool2d max_pool3d avg_pool2d avg_pool3d "
     "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d pad "
     "constant_pad_nd reflection_pad2d replication_pad2d"
 )
 _ACTIVATIONS = (
     "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu gelu silu silu_ mish mish_ prelu "
-    "celu celu_ glu log_sigmoid hardtanh hardtanh_ hardswish hardswish_ hardsigmoid softplus sigmoid sigmoid_ tanh "
+    "celu celu_ glu log_sigmoid hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_ selu_ rrelu rrelu_ threshold threshold_ softshrink hardshrink softplus sigmoid sigmoid_ tanh "
     "tanh_ softmax log_softmax"
 )
 _RESAMPLING = (
@@ -48,8 +48,8 @@ _RESAMPLING = (
     "_upsample_bilinear2d_aa _upsample_bicubic2d_aa _upsample_lanczos2d_aa"
 )
 _SHAPES = (
-    "list size dim len numel cat stack chunk split slice select narrow squeeze unsqueeze unsqueeze_ squeeze_ view "
-    "reshape flatten permute transpose contiguous to type_as detach expand expand_as __range_length "
+    "list size dim len numel cat stack chunk split unbind slice select narrow squeeze unsqueeze unsqueeze_ squeeze_ view "
+    "reshape flatten permute transpose contiguous to type_as detach expand expand_as repeat repeat_interleave unflatten roll __range_length "
     "__derive_index"
 )
 _MESSAGES = "format warn"
@@ -62,6 +62,7 @@ _PRIMITIVES = frozenset(
     [
         "dtype",
         "device",
+        "layout",
         "RaiseException",
         "unchecked_unwrap_optional",
         "NumToTensor",
@@ -69,45 +70,13 @@ _PRIMITIVES = frozenset(
         "max",
     ]
 )
-_BUILTINS = frozenset(
-    {"annotate", "unchecked_cast", "uninitialized", "getattr", "int", "float", "bool"}
-)
 _STATEMENTS = (
     ast.Module, ast.ClassDef, ast.FunctionDef, ast.arguments, ast.arg, ast.AnnAssign,
     ast.Assign, ast.Return, ast.If, ast.For, ast.Pass, ast.Expr, ast.Call, ast.keyword,
     ast.Attribute, ast.Name, ast.Subscript, ast.Tuple, ast.List, ast.Dict, ast.Constant,
     ast.UnaryOp, ast.USub, ast.Load, ast.Store,
 )  # fmt: skip
-_MODULES = ("torch", "ops", "__torch__")  # names of modules in TorchScript
 _SPECIAL = frozenset({"__len__", "__contains__"})
-# What the body of a loop may call: numbers and short lists, no tensors.
-_IN_LOOPS = frozenset(
-    [
-        "append",
-        "add",
-        "sub",
-        "mul",
-        "floordiv",
-        "size",
-        "floor",
-        "ceil",
-        "dim",
-        "len",
-        "eq",
-        "ne",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "__is__",
-        "__isnot__",
-        "__derive_index",
-        "slice",
-        "format",
-    ]
-)
-
-
 _FILE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*\.py")
 # Types that values may be cast to: PyTorch does not check a cast to a class.
 _TYPES = frozenset(
@@ -143,15 +112,21 @@ def check_code(code: dict[str, str]) -> dict[str, ast.Module]:
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func).rpartition(".")[2]
                 calls.setdefault(name, []).append(node.args)
+    modules = {
+        w.removesuffix(".py").replace("/", "."): tree for w, tree in trees.items()
+    }
+    functions = frozenset(
+        f"{module}.{node.name}"
+        for module, tree in modules.items()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+    )
     try:
         for where, tree in trees.items():
             check_structure(tree, where)
             for node in ast.walk(tree):
                 if isinstance(node, ast.FunctionDef):
-                    _check_function(node, where, calls)
-        modules = {
-            w.removesuffix(".py").replace("/", "."): tree for w, tree in trees.items()
-        }
+                    _check_function(node, where, calls, functions)
         check_lists(modules)
         check_work(modules)
     except RecursionError as error:
@@ -197,7 +172,10 @@ def check_purpose(code: dict[str, str]) -> None:
 
 
 def _check_function(
-    function: ast.FunctionDef, where: str, calls: dict[str, list[list[ast.expr]]]
+    function: ast.FunctionDef,
+    where: str,
+    calls: dict[str, list[list[ast.expr]]],
+    functions: frozenset[str],
 ) -> None:
     name = function.name
     if name.startswith("__") and name.endswith("__") and name not in _SPECIAL:
@@ -205,49 +183,15 @@ def _check_function(
             f"its code has a method {name}, which runs by itself ({where})"
         )
     known = assigned(function)
-    # Parameters are set to what the function is called with.
-    given = dict(known)
-    parameters = [one.arg for one in function.args.args if one.arg != "self"]
-    for number, parameter in enumerate(parameters):
-        given[parameter] = known.get(parameter, []) + [
-            arguments[number] if number < len(arguments) else ast.Name("?")
-            for arguments in calls.get(name, [])
-        ]
-    for node in ast.walk(function):
+    nodes = list(ast.walk(function))
+    for node in nodes:
         if isinstance(node, ast.Call):
             _check_call(node, known, where)
-        elif isinstance(node, ast.For):
-            _check_loop(node, given, where)
-    _check_names(function, where)
-
-
-def _check_names(function: ast.FunctionDef, where: str) -> None:
-    """Refuse modules anywhere but before the function that is called.
-
-    `t = torch` and `getattr(torch.autograd, "save")` would call functions by other names.
-    """
-    called = [n.func for n in ast.walk(function) if isinstance(n, ast.Call)]
-    used = set()
-    for name in called:
-        if not isinstance(name, (ast.Name, ast.Attribute)):
-            raise ValueError(  # noqa: TRY004 (of a file, not of a call)
-                f"its code calls what has no name ({where})"
-            )
-        base = name.value if isinstance(name, ast.Attribute) else None  # torch.NAME(
-        used.add(id(base))
-        if isinstance(base, ast.Attribute):  # ops.prim.NAME(
-            used.add(id(base.value))
-    for node in ast.walk(function):
-        if isinstance(node, ast.arg) and node.arg in _MODULES:
-            raise ValueError(f"its code sets {node.arg} ({where})")
-        if not isinstance(node, ast.Name) or node.id not in _MODULES:
-            continue
-        if isinstance(node.ctx, ast.Store):
-            raise ValueError(  # noqa: TRY004
-                f"its code sets {node.id} ({where})"
-            )
-        if node.id != "__torch__" and id(node) not in used:
-            raise ValueError(f"its code hands {node.id} on ({where})")
+    loops = [node for node in nodes if isinstance(node, ast.For)]
+    given = with_arguments(function, known, calls.get(name, [])) if loops else known
+    for loop in loops:
+        check_loop(loop, given, where)
+    check_names(function, where, functions)
 
 
 def _check_call(call: ast.Call, known: dict[str, list[ast.expr]], where: str) -> None:
@@ -264,9 +208,8 @@ def _check_call(call: ast.Call, known: dict[str, list[ast.expr]], where: str) ->
     else:
         if name in ("annotate", "unchecked_cast", "uninitialized"):
             _check_cast(call, where)
-        functions = known.get(name, [])
-        of_file = [ast.unparse(f).startswith("__torch__.") for f in functions]
-        is_allowed = name in (*_BUILTINS, "range") or bool(of_file and all(of_file))
+        # A name that is set to functions of the file; `check_work` looks them up.
+        is_allowed = name in BUILTINS or name in known
     if not is_allowed:
         raise ValueError(f"its code calls {name}, which no network needs ({where})")
 
@@ -277,56 +220,6 @@ def _check_cast(call: ast.Call, where: str) -> None:
         is_name = isinstance(node, ast.Name) and node.id in _TYPES
         if not (is_name or isinstance(node, (ast.Subscript, ast.Tuple, ast.Load))):
             raise ValueError(f"its code casts to {ast.unparse(call.args[0])} ({where})")
-
-
-def _check_loop(loop: ast.For, known: dict[str, list[ast.expr]], where: str) -> None:
-    """Refuse loops, except those over a tensor's dimensions that compute sizes."""
-    inner = list(chain.from_iterable(map(ast.walk, loop.body)))
-    calls = {ast.unparse(n.func) for n in inner if isinstance(n, ast.Call)}
-    appends = "torch.append" in calls
-    is_range = (
-        isinstance(loop.iter, ast.Call)
-        and ast.unparse(loop.iter.func) == "range"
-        and len(loop.iter.args) == 1
-        and _is_short(loop.iter.args[0], known, appends)
-    )
-    allowed = {f"torch.{name}" for name in _IN_LOOPS}
-    allowed |= {"int", "float", "unchecked_cast", "ops.prim.RaiseException"}
-    if not is_range or any(isinstance(n, ast.For) for n in inner) or calls - allowed:
-        raise ValueError(f"its code has a loop that may run for long ({where})")
-
-
-def _is_short(
-    turns: ast.expr, known: dict[str, list[ast.expr]], appends: bool, depth: int = 0
-) -> bool:
-    """Tell whether a number is the number of dimensions of something, or a small constant.
-
-    A loop that appends to a list may not run over a list's length.
-    """
-    if isinstance(turns, ast.Constant):
-        return isinstance(turns.value, int) and turns.value <= _MAX_TURNS
-    if isinstance(turns, ast.Name) and depth < 3:
-        values = known.get(turns.id, [])
-        return bool(values) and all(
-            _is_short(value, known, appends, depth + 1) for value in values
-        )
-    if not isinstance(turns, ast.Call):
-        return False
-    name = ast.unparse(turns.func)
-    if name == "torch.__range_length":
-        start, stop, step = (*turns.args, *[ast.Name("?")] * 3)[:3]
-        is_up = _is_constant(start, 0) and _is_constant(step, 1)
-        return is_up and _is_short(stop, known, appends, depth)
-    if name == "torch.sub":
-        first, second = (*turns.args, *[ast.Name("?")] * 2)[:2]
-        return _is_constant(second, 0) and _is_short(first, known, appends, depth)
-    return name == "torch.dim" or (name == "torch.len" and not appends)
-
-
-def _is_constant(value: ast.expr, minimum: int) -> bool:
-    """Tell whether a number stands in the code, and is not below a minimum."""
-    number = value.value if isinstance(value, ast.Constant) else None
-    return isinstance(number, int) and number >= minimum
 
 
 def _kind(node: ast.AST) -> str:

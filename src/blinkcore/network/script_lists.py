@@ -15,7 +15,7 @@ from blinkcore.network.script_work import Work
 _MAX_DEPTH = 3  # lists of lists of lists
 _MAX_LISTS = 16  # in one list or tuple
 _MAX_ROUNDS = 100  # through a function's lines, until the kinds of all names are known
-_LISTS = ("list", "size", "chunk", "split")  # operators that return a list
+_LISTS = ("list", "size", "chunk", "split", "unbind")  # operators that return a list
 _SAME = ("add", "append", "slice", "mul", "list")  # that return a list if given one
 _MESSAGES = ("ops.prim.RaiseException", "torch.warn")  # what a composed text may go to
 
@@ -83,7 +83,13 @@ class _Lists:
         if isinstance(value, ast.Call):
             return self._of_call(value)
         if isinstance(value, ast.Tuple):
-            return tuple(map(self.kind, value.elts))
+            kinds = tuple(map(self.kind, value.elts))
+            # Each name may be in the next one twice, and so on: 2 to the power of their number.
+            if _depth(kinds) > _MAX_DEPTH + 1 or (
+                len(kinds) > _MAX_LISTS and any(isinstance(k, tuple) for k in kinds)
+            ):
+                raise ValueError("its code nests lists")
+            return kinds
         parts = (n for n in ast.iter_child_nodes(value) if isinstance(n, ast.expr))
         deepest = max(map(self.within, parts), default=0)
         return deepest + isinstance(value, (ast.List, ast.Dict))
@@ -202,37 +208,30 @@ def _check_texts(function: ast.FunctionDef, where: str) -> None:
         for node in ast.walk(function)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.format"
     ]
-    names: set[str] = set()
-    for text in texts:
-        _follow(text, parents, names, where)
-    done: set[str] = set()
-    while names - done:
-        new = names - done
-        done |= new
-        for node in ast.walk(function):
-            if (
-                isinstance(node, ast.Name)
-                and isinstance(node.ctx, ast.Load)
-                and node.id in new
-            ):
-                _follow(node, parents, names, where)
+    uses: dict[str, list[ast.Name]] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            uses.setdefault(node.id, []).append(node)
+    todo: list[ast.expr] = list(texts)
+    while todo:
+        for name in _follow(todo.pop(), parents, where):
+            todo += uses.pop(name, [])
 
 
-def _follow(
-    text: ast.expr, parents: dict[int, ast.AST], names: set[str], where: str
-) -> None:
-    """Note the name that a text is given; refuse other uses than in messages."""
+def _follow(text: ast.expr, parents: dict[int, ast.AST], where: str) -> list[str]:
+    """List the names that a text is given; refuse other uses than in messages."""
     user = parents[id(text)]
     if isinstance(user, ast.Assign) and all(
         isinstance(t, ast.Name) for t in user.targets
     ):
-        names.update(ast.unparse(target) for target in user.targets)
-    elif isinstance(user, ast.AnnAssign):
-        names.add(ast.unparse(user.target))
-    elif _adds_constant(user):
-        _follow(user, parents, names, where)
-    elif not isinstance(user, ast.Call) or ast.unparse(user.func) not in _MESSAGES:
+        return [ast.unparse(target) for target in user.targets]
+    if isinstance(user, ast.AnnAssign):
+        return [ast.unparse(user.target)]
+    if _adds_constant(user):
+        return _follow(user, parents, where)
+    if not isinstance(user, ast.Call) or ast.unparse(user.func) not in _MESSAGES:
         raise ValueError(f"its code makes texts of texts ({where})")
+    return []
 
 
 def _adds_constant(user: ast.AST) -> TypeGuard[ast.Call]:

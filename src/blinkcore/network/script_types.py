@@ -58,6 +58,9 @@ class _Types:
     def __init__(self, trees: dict[str, ast.Module]) -> None:
         self._seen: set[tuple[int, str]] = set()
         self._lists: dict[int, str] = {}  # the type of each list and dictionary
+        # PyTorch gives attributes of this name another type than the code does.
+        if any("_packed_params" in own.parts for own in Work(trees).classes.values()):
+            raise ValueError("it is quantized, which blinkcore does not read")
         self._classes = {
             class_name: {
                 name: type_
@@ -117,9 +120,13 @@ class _Types:
             )
         text = ast.unparse(type_)
         plain = _untagged(value, text)
-        # One list with two types would let a value of the one be taken for the other.
-        if self._lists.setdefault(id(plain), text) != text or _has_class(inner):
+        if plain is None or _has_class(inner):
             return False
+        # One list with two types would let a value of the one be taken for the other.
+        # Shared ones are looked at once.
+        if id(plain) in self._lists:
+            return self._lists[id(plain)] == text
+        self._lists[id(plain)] = text
         if kind == "List":
             is_list = isinstance(plain, list)
             return is_list and all(self._fits(one, inner) for one in plain)

@@ -9,6 +9,10 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
+# Functions of TorchScript itself.
+BUILTINS = frozenset(
+    {"annotate", "unchecked_cast", "uninitialized", "getattr", "int", "float", "bool", "range"}
+)  # fmt: skip
 _MAX_CALLS = 50_000  # the largest bundled model has 700
 _MAX_STEPS = 1_000_000  # expressions that are looked at to find the class of another
 
@@ -126,11 +130,10 @@ class Work:
         keys = self.called(called, types, local)
         if keys is not None:
             return max(self.calls(*key) for key in keys)
-        if isinstance(called, ast.Attribute):
-            name = ast.unparse(called)
-            is_checked = name.startswith(("torch.", "ops.prim."))  # by its name
-            if not is_checked and name not in self.classes:
-                raise ValueError(f"its code calls {name}, which is not in it")
+        name = ast.unparse(called)
+        is_checked = name in BUILTINS or name.startswith(("torch.", "ops.prim."))
+        if not is_checked and name not in self.classes:
+            raise ValueError(f"its code calls {name}, which is not in it")
         return 1
 
     def type_of(
