@@ -233,15 +233,11 @@ def test_an_interrupt_keeps_what_is_done_and_can_be_resumed(tmp_path, scene, num
     assert len(list((tmp_path / "out").glob("m*.csv"))) == n
     assert {p: p.stat().st_mtime_ns for p in done} == times
     # All movies are the same: so are the tables of before, of after and undisturbed.
-    spots = {
-        pd.read_csv(path).drop(columns="image").to_csv()
-        for path in (tmp_path / "out").glob("m*.csv")
-    }
-    assert len(spots) == 1
     command[2], command[4] = str(tmp_path / "m00.tif"), str(tmp_path / "undisturbed")
     subprocess.run(command, capture_output=True, check=True)
-    first = (tmp_path / "undisturbed" / "m00.csv").read_bytes()
-    assert first == (tmp_path / "out" / "m00.csv").read_bytes()
+    tables = tmp_path.glob("[ou]*/m*.csv")
+    spots = {pd.read_csv(path).drop(columns="image").to_csv() for path in tables}
+    assert len(spots) == 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
@@ -25,8 +24,6 @@ from blinkcore.network.metadata import METADATA_FILE, Metadata
 from blinkcore.network.sandbox import try_in_sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     import torch
     from numpy.typing import NDArray
@@ -90,27 +87,13 @@ class Model:
             return onnx_grids
         import torch
 
+        from blinkcore.network.torchscript import without_its_words
+
         run = self.network.with_error if self.has_error else self.network
-        with torch.inference_mode(), _without_its_words(self.name):
+        with torch.inference_mode(), without_its_words(self.name):
             result: torch.Tensor = run(torch.from_numpy(tiles).to(self.device))
         grids: NDArray[np.float32] = result.cpu().numpy()
         return grids
-
-
-@contextmanager
-def _without_its_words(name: str) -> Iterator[None]:
-    """Say that a network failed, not what its code says about it, which may be anything."""
-    import torch
-
-    try:
-        yield
-    except (RuntimeError, torch.jit.Error) as error:
-        said = str(error)
-        if "in the TorchScript interpreter" not in said or "memory" in said:
-            raise
-        raise ValueError(
-            f"the network of model {name!r} fails on this image"
-        ) from error
 
 
 def bundled_models() -> dict[str, Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from blinkcore.network.normalize import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -82,6 +83,23 @@ def load(content: bytes, device: str) -> Any:
     except Exception as error:  # damaged files raise anything
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"PyTorch cannot read its network: {reason}") from error
+
+
+@contextmanager
+def without_its_words(name: str) -> Iterator[None]:
+    """Say that a network failed, not what its code says about it, which may be anything.
+
+    Raises ValueError, which names the model.
+    """
+    try:
+        yield
+    except (RuntimeError, torch.jit.Error) as error:
+        said = str(error)
+        if "in the TorchScript interpreter" not in said or "memory" in said:
+            raise
+        raise ValueError(
+            f"the network of model {name!r} fails on this image"
+        ) from error
 
 
 def _save(
