@@ -116,16 +116,12 @@ def test_more_paths_than_a_command_line_holds_go_through_a_file(cli, tmp_path):
 
 
 def test_a_file_that_is_given_often_is_searched_once(cli, images):
-    n_spots = len(predict(images[0]))
-    often = cli.predict(["", *[images[0]] * 6, " "], n_pictures=4)
-    assert len(often.spots) == n_spots
-    assert often.warnings == ()
-    assert len(often.pictures) == 1
-    assert len(cli.predict(["", " "]).spots) == 0
     folder = str(Path(images[0]).parent)
-    both = cli.predict([folder, images[1], images[0]], n_pictures=1)
-    assert len(both.spots) == n_spots
-    assert both.n_inputs == 2
+    given = ["", *[images[0]] * 4, folder, images[1], images[0], " "]
+    often = cli.predict(given, n_pictures=4)
+    assert len(often.spots) == len(predict(images[0]))
+    assert len(often.pictures) == often.n_inputs == 2
+    assert len(cli.predict(["", " "]).spots) == 0
 
 
 def test_tables_without_a_common_image_are_a_sentence(cli):
