@@ -111,6 +111,21 @@ def test_no_handler_keeps_the_end_of_the_time_to_itself(kept):
 
 
 @posix
+def test_a_time_that_is_over_at_once_is_an_error_like_any_other():
+    """Also where it ends on the way into the block, or out of it."""
+    ends = set()
+    for number in range(5000):
+        try:
+            with time_limit(1e-6 * (1 + number % 60)):
+                sum(range(20))
+            ends.add("in time")
+        except TimeoutError:
+            ends.add("too long")
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert ends == {"in time", "too long"}
+
+
+@posix
 def test_an_error_within_the_time_stays_itself():
     with pytest.raises(ValueError, match="its own"), time_limit(100.0):
         raise ValueError("its own")

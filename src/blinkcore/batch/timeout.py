@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+_AROUND_THE_BLOCK = (__file__, contextlib.__file__)
 _AGAIN = 0.1  # s; the signal is repeated in case the code that it met swallowed it
 
 
@@ -24,7 +25,7 @@ def has_time_limits() -> bool:
     return main and hasattr(signal, "setitimer")
 
 
-@contextmanager
+@contextlib.contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
     """End a block that takes too long, as soon as Python code runs in it.
 
@@ -44,10 +45,13 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
     is_within, is_over = True, False
 
-    def end(_number: int, _frame: FrameType | None) -> None:
+    def end(_number: int, frame: FrameType | None) -> None:
         nonlocal is_over
-        if is_within:
-            is_over = True
+        if not is_within:
+            return
+        is_over = True
+        # On the way into the block or out of it nothing would catch it; it comes again.
+        if frame is None or frame.f_code.co_filename not in _AROUND_THE_BLOCK:
             raise _TimeIsOver
 
     before = signal.signal(signal.SIGALRM, end)
