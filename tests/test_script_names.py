@@ -14,7 +14,7 @@ from blinkcore.network.script_code import check_code
 def check(*lines):
     """Check a method of these lines."""
     body = "".join(f"    {line}\n" for line in lines)
-    head = "  def forward(self: __torch__.m.N, x: Tensor) -> Tensor:\n"
+    head = "  def forward(self: m.N, x: Tensor) -> Tensor:\n"
     part = "  part : __torch__.m.N\n"
     check_code({"code/m.py": f"class N(Module):\n{part}{head}{body}"})
 
@@ -27,6 +27,9 @@ def check(*lines):
         (["getattr(torch.autograd, 'save')(x, 'e')"], "calls what has no name"),
         (["o = ops.aten", "o.save(x, 'e')"], "hands ops on"),
         (["torch = x"], "sets torch"),
+        (["float = x.cumsum", "y = float(x, 0)"], "sets float"),
+        (["range = m.g", "for i in range(64):", "  pass"], "sets range"),
+        (["for int in range(2):", "  pass"], "sets int"),
         (["x.save('e')"], "calls x.save, which is not in it"),
         (["y = x.repeat([3])"], "calls x.repeat, which is not in it"),
         (["m = __torch__", "m.g(x)"], "hands __torch__ on"),

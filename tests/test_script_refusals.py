@@ -70,8 +70,12 @@ def test_operators_are_those_of_pytorch_and_were_looked_at():
     unknown = {name for name in OPERATORS if not known(f"aten::{name}")}
     assert unknown <= {"_upsample_lanczos2d_aa"}  # newer than the oldest PyTorch
     names = " ".join(sorted(OPERATORS))
-    assert hashlib.sha256(names.encode()).hexdigest()[:16] == "9335172e97330a35"
-    check(*(f"_0 = torch.{name}(x)" for name in OPERATORS))
+    assert hashlib.sha256(names.encode()).hexdigest()[:16] == "8bda7c89acf944f9"
+    more = {"floordiv": ", 2", "remainder": ", 2"}
+    more |= dict.fromkeys(
+        [n for n in OPERATORS if n.endswith("_aa")], ", [8, 8], False, None"
+    )
+    check(*(f"_0 = torch.{name}(x{more.get(name, '')})" for name in OPERATORS))
 
 
 NEEDED = (
@@ -207,7 +211,12 @@ def test_a_loop_has_few_turns(lines, shorter, longer):
 
 def test_a_loop_computes_sizes():
     for name in IN_LOOPS:
-        check("for i in range(torch.dim(x)):", "  if i:", f"    _0 = torch.{name}(i)")
+        more = ", 2" if name == "floordiv" else ""
+        check(
+            "for i in range(torch.dim(x)):",
+            "  if i:",
+            f"    _0 = torch.{name}(i{more})",
+        )
     for name in ("int", "float", "unchecked_cast", "ops.prim.RaiseException"):
         given = "Optional[int], i" if name == "unchecked_cast" else "i"
         check("for i in range(torch.len(x)):", f"  _0 = {name}({given})")

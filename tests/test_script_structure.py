@@ -31,6 +31,13 @@ METHOD = "  def run(self: m.N, x: Tensor) -> Tensor:\n    {}\n    return x\n"
         ("class N(Module):\n" + METHOD.format("self.x = x"), "sets self.x"),
         ("class N(Module):\n" + METHOD.format("y.z, a = x, x"), "sets y.z"),
         ("def f(x):\n  def g(x):\n    pass\n", "defines g in a function"),
+        ("def f(x):\n  return x\n", "its f has odd parameters"),
+        ("def f(self: Tensor):\n  return self\n", "its f has odd parameters"),
+        ("def f(*x: Tensor):\n  return x\n", "its f has odd parameters"),
+        ("class N(Module):\n  def f(s: m.N, self):\n    return s\n", "odd parameters"),
+        ("class N(Module):\n  def f(self: m.N, x):\n    return x\n", "odd parameters"),
+        ("class N(Module):\n  def f(self: m.M):\n    return 1\n", "odd parameters"),
+        ("class N(Module):\n  def f():\n    return 1\n", "odd parameters"),
     ],
 )  # fmt: skip
 def test_code_is_made_of_networks_and_functions(text, said):

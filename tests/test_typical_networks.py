@@ -88,9 +88,8 @@ class Attention(nn.Module):
         small = functional.max_pool2d(x, 8)
         n, c, h, w = small.shape
         q, k, v = self.parts(small).view(n, 3, c, h * w).unbind(1)
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-        y = functional.scaled_dot_product_attention(q, k, v)
-        y = y.transpose(1, 2).reshape(n, c, h, w)
+        shares = torch.softmax(torch.bmm(q.transpose(1, 2), k), dim=-1)
+        y = torch.bmm(v, shares.transpose(1, 2)).reshape(n, c, h, w)
         return x + functional.interpolate(y, size=x.shape[-2:], mode="nearest")
 
 

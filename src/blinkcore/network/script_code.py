@@ -10,6 +10,7 @@ import ast
 import re
 import tokenize
 
+from blinkcore.network.script_arguments import Arguments, constants_of
 from blinkcore.network.script_lists import check_lists
 from blinkcore.network.script_loops import check_loop, with_arguments
 from blinkcore.network.script_names import check_names
@@ -21,7 +22,7 @@ _ARITHMETIC = (
     "add add_ sub sub_ mul mul_ div div_ neg abs pow square sqrt rsqrt exp log log1p expm1 "
     "floor ceil round floordiv remainder clamp clamp_ clamp_min clamp_max maximum minimum "
     "where mean sum amax amin max min var std var_mean std_mean sign nan_to_num matmul bmm baddbmm "
-    "einsum floor_divide linalg_vector_norm scaled_dot_product_attention"
+    "einsum floor_divide linalg_vector_norm"
 )
 _COMPARISON = (
     "eq ne lt le gt ge __is__ __isnot__ __not__ __contains__ __and__ __or__ logical_and "
@@ -32,7 +33,7 @@ _CONVOLUTIONS = (
 )  # fmt: skip
 _LAYERS = " ".join(_CONVOLUTIONS) + (
     " linear addmm batch_norm instance_norm group_norm "
-    "layer_norm rms_norm _weight_norm dropout dropout_ alpha_dropout alpha_dropout_ feature_dropout feature_dropout_ max_pool2d max_pool3d avg_pool2d avg_pool3d "
+    "layer_norm rms_norm dropout dropout_ alpha_dropout alpha_dropout_ feature_dropout feature_dropout_ max_pool2d max_pool3d avg_pool2d avg_pool3d "
     "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d pad "
     "constant_pad_nd reflection_pad2d replication_pad2d"
 )
@@ -121,12 +122,13 @@ def check_code(code: dict[str, str]) -> dict[str, ast.Module]:
         for node in tree.body
         if isinstance(node, ast.FunctionDef)
     )
+    constants = constants_of(trees.values())
     try:
         for where, tree in trees.items():
             check_structure(tree, where)
             for node in ast.walk(tree):
                 if isinstance(node, ast.FunctionDef):
-                    _check_function(node, where, calls, functions)
+                    _check_function(node, where, calls, functions, constants)
         check_lists(modules)
         check_work(modules)
     except RecursionError as error:
@@ -176,6 +178,7 @@ def _check_function(
     where: str,
     calls: dict[str, list[list[ast.expr]]],
     functions: frozenset[str],
+    constants: dict[str, list[ast.expr | None]],
 ) -> None:
     name = function.name
     if name.startswith("__") and name.endswith("__") and name not in _SPECIAL:
@@ -184,14 +187,33 @@ def _check_function(
         )
     known = assigned(function)
     nodes = list(ast.walk(function))
+    needs_arguments = any(map(_depends_on_arguments, nodes))
+    given = (
+        with_arguments(function, known, calls.get(name, []))
+        if needs_arguments
+        else known
+    )
+    types = {
+        one.arg: ast.unparse(one.annotation)
+        for one in function.args.args
+        if one.annotation is not None
+    }
+    arguments = Arguments(given, types, constants, where)
     for node in nodes:
         if isinstance(node, ast.Call):
             _check_call(node, known, where)
-    loops = [node for node in nodes if isinstance(node, ast.For)]
-    given = with_arguments(function, known, calls.get(name, [])) if loops else known
-    for loop in loops:
-        check_loop(loop, given, where)
+            arguments.check(node)
+        elif isinstance(node, ast.For):
+            check_loop(node, given, where)
     check_names(function, where, functions)
+
+
+def _depends_on_arguments(node: ast.AST) -> bool:
+    """Tell whether what a function is called with matters; collecting it takes long."""
+    return isinstance(node, ast.For) or (
+        isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("torch.floordiv", "torch.remainder", "torch.to")
+    )
 
 
 def _check_call(call: ast.Call, known: dict[str, list[ast.expr]], where: str) -> None:

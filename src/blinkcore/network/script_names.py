@@ -5,10 +5,15 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from blinkcore.network.script_work import BUILTINS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MODULES = ("torch", "ops", "__torch__")  # names of modules in TorchScript
+_OWN = BUILTINS.union(
+    _MODULES
+)  # names that have a meaning, unless something else is set
 
 
 def check_names(
@@ -16,8 +21,8 @@ def check_names(
 ) -> None:
     """Refuse modules anywhere but in types and before the function that is called.
 
-    `t = torch`, `getattr(torch.autograd, "save")` and `t = __torch__.f(x).save` would call
-    functions by other names; only the functions of the file may be given a name.
+    `t = torch`, `getattr(torch.autograd, "save")`, `t = __torch__.f(x).save` and `int = x.save`
+    would call functions by other names; only the functions of the file may be given a name.
 
     Parameters
     ----------
@@ -31,7 +36,8 @@ def check_names(
     Raises
     ------
     ValueError
-        If a module is used otherwise, set, or what is called has no name.
+        If a module is used otherwise, a module or a function of TorchScript is set, or what is
+        called has no name.
     """
     nodes = list(ast.walk(function))
     used = {id(node) for node in _in_types(nodes)} | _before_calls(nodes, where)
@@ -44,15 +50,12 @@ def check_names(
             used |= {id(part) for part in ast.walk(value)}
     for node in nodes:
         name = node.arg if isinstance(node, ast.arg) else getattr(node, "id", None)
-        if name not in _MODULES:
-            continue
-        if isinstance(node, ast.arg) or isinstance(
+        is_set = isinstance(node, ast.arg) or isinstance(
             getattr(node, "ctx", None), ast.Store
-        ):
-            raise ValueError(  # noqa: TRY004 (of a file, not of a call)
-                f"its code sets {name} ({where})"
-            )
-        if id(node) not in used:
+        )
+        if is_set and name in _OWN:
+            raise ValueError(f"its code sets {name} ({where})")
+        if name in _MODULES and id(node) not in used:
             raise ValueError(f"its code hands {name} on ({where})")
 
 

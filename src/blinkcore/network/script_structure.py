@@ -41,10 +41,16 @@ def check_structure(tree: ast.Module, where: str) -> None:
             raise ValueError(  # noqa: TRY004 (of a file, not of a call)
                 f"its code sets {ast.unparse(node)} ({where})"
             )
+    module = where.removesuffix(".py").replace("/", ".")
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             _check_class(node, where)
-        elif not isinstance(node, ast.FunctionDef):
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef):
+                    _check_parameters(method, f"{module}.{node.name}", where)
+        elif isinstance(node, ast.FunctionDef):
+            _check_parameters(node, "", where)
+        else:
             raise ValueError(  # noqa: TRY004
                 f"its code has more than networks in it ({where})"
             )
@@ -52,6 +58,25 @@ def check_structure(tree: ast.Module, where: str) -> None:
         n.name for n in tree.body if isinstance(n, (ast.ClassDef, ast.FunctionDef))
     ]
     _check_unique(names, where)
+
+
+def _check_parameters(function: ast.FunctionDef, class_name: str, where: str) -> None:
+    """Refuse parameters whose type PyTorch would not take from the code.
+
+    It takes the first one of a method for the network, and one without a type for a tensor.
+    """
+    known = function.args
+    given = [
+        (one.arg, ast.unparse(one.annotation) if one.annotation else "")
+        for one in known.args
+    ]
+    others = given[1:] if class_name else given
+    is_right = not (
+        known.posonlyargs or known.kwonlyargs or known.vararg or known.kwarg
+    )
+    is_right &= not class_name or given[:1] == [("self", class_name)]
+    if not is_right or any(name == "self" or not type_ for name, type_ in others):
+        raise ValueError(f"its {function.name} has odd parameters ({where})")
 
 
 def _check_class(node: ast.ClassDef, where: str) -> None:

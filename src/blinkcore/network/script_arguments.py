@@ -1,0 +1,154 @@
+"""Check the arguments of operators in a model's TorchScript.
+
+Some of PyTorch's operators trust what they are given: they write into a tensor that is
+given as output as if it had a shape that it need not have, divide the smallest integer by
+-1, or compute with tensors that have no numbers. Then the process ends, or memory is
+overwritten. What does that is refused, whether or not a network could use it rightly.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+# The only ones that are named when they are given: all but outputs.
+_KEYWORDS = frozenset(
+    [
+        "alpha", "beta", "memory_format", "rounding_mode", "path", "implicit", "approximate",
+        "dtype", "output_size", "decimals", "correction", "keepdim", "layout", "device",
+        "pin_memory", "non_blocking", "copy",
+    ]
+)  # fmt: skip
+_DIVISIONS = ("torch.div", "torch.div_")
+# What gives a device or a kind of numbers of a tensor that is there.
+_OF_A_TENSOR = ("ops.prim.device", "ops.prim.dtype", "ops.prim.layout")
+_SIZES = ("torch.size", "torch.len", "torch.dim")
+_CASTS = ("annotate", "unchecked_cast", "uninitialized")
+
+
+class Arguments:
+    """Checks the arguments of all calls of a function.
+
+    Parameters
+    ----------
+    known : dict
+        What each name of the function is set to, parameters by all calls of it.
+    types : dict of str
+        Types of its parameters, as text.
+    constants : dict
+        Values of constant attributes by name, of all classes; None where one is no constant.
+    where : str
+        Name of the file, for messages.
+    """
+
+    def __init__(
+        self,
+        known: dict[str, list[ast.expr]],
+        types: dict[str, str],
+        constants: dict[str, list[ast.expr | None]],
+        where: str,
+    ) -> None:
+        self._known, self._types = known, types
+        self._constants, self._where = constants, where
+
+    def check(self, call: ast.Call) -> None:
+        """Refuse arguments that an operator of PyTorch does not check itself.
+
+        Raises
+        ------
+        ValueError
+            If an output is given, an integer is divided by what may be negative, a tensor is
+            moved to a device by name, or resampled by a factor that may be of another size.
+        """
+        name = ast.unparse(call.func)
+        for given in call.keywords:
+            if given.arg not in _KEYWORDS:
+                self._refuse(f"gives {name} an argument {given.arg}")
+            rounding = getattr(given.value, "value", "?")
+            if given.arg == "rounding_mode" and rounding not in (None, "floor"):
+                self._refuse("rounds in an odd way")
+        if name in _DIVISIONS and len(call.args) > 2:
+            self._refuse("rounds in an odd way")
+        # PyTorch checks for zero in the first of these only.
+        allowed = {
+            "torch.floordiv": self._is_not_negative,
+            "torch.remainder": self._is_positive,
+        }.get(name)
+        if allowed and not (len(call.args) == 2 and allowed(call.args[1], set())):
+            self._refuse("divides by what may be negative")
+        values = [*call.args[1:], *(given.value for given in call.keywords)]
+        if name == "torch.to" and not all(self._is_plain(v, set()) for v in values):
+            self._refuse("moves a tensor to a device by name")
+        if name.startswith("torch._upsample") and name.endswith("_aa"):
+            is_consistent = len(call.args) == 4 and self._is_list(call.args[3], set())
+            if not is_consistent:
+                self._refuse("resamples in an odd way")
+
+    def _refuse(self, what: str) -> None:
+        raise ValueError(f"its code {what} ({self._where})")
+
+    def _all(
+        self, name: str, holds: Callable[[ast.expr, set[str]], bool], seen: set[str]
+    ) -> bool:
+        """Tell whether something holds for all values of a name; each is looked at once."""
+        if name in seen:
+            return True
+        seen.add(name)
+        values = self._known.get(name, [])
+        return bool(values) and all(holds(value, seen) for value in values)
+
+    def _is_positive(self, value: ast.expr, seen: set[str]) -> bool:
+        """Tell whether a number stands in the code and is above zero."""
+        if isinstance(value, ast.Constant):
+            return isinstance(value.value, int) and value.value > 0
+        if isinstance(value, ast.Name):
+            return self._all(value.id, self._is_positive, seen)
+        constants = self._constants.get(getattr(value, "attr", ""), [None])
+        return all(c is not None and self._is_positive(c, seen) for c in constants)
+
+    def _is_not_negative(self, value: ast.expr, seen: set[str]) -> bool:
+        """Tell whether a number is above zero, or the size of something."""
+        if isinstance(value, ast.Name):
+            return self._all(value.id, self._is_not_negative, seen)
+        is_size = isinstance(value, ast.Call) and ast.unparse(value.func) in _SIZES
+        return is_size or self._is_positive(value, seen)
+
+    def _is_plain(self, value: ast.expr, seen: set[str]) -> bool:
+        """Tell whether a value is a number, None or taken from a tensor, but no text."""
+        if isinstance(value, ast.Constant):
+            return not isinstance(value.value, str)
+        if isinstance(value, ast.Name):
+            return self._all(value.id, self._is_plain, seen)
+        return isinstance(value, ast.Call) and ast.unparse(value.func) in _OF_A_TENSOR
+
+    def _is_list(self, value: ast.expr, seen: set[str]) -> bool:
+        """Tell whether a value is None or a list: PyTorch then computes the other size."""
+        if isinstance(value, ast.Name):
+            if value.id in self._types:
+                return "List[" in self._types[value.id]
+            return self._all(value.id, self._is_list, seen)
+        if isinstance(value, ast.Call) and ast.unparse(value.func) in _CASTS:
+            return bool(value.args) and "List[" in ast.unparse(value.args[0])
+        is_none = isinstance(value, ast.Constant) and value.value is None
+        return is_none or isinstance(value, ast.List)
+
+
+def constants_of(trees: Iterable[ast.Module]) -> dict[str, list[ast.expr | None]]:
+    """Collect the values of constant attributes by name, of all classes of a model.
+
+    None stands for an attribute that is no constant.
+    """
+    found: dict[str, list[ast.expr | None]] = {}
+    for tree in trees:
+        for node in ast.walk(tree):
+            for item in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(item, ast.AnnAssign) and isinstance(
+                    item.target, ast.Name
+                ):
+                    is_constant = ast.unparse(item.annotation) == "Final[int]"
+                    value = item.value if is_constant else None
+                    found.setdefault(item.target.id, []).append(value)
+    return found
