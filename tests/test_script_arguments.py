@@ -15,7 +15,7 @@ CODE = """class N(Module):
     return x
   def half(self: m.N, n: int) -> int:
     return torch.floordiv(4, n)
-  def third(self: m.N, n: int) -> int:
+  def third(other: m.N, n: int) -> int:
     return torch.floordiv(4, n)
 """
 

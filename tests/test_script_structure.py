@@ -37,6 +37,7 @@ METHOD = "  def run(self: m.N, x: Tensor) -> Tensor:\n    {}\n    return x\n"
         ("class N(Module):\n  def f(s: m.N, self):\n    return s\n", "odd parameters"),
         ("class N(Module):\n  def f(self: m.N, x):\n    return x\n", "odd parameters"),
         ("class N(Module):\n  def f(self: m.M):\n    return 1\n", "odd parameters"),
+        ("class N(Module):\n  def f(s: m.M, x: int):\n    return 1\n", "odd parameters"),
         ("class N(Module):\n  def f():\n    return 1\n", "odd parameters"),
     ],
 )  # fmt: skip

@@ -126,9 +126,18 @@ def check_code(code: dict[str, str]) -> dict[str, ast.Module]:
     try:
         for where, tree in trees.items():
             check_structure(tree, where)
-            for node in ast.walk(tree):
-                if isinstance(node, ast.FunctionDef):
-                    _check_function(node, where, calls, functions, constants)
+            for top in tree.body:
+                is_method = isinstance(top, ast.ClassDef)
+                for node in ast.walk(top):
+                    if isinstance(node, ast.FunctionDef):
+                        _check_function(
+                            node,
+                            where,
+                            calls,
+                            functions,
+                            constants,
+                            is_method=is_method,
+                        )
         check_lists(modules)
         check_work(modules)
     except RecursionError as error:
@@ -179,6 +188,8 @@ def _check_function(
     calls: dict[str, list[list[ast.expr]]],
     functions: frozenset[str],
     constants: dict[str, list[ast.expr | None]],
+    *,
+    is_method: bool,
 ) -> None:
     name = function.name
     if name.startswith("__") and name.endswith("__") and name not in _SPECIAL:
@@ -189,7 +200,7 @@ def _check_function(
     nodes = list(ast.walk(function))
     needs_arguments = any(map(_depends_on_arguments, nodes))
     given = (
-        with_arguments(function, known, calls.get(name, []))
+        with_arguments(function, known, calls.get(name, []), is_method=is_method)
         if needs_arguments
         else known
     )

@@ -108,6 +108,8 @@ def with_arguments(
     function: ast.FunctionDef,
     known: dict[str, list[ast.expr]],
     calls: list[list[ast.expr]],
+    *,
+    is_method: bool,
 ) -> dict[str, list[ast.expr]]:
     """Add what parameters are set to: what functions of this name are called with.
 
@@ -119,6 +121,8 @@ def with_arguments(
         What its other names are set to, see `blinkcore.network.script_work.assigned`.
     calls : list of list of expr
         Arguments of each call of functions of this name, anywhere.
+    is_method : bool
+        Its first parameter is the network itself, which is not among the arguments.
 
     Returns
     -------
@@ -126,7 +130,8 @@ def with_arguments(
         All names; those that are not known are set to a name `?`, too.
     """
     given = dict(known)
-    parameters = [one.arg for one in function.args.args if one.arg != "self"]
+    own = 1 if is_method else 0
+    parameters = [one.arg for one in function.args.args[own:]]
     for number, parameter in enumerate(parameters):
         given[parameter] = known.get(parameter, []) + [
             arguments[number] if number < len(arguments) else ast.Name("?")

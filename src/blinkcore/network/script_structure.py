@@ -74,7 +74,7 @@ def _check_parameters(function: ast.FunctionDef, class_name: str, where: str) ->
     is_right = not (
         known.posonlyargs or known.kwonlyargs or known.vararg or known.kwarg
     )
-    is_right &= not class_name or given[:1] == [("self", class_name)]
+    is_right &= not class_name or [type_ for _, type_ in given[:1]] == [class_name]
     if not is_right or any(name == "self" or not type_ for name, type_ in others):
         raise ValueError(f"its {function.name} has odd parameters ({where})")
 
