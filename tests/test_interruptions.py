@@ -113,16 +113,15 @@ def test_no_handler_keeps_the_end_of_the_time_to_itself(kept):
 @posix
 def test_a_time_that_is_over_at_once_is_an_error_like_any_other():
     """Also where it ends on the way into the block, or out of it."""
-    ends = set()
+    n_over = 0
     for number in range(5000):
         try:
             with time_limit(1e-6 * (1 + number % 60)):
                 sum(range(20))
-            ends.add("in time")
         except TimeoutError:
-            ends.add("too long")
+            n_over += 1
         assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
-    assert ends == {"in time", "too long"}
+    assert 0 < n_over < 5000
 
 
 @posix
