@@ -5,11 +5,13 @@ import re
 import pytest
 
 from blinkcore.network.script_code import check_code
+from blinkcore.plain_pickle import Call, Global
 
 CODE = """class N(Module):
   groups : Final[int] = 2
   wrong : Final[int] = -1
   free : int
+  name : str
   def forward(self: m.N, x: Tensor, factor: Optional[List[float]], share: float) -> Tensor:
     {}
     return x
@@ -20,8 +22,12 @@ CODE = """class N(Module):
 """
 
 
-def check(*lines):
-    check_code({"code/m.py": CODE.format("\n    ".join(lines))})
+def check(*lines, **state):
+    objects = [
+        Call(Global("m", "N"), (), {"free": 3}),
+        Call(Global("m", "N"), (), state),
+    ]
+    check_code({"code/m.py": CODE.format("\n    ".join(lines))}, objects)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +43,7 @@ def check(*lines):
         (["y = torch.floordiv(4, 0)"], "divides by what may be negative"),
         (["y = torch.floordiv(4)"], "divides by what may be negative"),
         (["y = torch.floordiv(4, self.wrong)"], "divides by what may be negative"),
-        (["y = torch.floordiv(4, self.free)"], "divides by what may be negative"),
+        (["y = torch.floordiv(4, self.name)"], "divides by what may be negative"),
         (["y = torch.floordiv(4, self.none)"], "divides by what may be negative"),
         (["n = 2", "n = torch.neg(1)", "y = torch.floordiv(4, n)"], "may be negative"),
         (["y = (self).half(2)", "z = (self).third(torch.neg(1))"], "may be negative"),
@@ -58,6 +64,18 @@ def test_what_pytorch_does_not_check_is_refused(lines, said):
         lines = [*lines, "a = (self).half(2)", "b = (self).third(2)"]
     with pytest.raises(ValueError, match=re.escape(said)):
         check(*lines)
+
+
+def test_an_attribute_is_what_the_objects_say():
+    line = "y = torch.floordiv(4, self.free)"
+    calls = ("a = (self).half(2)", "b = (self).third(2)")
+    check(line, *calls)
+    check(line, *calls, free=7)
+    for value in (-1, 0):
+        with pytest.raises(ValueError, match="divides by what may be negative"):
+            check(line, *calls, free=value)
+    with pytest.raises(ValueError, match="divides by what may be negative"):
+        check_code({"code/m.py": CODE.format(line)})
 
 
 def test_what_networks_need_passes():

@@ -78,7 +78,7 @@ class Attention(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(1, 8, 3, padding=1)
         self.places = nn.Conv2d(2, 1, 7, padding=3)
-        self.parts = nn.Conv2d(8, 24, 1)
+        self.parts, self.heads = nn.Conv2d(8, 24, 1), 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.first(x)
@@ -87,7 +87,8 @@ class Attention(nn.Module):
         x = functional.pad(x, (1, 1, 1, 1))[:, :, 1:-1, 1:-1]
         small = functional.max_pool2d(x, 8)
         n, c, h, w = small.shape
-        q, k, v = self.parts(small).view(n, 3, c, h * w).unbind(1)
+        parts = self.parts(small).view(n, 3, self.heads, c // self.heads, h * w)
+        q, k, v = parts.flatten(2, 3).unbind(1)
         shares = torch.softmax(torch.bmm(q.transpose(1, 2), k), dim=-1)
         y = torch.bmm(v, shares.transpose(1, 2)).reshape(n, c, h, w)
         return x + functional.interpolate(y, size=x.shape[-2:], mode="nearest")

@@ -83,7 +83,7 @@ def checked(content: bytes, metadata: str) -> tuple[bytes, bytes]:
         sum(map(len, code.values())), limits.MODEL_CODE, "its code has {} bytes"
     )
     texts = {name: _text(text, name) for name, text in code.items()}
-    trees = check_code(texts)
+    trees = check_code(texts, pickles["data"])
     check_purpose(texts)
     try:
         check_types(trees, pickles["data"], pickles["constants"])

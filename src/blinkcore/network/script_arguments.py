@@ -9,7 +9,9 @@ overwritten. What does that is refused, whether or not a network could use it ri
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from blinkcore import plain_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,7 +41,7 @@ class Arguments:
     types : dict of str
         Types of its parameters, as text.
     constants : dict
-        Values of constant attributes by name, of all classes; None where one is no constant.
+        See `constants_of`.
     where : str
         Name of the file, for messages.
     """
@@ -106,7 +108,7 @@ class Arguments:
             return isinstance(value.value, int) and value.value > 0
         if isinstance(value, ast.Name):
             return self._all(value.id, self._is_positive, seen)
-        constants = self._constants.get(getattr(value, "attr", ""), [None])
+        constants = self._constants.get(getattr(value, "attr", "")) or [None]
         return all(c is not None and self._is_positive(c, seen) for c in constants)
 
     def _is_not_negative(self, value: ast.expr, seen: set[str]) -> bool:
@@ -136,19 +138,43 @@ class Arguments:
         return is_none or isinstance(value, ast.List)
 
 
-def constants_of(trees: Iterable[ast.Module]) -> dict[str, list[ast.expr | None]]:
-    """Collect the values of constant attributes by name, of all classes of a model.
+def constants_of(
+    trees: Iterable[ast.Module], data: Any
+) -> dict[str, list[ast.expr | None]]:
+    """Collect the values of integer attributes by name, of all objects of a model.
 
-    None stands for an attribute that is no constant.
+    Parameters
+    ----------
+    trees : iterable of Module
+        Code, which can set no attribute.
+    data : object
+        What `blinkcore.plain_pickle.parse_model` made of the objects, whose types are
+        compared with the code later.
+
+    Returns
+    -------
+    dict of list of expr or None
+        None stands for an attribute that is no integer.
     """
     found: dict[str, list[ast.expr | None]] = {}
-    for tree in trees:
-        for node in ast.walk(tree):
-            for item in node.body if isinstance(node, ast.ClassDef) else ():
-                if isinstance(item, ast.AnnAssign) and isinstance(
-                    item.target, ast.Name
-                ):
-                    is_constant = ast.unparse(item.annotation) == "Final[int]"
-                    value = item.value if is_constant else None
-                    found.setdefault(item.target.id, []).append(value)
+    classes = (
+        n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)
+    )
+    for item in (item for own in classes for item in own.body):
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            values = found.setdefault(item.target.id, [])
+            if ast.unparse(item.annotation) != "int":  # its values are in the objects
+                is_constant = ast.unparse(item.annotation) == "Final[int]"
+                values.append(item.value if is_constant else None)
+    todo, seen = [data], set()
+    while todo:
+        value = todo.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        todo += plain_pickle.parts_of(value)
+        state = value.state if isinstance(value, plain_pickle.Call) else None
+        for name, number in state.items() if isinstance(state, dict) else ():
+            if type(number) is int and name in found:
+                found[name].append(ast.Constant(number))
     return found

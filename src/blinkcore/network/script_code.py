@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import tokenize
+from typing import Any
 
 from blinkcore.network.script_arguments import Arguments, constants_of
 from blinkcore.network.script_lists import check_lists
@@ -85,13 +86,15 @@ _TYPES = frozenset(
 )  # fmt: skip
 
 
-def check_code(code: dict[str, str]) -> dict[str, ast.Module]:
+def check_code(code: dict[str, str], data: Any = None) -> dict[str, ast.Module]:
     """Parse and check the code of a model.
 
     Parameters
     ----------
     code : dict of str
         Name of a file in the archive to its text.
+    data : object
+        Its objects, as `blinkcore.plain_pickle.parse_model` reads them.
 
     Returns
     -------
@@ -122,7 +125,7 @@ def check_code(code: dict[str, str]) -> dict[str, ast.Module]:
         for node in tree.body
         if isinstance(node, ast.FunctionDef)
     )
-    constants = constants_of(trees.values())
+    constants = constants_of(trees.values(), data)
     try:
         for where, tree in trees.items():
             check_structure(tree, where)
