@@ -127,7 +127,7 @@ def test_only_what_is_needed_is_kept():
 
 def test_a_file_has_limits():
     most, most_code = 16 << 20, 1 << 20
-    name = "code/b.py"
+    name = "code/__torch__/b.py"
     lines = b"\n" * (most_code - len(CODE))
     checked(tensors((4,), **{name: lines, "extra/b": bytes(most)}), "b")
     with refused(r"its code has 1,048,577 bytes, more than the 1,048,576 .*"):
@@ -148,8 +148,9 @@ def test_a_file_has_limits():
          "it refers to a tensor's numbers twice"),
         (tensors((4,), **{"data.pkl": b"ctorch\nFooStorage\n."}), r"it constructs torch\.FooSt.*"),
         (tensors((4,), **{"data.pkl": b"c__torch__.torch.classes.q\nC\n."}), "it constructs .*"),
-        (tensors((4,), **{name: b"\xff"}), r"its code code/b\.py is damaged"),
+        (tensors((4,), **{name: b"\xff"}), r"its code code/__torch__/b\.py is damaged"),
         (tensors((4,), **{"data/A": b"", "data/a": b""}), "it holds two files named data/a"),
+        (tensors((4,), **{"code/x.py": CODE}), "its code has an odd name 'code/x.py'"),
     ):  # fmt: skip
         with refused(sentence):
             checked(content, "b")

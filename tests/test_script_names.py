@@ -16,7 +16,8 @@ def check(*lines):
     body = "".join(f"    {line}\n" for line in lines)
     head = "  def forward(self: m.N, x: Tensor) -> Tensor:\n"
     part = "  part : __torch__.m.N\n"
-    check_code({"code/m.py": f"class N(Module):\n{part}{head}{body}"})
+    g = "def g(x: Tensor) -> Tensor:\n  return x\n"
+    check_code({"code/m.py": f"class N(Module):\n{part}{head}{body}{g}"})
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,9 @@ def check(*lines):
         (["t = torch", "t.save(x, 'e')"], "hands torch on"),
         (["getattr(torch.autograd, 'save')(x, 'e')"], "calls what has no name"),
         (["o = ops.aten", "o.save(x, 'e')"], "hands ops on"),
+        (["m = x", "m.N(x)"], "calls m.N, which is not in it"),
+        (["m = x", "m.g(x)"], "calls m.g, which is not in it"),
+        (["part = m.N(x)"], "calls m.N, which is not in it"),
         (["torch = x"], "sets torch"),
         (["float = x.cumsum", "y = float(x, 0)"], "sets float"),
         (["range = m.g", "for i in range(64):", "  pass"], "sets range"),

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-_AROUND_THE_BLOCK = (__file__, contextlib.__file__)
+# Functions that run on the way into a limited block and out of it.
+_AROUND = (
+    (__file__, "time_limit"),
+    (contextlib.__file__, "__enter__"),
+    (contextlib.__file__, "__exit__"),
+)
 _AGAIN = 0.1  # s; the signal is repeated in case the code that it met swallowed it
 
 
@@ -51,7 +56,10 @@ def time_limit(seconds: float | None) -> Iterator[None]:
             return
         is_over = True
         # On the way into the block or out of it nothing would catch it; it comes again.
-        if frame is None or frame.f_code.co_filename not in _AROUND_THE_BLOCK:
+        if (
+            frame is None
+            or (frame.f_code.co_filename, frame.f_code.co_name) not in _AROUND
+        ):
             raise _TimeIsOver
 
     before = signal.signal(signal.SIGALRM, end)

@@ -82,6 +82,12 @@ def checked(content: bytes, metadata: str) -> tuple[bytes, bytes]:
     limits.check(
         sum(map(len, code.values())), limits.MODEL_CODE, "its code has {} bytes"
     )
+    # PyTorch writes no others, and a function of `code/x.py` could pass for a method of x.
+    others = [
+        n for n in code if not n.startswith(("code/__torch__/", "code/__torch__."))
+    ]
+    if others:
+        raise ValueError(f"its code has an odd name {others[0]!r}")
     texts = {name: _text(text, name) for name, text in code.items()}
     trees = check_code(texts, pickles["data"])
     check_purpose(texts)

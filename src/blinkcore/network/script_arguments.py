@@ -9,6 +9,7 @@ overwritten. What does that is refused, whether or not a network could use it ri
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, Any
 
 from blinkcore import plain_pickle
@@ -16,7 +17,7 @@ from blinkcore import plain_pickle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# The only ones that are named when they are given: all but outputs.
+# Arguments that may be given by name; outputs are not among them.
 _KEYWORDS = frozenset(
     [
         "alpha", "beta", "memory_format", "rounding_mode", "path", "implicit", "approximate",
@@ -28,6 +29,7 @@ _DIVISIONS = ("torch.div", "torch.div_")
 # What gives a device or a kind of numbers of a tensor that is there.
 _OF_A_TENSOR = ("ops.prim.device", "ops.prim.dtype", "ops.prim.layout")
 _SIZES = ("torch.size", "torch.len", "torch.dim")
+_LIST = re.compile(r"List\[\w+\]|Optional\[List\[\w+\]\]")
 _CASTS = ("annotate", "unchecked_cast", "uninitialized")
 
 
@@ -37,7 +39,11 @@ class Arguments:
     Parameters
     ----------
     known : dict
-        What each name of the function is set to, parameters by all calls of it.
+        What each name of the function is set to in it.
+    given : dict
+        The same, and what its parameters are set to by all calls.
+    own : str
+        Name of its first parameter, the network, if it is a method; else empty.
     types : dict of str
         Types of its parameters, as text.
     constants : dict
@@ -49,11 +55,14 @@ class Arguments:
     def __init__(
         self,
         known: dict[str, list[ast.expr]],
+        given: dict[str, list[ast.expr]],
+        own: str,
         types: dict[str, str],
         constants: dict[str, list[ast.expr | None]],
         where: str,
     ) -> None:
-        self._known, self._types = known, types
+        self._known, self._given = known, given
+        self._own, self._types = own, types
         self._constants, self._where = constants, where
 
     def check(self, call: ast.Call) -> None:
@@ -63,7 +72,7 @@ class Arguments:
         ------
         ValueError
             If an output is given, an integer is divided by what may be negative, a tensor is
-            moved to a device by name, or resampled by a factor that may be of another size.
+            moved to a device by name, or resampled by a factor beside another size.
         """
         name = ast.unparse(call.func)
         for given in call.keywords:
@@ -83,7 +92,7 @@ class Arguments:
             self._refuse("divides by what may be negative")
         values = [*call.args[1:], *(given.value for given in call.keywords)]
         if name == "torch.to" and not all(self._is_plain(v, set()) for v in values):
-            self._refuse("moves a tensor to a device by name")
+            self._refuse("converts a tensor by what may be a text")
         if name.startswith("torch._upsample") and name.endswith("_aa"):
             is_consistent = len(call.args) == 4 and self._is_list(call.args[3], set())
             if not is_consistent:
@@ -99,7 +108,7 @@ class Arguments:
         if name in seen:
             return True
         seen.add(name)
-        values = self._known.get(name, [])
+        values = self._given.get(name, [])
         return bool(values) and all(holds(value, seen) for value in values)
 
     def _is_positive(self, value: ast.expr, seen: set[str]) -> bool:
@@ -108,8 +117,16 @@ class Arguments:
             return isinstance(value.value, int) and value.value > 0
         if isinstance(value, ast.Name):
             return self._all(value.id, self._is_positive, seen)
-        constants = self._constants.get(getattr(value, "attr", "")) or [None]
+        # An attribute of the network itself; a tensor may have one of the same name.
+        if not (isinstance(value, ast.Attribute) and self._is_own(value.value)):
+            return False
+        constants = self._constants.get(value.attr) or [None]
         return all(c is not None and self._is_positive(c, seen) for c in constants)
+
+    def _is_own(self, value: ast.expr) -> bool:
+        """Tell whether a value is the network whose method this is."""
+        is_first = isinstance(value, ast.Name) and value.id == self._own
+        return is_first and self._own not in self._known
 
     def _is_not_negative(self, value: ast.expr, seen: set[str]) -> bool:
         """Tell whether a number is above zero, or the size of something."""
@@ -123,17 +140,22 @@ class Arguments:
         if isinstance(value, ast.Constant):
             return not isinstance(value.value, str)
         if isinstance(value, ast.Name):
-            return self._all(value.id, self._is_plain, seen)
+            is_other = self._types.get(value.id) in ("Tensor", "int", "bool")
+            return is_other or self._all(value.id, self._is_plain, seen)
         return isinstance(value, ast.Call) and ast.unparse(value.func) in _OF_A_TENSOR
 
     def _is_list(self, value: ast.expr, seen: set[str]) -> bool:
         """Tell whether a value is None or a list: PyTorch then computes the other size."""
         if isinstance(value, ast.Name):
-            if value.id in self._types:
-                return "List[" in self._types[value.id]
-            return self._all(value.id, self._is_list, seen)
+            if value.id in seen:
+                return True
+            seen.add(value.id)
+            values = self._known.get(value.id, [])
+            is_typed = bool(_LIST.fullmatch(self._types.get(value.id, "")))
+            is_set = is_typed or (bool(values) and value.id not in self._types)
+            return is_set and all(self._is_list(one, seen) for one in values)
         if isinstance(value, ast.Call) and ast.unparse(value.func) in _CASTS:
-            return bool(value.args) and "List[" in ast.unparse(value.args[0])
+            return bool(value.args and _LIST.fullmatch(ast.unparse(value.args[0])))
         is_none = isinstance(value, ast.Constant) and value.value is None
         return is_none or isinstance(value, ast.List)
 
@@ -161,6 +183,9 @@ def constants_of(
         n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)
     )
     for item in (item for own in classes for item in own.body):
+        if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Subscript):
+            name = getattr(item.targets[0].slice, "value", None)  # of `__annotations__`
+            found.setdefault(str(name), []).append(None)
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
             values = found.setdefault(item.target.id, [])
             if ast.unparse(item.annotation) != "int":  # its values are in the objects

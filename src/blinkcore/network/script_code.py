@@ -13,14 +13,14 @@ from typing import Any
 
 from blinkcore.network.script_arguments import Arguments, constants_of
 from blinkcore.network.script_lists import check_lists
-from blinkcore.network.script_loops import check_loop, with_arguments
+from blinkcore.network.script_loops import calls_of, check_loop, with_arguments
 from blinkcore.network.script_names import check_names
 from blinkcore.network.script_structure import check_structure
 from blinkcore.network.script_text import check_text
 from blinkcore.network.script_work import BUILTINS, assigned, check_work
 
 _ARITHMETIC = (
-    "add add_ sub sub_ mul mul_ div div_ neg abs pow square sqrt rsqrt exp log log1p expm1 "
+    "add add_ sub sub_ rsub mul mul_ div div_ neg abs pow square sqrt rsqrt exp log log1p expm1 "
     "floor ceil round floordiv remainder clamp clamp_ clamp_min clamp_max maximum minimum "
     "where mean sum amax amin max min var std var_mean std_mean sign nan_to_num matmul bmm baddbmm "
     "einsum floor_divide linalg_vector_norm"
@@ -107,45 +107,49 @@ def check_code(code: dict[str, str], data: Any = None) -> dict[str, ast.Module]:
         If it does what no convolutional network needs; the message says what and where.
     """
     trees = _parsed(code)
-    calls: dict[str, list[list[ast.expr]]] = {}
-    for where, tree in trees.items():
-        for node in ast.walk(tree):
-            is_allowed = isinstance(node, _STATEMENTS)
-            if not is_allowed:
-                raise ValueError(f"its code uses {_kind(node)} ({where})")
-            if isinstance(node, ast.Call):
-                name = ast.unparse(node.func).rpartition(".")[2]
-                calls.setdefault(name, []).append(node.args)
     modules = {
         w.removesuffix(".py").replace("/", "."): tree for w, tree in trees.items()
     }
+    try:
+        for where, tree in trees.items():
+            _check_statements(tree, where)
+        _check_functions(trees, modules, data)
+        check_lists(modules)
+        check_work(modules)
+    except RecursionError as error:
+        raise ValueError("its code is nested too deep") from error
+    return modules
+
+
+def _check_statements(tree: ast.Module, where: str) -> None:
+    for node in ast.walk(tree):
+        is_allowed = isinstance(node, _STATEMENTS)
+        if not is_allowed:
+            raise ValueError(f"its code uses {_kind(node)} ({where})")
+
+
+def _check_functions(
+    trees: dict[str, ast.Module], modules: dict[str, ast.Module], data: Any
+) -> None:
+    """Check all functions and methods, knowing what each is called with anywhere."""
     functions = frozenset(
         f"{module}.{node.name}"
         for module, tree in modules.items()
         for node in tree.body
         if isinstance(node, ast.FunctionDef)
     )
+    for where, tree in trees.items():
+        check_structure(tree, where)
+    calls = calls_of(trees.values())
     constants = constants_of(trees.values(), data)
-    try:
-        for where, tree in trees.items():
-            check_structure(tree, where)
-            for top in tree.body:
-                is_method = isinstance(top, ast.ClassDef)
-                for node in ast.walk(top):
-                    if isinstance(node, ast.FunctionDef):
-                        _check_function(
-                            node,
-                            where,
-                            calls,
-                            functions,
-                            constants,
-                            is_method=is_method,
-                        )
-        check_lists(modules)
-        check_work(modules)
-    except RecursionError as error:
-        raise ValueError("its code is nested too deep") from error
-    return modules
+    for where, tree in trees.items():
+        for top in tree.body:
+            is_method = isinstance(top, ast.ClassDef)
+            for node in ast.walk(top):
+                if isinstance(node, ast.FunctionDef):
+                    _check_function(
+                        node, where, calls, functions, constants, is_method=is_method
+                    )
 
 
 def _parsed(code: dict[str, str]) -> dict[str, ast.Module]:
@@ -212,7 +216,8 @@ def _check_function(
         for one in function.args.args
         if one.annotation is not None
     }
-    arguments = Arguments(given, types, constants, where)
+    own = function.args.args[0].arg if is_method else ""
+    arguments = Arguments(known, given, own, types, constants, where)
     for node in nodes:
         if isinstance(node, ast.Call):
             _check_call(node, known, where)

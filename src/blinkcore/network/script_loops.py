@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import ast
 from itertools import chain
+from typing import TYPE_CHECKING
+
+from blinkcore.network.script_work import assigned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MAX_TURNS = 64  # iterations of a loop: over a tensor's dimensions, not over pixels
 
@@ -102,6 +108,25 @@ def _is_constant(value: ast.expr, minimum: int) -> bool:
     """Tell whether a number stands in the code, and is not below a minimum."""
     number = value.value if isinstance(value, ast.Constant) else None
     return isinstance(number, int) and number >= minimum
+
+
+def calls_of(trees: Iterable[ast.Module]) -> dict[str, list[list[ast.expr]]]:
+    """Collect the arguments of all calls, by the last part of the function's name.
+
+    A call of a variable is one of each function that the variable is set to.
+    """
+    found: dict[str, list[list[ast.expr]]] = {}
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    for function in (node for node in nodes if isinstance(node, ast.FunctionDef)):
+        known = assigned(function)
+        for call in (n for n in ast.walk(function) if isinstance(n, ast.Call)):
+            called = [call.func]
+            if isinstance(call.func, ast.Name):
+                called = known.get(call.func.id, called)
+            for one in called:
+                name = ast.unparse(one).rpartition(".")[2]
+                found.setdefault(name, []).append(call.args)
+    return found
 
 
 def with_arguments(

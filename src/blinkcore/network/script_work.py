@@ -116,7 +116,10 @@ class Work:
             names = [ast.unparse(value) for value in local.get(called.id, ())]
         else:
             names = [ast.unparse(called)]
-        if names and all(name in self.functions for name in names):
+        # What a name of the function stands before is no function of the file.
+        roots = {name.partition(".")[0] for name in names}
+        is_local = not roots.isdisjoint([*local, *types])
+        if names and not is_local and all(name in self.functions for name in names):
             return [("", name) for name in names]
         if isinstance(called, ast.Attribute):
             owner = self.type_of(called.value, types, local)
@@ -132,7 +135,7 @@ class Work:
             return max(self.calls(*key) for key in keys)
         name = ast.unparse(called)
         is_checked = name in BUILTINS or name.startswith(("torch.", "ops.prim."))
-        if not is_checked and name not in self.classes:
+        if not is_checked:
             raise ValueError(f"its code calls {name}, which is not in it")
         return 1
 
