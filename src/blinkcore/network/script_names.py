@@ -11,9 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MODULES = ("torch", "ops", "__torch__")  # names of modules in TorchScript
-_OWN = BUILTINS.union(
-    _MODULES
-)  # names that have a meaning, unless something else is set
+# Names that mean something in TorchScript, unless something else is set to them.
+_OWN = BUILTINS.union(_MODULES)
 
 
 def check_names(
