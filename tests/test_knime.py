@@ -116,12 +116,15 @@ def test_more_paths_than_a_command_line_holds_go_through_a_file(cli, tmp_path):
 
 
 def test_a_file_that_is_given_often_is_searched_once(cli, images):
-    folder = str(Path(images[0]).parent)
-    given = ["", *[images[0]] * 4, folder, images[1], images[0], " "]
-    often = cli.predict(given, n_pictures=4)
-    assert len(often.spots) == len(predict(images[0]))
-    assert len(often.pictures) == often.n_inputs == 2
+    once = cli.predict(images[:1])
+    often = cli.predict(["", *[images[0]] * 6, " "], n_pictures=4)
+    pd.testing.assert_frame_equal(often.spots, once.spots)
+    assert len(often.pictures) == 1
     assert len(cli.predict(["", " "]).spots) == 0
+    folder = str(Path(images[0]).parent)
+    both = cli.predict([folder, images[1], images[0]], n_pictures=1)
+    assert len(both.spots) == len(once.spots)
+    assert both.n_inputs == 2
 
 
 def test_tables_without_a_common_image_are_a_sentence(cli):
@@ -247,6 +250,7 @@ def test_warnings_of_the_program_reach_the_user(cli, images, tmp_path):
     tifffile.imwrite(tmp_path / "c.tif", clipped)
     found = cli.predict([str(tmp_path / "c.tif")])
     assert "have the smallest value" in found.warnings[0]
+    assert cli.predict(images[:1]).warnings == ()
 
 
 def test_columns_are_those_of_the_program(cli):
