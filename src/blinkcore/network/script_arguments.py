@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from blinkcore import plain_pickle
+from blinkcore.network.script_work import all_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -105,11 +106,7 @@ class Arguments:
         self, name: str, holds: Callable[[ast.expr, set[str]], bool], seen: set[str]
     ) -> bool:
         """Tell whether something holds for all values of a name; each is looked at once."""
-        if name in seen:
-            return True
-        seen.add(name)
-        values = self._given.get(name, [])
-        return bool(values) and all(holds(value, seen) for value in values)
+        return all_values(name, self._given, holds, seen)
 
     def _is_positive(self, value: ast.expr, seen: set[str]) -> bool:
         """Tell whether a number stands in the code and is above zero."""

@@ -17,7 +17,13 @@ from blinkcore.network.script_loops import calls_of, check_loop, with_arguments
 from blinkcore.network.script_names import check_names
 from blinkcore.network.script_structure import check_structure
 from blinkcore.network.script_text import check_text
-from blinkcore.network.script_work import BUILTINS, assigned, check_work
+from blinkcore.network.script_work import (
+    BUILTINS,
+    Work,
+    assigned,
+    check_work,
+    types_of_parameters,
+)
 
 _ARITHMETIC = (
     "add add_ sub sub_ rsub mul mul_ div div_ neg abs pow square sqrt rsqrt exp log log1p expm1 "
@@ -132,12 +138,7 @@ def _check_functions(
     trees: dict[str, ast.Module], modules: dict[str, ast.Module], data: Any
 ) -> None:
     """Check all functions and methods, knowing what each is called with anywhere."""
-    functions = frozenset(
-        f"{module}.{node.name}"
-        for module, tree in modules.items()
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
-    )
+    functions = frozenset(Work(modules).functions)
     for where, tree in trees.items():
         check_structure(tree, where)
     calls = calls_of(trees.values())
@@ -211,11 +212,7 @@ def _check_function(
         if needs_arguments
         else known
     )
-    types = {
-        one.arg: ast.unparse(one.annotation)
-        for one in function.args.args
-        if one.annotation is not None
-    }
+    types = types_of_parameters(function)
     own = function.args.args[0].arg if is_method else ""
     arguments = Arguments(known, given, own, types, constants, where)
     for node in nodes:

@@ -6,7 +6,7 @@ import ast
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from blinkcore.network.script_work import assigned
+from blinkcore.network.script_work import all_values, assigned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,12 +84,11 @@ def _is_short(
     if isinstance(turns, ast.Constant):
         return isinstance(turns.value, int) and turns.value <= _MAX_TURNS
     if isinstance(turns, ast.Name):
-        if turns.id in seen:
-            return True
-        seen.add(turns.id)
-        values = known.get(turns.id, [])
-        return bool(values) and all(
-            _is_short(value, known, appends, seen) for value in values
+        return all_values(
+            turns.id,
+            known,
+            lambda value, seen: _is_short(value, known, appends, seen),
+            seen,
         )
     if not isinstance(turns, ast.Call):
         return False

@@ -58,8 +58,9 @@ class _Types:
     def __init__(self, trees: dict[str, ast.Module]) -> None:
         self._seen: set[tuple[int, str]] = set()
         self._lists: dict[int, str] = {}  # the type of each list and dictionary
+        classes = Work(trees).classes
         # PyTorch gives attributes of this name another type than the code does.
-        if any("_packed_params" in own.parts for own in Work(trees).classes.values()):
+        if any("_packed_params" in own.parts for own in classes.values()):
             raise ValueError("it is quantized, which blinkcore does not read")
         self._classes = {
             class_name: {
@@ -67,7 +68,7 @@ class _Types:
                 for name, type_ in own.parts.items()
                 if not type_.startswith("Final[")  # stands in the code alone
             }
-            for class_name, own in Work(trees).classes.items()
+            for class_name, own in classes.items()
         }
 
     def check(self, value: Any, type_: str, name: str) -> None:

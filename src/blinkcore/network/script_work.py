@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Functions of TorchScript itself.
 BUILTINS = frozenset(
@@ -88,11 +92,7 @@ class Work:
         self, function: ast.FunctionDef, class_name: str
     ) -> tuple[dict[str, list[ast.expr]], dict[str, str]]:
         """Give what each local name is set to, and the types of the parameters."""
-        types = {
-            one.arg: ast.unparse(one.annotation)
-            for one in function.args.args
-            if one.annotation is not None
-        }
+        types = types_of_parameters(function)
         types.setdefault("self", class_name)
         return assigned(function), types
 
@@ -201,6 +201,33 @@ def _read_class(node: ast.ClassDef) -> ScriptClass:
             if isinstance(key, ast.Constant):
                 found.parts[str(key.value)] = ast.unparse(item.value)
     return found
+
+
+def types_of_parameters(function: ast.FunctionDef) -> dict[str, str]:
+    """Give the types of a function's parameters as text, of those that have one."""
+    return {
+        one.arg: ast.unparse(one.annotation)
+        for one in function.args.args
+        if one.annotation is not None
+    }
+
+
+def all_values(
+    name: str,
+    known: dict[str, list[ast.expr]],
+    holds: Callable[[ast.expr, set[str]], bool],
+    seen: set[str],
+) -> bool:
+    """Tell whether something holds for all values that a name is set to.
+
+    Each name is looked at once: `seen` holds those that were, and is handed on to `holds`.
+    A name that is set to nothing known has no such values.
+    """
+    if name in seen:
+        return True
+    seen.add(name)
+    values = known.get(name, [])
+    return bool(values) and all(holds(value, seen) for value in values)
 
 
 def assigned(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
