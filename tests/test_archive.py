@@ -10,10 +10,10 @@ import zipfile
 import pytest
 import torch
 
-from blinkcore.network.archive import checked
+from blinkcore.model_files.archive import checked
+from blinkcore.model_files.script_code import check_code, check_purpose
 from blinkcore.network.model import bundled_models, load_model, read_metadata
 from blinkcore.network.networks import Blink
-from blinkcore.network.script_code import check_code, check_purpose
 from blinkcore.plain_pickle import parse
 
 GENERAL = bundled_models()["general"]

@@ -13,8 +13,9 @@ import torch
 from scipy.special import expit, logit
 
 from blinkcore import limits
+from blinkcore.model_files.archive import checked
+from blinkcore.model_files.probe import probe, probe_grids
 from blinkcore.network import calibration, registry
-from blinkcore.network.archive import checked
 from blinkcore.network.calibration import Calibration, calibrated, fit_calibration
 from blinkcore.network.metadata import Metadata
 from blinkcore.network.population import (
@@ -23,7 +24,6 @@ from blinkcore.network.population import (
     mean_of_similar_height,
     otsu_threshold,
 )
-from blinkcore.network.probe import probe, probe_grids
 
 
 def refused(sentence):
@@ -262,7 +262,7 @@ def test_a_grid_is_of_probabilities():
             cells = np.ones((1, 1, sizes[-1] // 4, sizes[-1] // 4), dtype)
             return cells * np.array(values, dtype)[:, None, None]
 
-        probe_grids(run, read(stride=stride), 4)
+        probe_grids(run, 4, 4, stride)
 
     def fail(_):
         raise OSError("broken\nand more")
@@ -285,9 +285,9 @@ def test_a_grid_is_of_probabilities():
     with refused("its stride of 1028 px is too large"):
         give([0, 0, 0, 1], 1028)
     with refused("its network fails: broken"):
-        probe_grids(fail, read(), 4)
+        probe_grids(fail, 4, 4, 16)
     with refused("it has no part called 'network'"):
-        probe(torch.nn.Identity(), read())
+        probe(torch.nn.Identity(), 4, 16)
 
 
 def test_a_registry_beside_its_models_is_sorted_and_small(tmp_path, monkeypatch):

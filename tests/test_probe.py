@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from blinkcore.model_files.archive import checked
+from blinkcore.model_files.probe import probe
 from blinkcore.network import torchscript
-from blinkcore.network.archive import checked
 from blinkcore.network.calibration import Calibration
 from blinkcore.network.metadata import Metadata
 from blinkcore.network.model import bundled_models
-from blinkcore.network.probe import probe
 
 
 @pytest.fixture
@@ -21,8 +21,9 @@ def general():
 
 def test_a_bundled_network_passes_as_it_is_and_frozen(general):
     network, metadata = general
-    probe(network, metadata)
-    probe(torchscript.freeze(network, "cpu"), metadata, is_frozen=True)
+    probe(network, metadata.cell_size, metadata.stride)
+    frozen = torchscript.freeze(network, "cpu")
+    probe(frozen, metadata.cell_size, metadata.stride, is_frozen=True)
 
 
 class Wrong(torch.nn.Module):
@@ -48,12 +49,12 @@ def test_errors_are_a_fourth_channel(general, n):
     with torchscript.SilencedDeprecation():
         network = torch.jit.script(Wrong(torch.nn.Conv2d(1, 1, 1), n))
     if n == 4:
-        probe(network, metadata)
+        probe(network, metadata.cell_size, metadata.stride)
         return
     with pytest.raises(
         ValueError, match=rf"\(1, {n}, \d+, \d+\).*in the place of a grid"
     ):
-        probe(network, metadata)
+        probe(network, metadata.cell_size, metadata.stride)
 
 
 def test_light_alone_decides_without_a_population():

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from blinkcore.network import sandbox
+from blinkcore.model_files import sandbox
+from blinkcore.model_files.sandbox import try_in_sandbox
+from blinkcore.model_files.script_code import check_code
 from blinkcore.network.model import save_model
 from blinkcore.network.networks import Blink
-from blinkcore.network.sandbox import try_in_sandbox
-from blinkcore.network.script_code import check_code
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies its process")
 

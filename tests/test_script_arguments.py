@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from blinkcore.network.script_code import check_code
+from blinkcore.model_files.script_code import check_code
 from blinkcore.plain_pickle import Call, Global
 
 CODE = """class N(Module):

@@ -6,9 +6,9 @@ import zipfile
 
 import pytest
 
+from blinkcore.model_files.script_code import check_code
 from blinkcore.network.metadata import Metadata
 from blinkcore.network.model import bundled_models, load_model
-from blinkcore.network.script_code import check_code
 
 
 def check(*lines):

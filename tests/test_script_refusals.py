@@ -6,8 +6,8 @@ import hashlib
 import pytest
 import torch
 
-from blinkcore.network.script_code import OPERATORS, check_code, check_purpose
-from blinkcore.network.script_work import assigned, check_work
+from blinkcore.model_files.script_code import OPERATORS, check_code, check_purpose
+from blinkcore.model_files.script_work import assigned, check_work
 
 LONG = r"its code has a loop that may run for long \(m\.py\)"
 G = "def g(x: Tensor) -> Tensor:\n  return x\n"

@@ -4,8 +4,8 @@ import ast
 
 import pytest
 
-from blinkcore.network.script_code import check_code
-from blinkcore.network.script_types import check_types
+from blinkcore.model_files.script_code import check_code
+from blinkcore.model_files.script_types import check_types
 from blinkcore.plain_pickle import Call, Global
 
 METHOD = "  def run(self: m.N, x: Tensor) -> Tensor:\n    {}\n    return x\n"

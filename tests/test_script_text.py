@@ -2,7 +2,7 @@
 
 import pytest
 
-from blinkcore.network.script_code import check_code
+from blinkcore.model_files.script_code import check_code
 
 HEAD = "def f(x: Tensor) -> Tensor:\n"
 QUOTES = '"' * 3

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from blinkcore.network.archive import checked
+from blinkcore.model_files.archive import checked
 from blinkcore.network.torchscript import SilencedDeprecation
 
 

@@ -15,10 +15,10 @@ import torch
 import blinkcore
 from blinkcore import limits
 from blinkcore.files import check_readable
+from blinkcore.model_files.sandbox import try_in_sandbox
 from blinkcore.network.metadata import Metadata
 from blinkcore.network.model import save_model
 from blinkcore.network.networks import DeepBlink
-from blinkcore.network.sandbox import try_in_sandbox
 
 if TYPE_CHECKING:
     import os

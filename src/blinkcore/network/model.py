@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blinkcore.files import did_you_mean
-from blinkcore.network import archive, registry
+from blinkcore.model_files import archive
+from blinkcore.model_files.sandbox import try_in_sandbox
+from blinkcore.network import registry
 from blinkcore.network.metadata import METADATA_FILE, Metadata
-from blinkcore.network.sandbox import try_in_sandbox
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,12 +181,14 @@ def _is_onnx(path: Path) -> bool:
 
 def _load_onnx(name: str, path: Path, content: bytes, device: str) -> Model:
     """Load an ONNX model and try it out, as is done with any model not bundled."""
-    from blinkcore.network import onnx_check, onnx_format
-    from blinkcore.network.probe import probe_grids
+    from blinkcore.model_files import onnx_check
+    from blinkcore.model_files.probe import probe_grids
+    from blinkcore.network import onnx_format
 
     def check() -> None:
         own = onnx_format.OnnxNetwork(content, "cpu")
-        probe_grids(own, metadata, 4 if own.has_error else 3)
+        n_channels = 4 if own.has_error else 3
+        probe_grids(own, n_channels, metadata.cell_size, metadata.stride)
 
     try:
         metadata = Metadata.from_json(onnx_check.metadata_of(content, METADATA_FILE))
@@ -293,16 +296,16 @@ def _checked(path: Path, content: bytes) -> _Checked:
 
 def _try(script: bytes, metadata: Metadata) -> None:
     """Load a network, run it, and run it as it is prepared to run fast."""
+    from blinkcore.model_files.probe import probe
     from blinkcore.network import torchscript
-    from blinkcore.network.probe import probe
 
     network = torchscript.load(script, "cpu")
-    probe(network, metadata)
+    probe(network, metadata.cell_size, metadata.stride)
     try:
         frozen = torchscript.freeze(network, "cpu")
     except RuntimeError as error:
         raise ValueError("PyTorch cannot prepare its network") from error
-    probe(frozen, metadata, is_frozen=True)
+    probe(frozen, metadata.cell_size, metadata.stride, is_frozen=True)
 
 
 def _loaded(path: Path, checked: _Checked, device: str) -> Any:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from blinkcore.files import atomic_write
+from blinkcore.model_files.onnx_check import INSTALL
 from blinkcore.network.device import pick_device
-from blinkcore.network.onnx_check import INSTALL
 from blinkcore.network.torchscript import normalizing, whole_grid
 
 if TYPE_CHECKING:

@@ -60,7 +60,7 @@ def load(content: bytes, device: str) -> Any:
     Parameters
     ----------
     content : bytes
-        Of the file, as `blinkcore.network.archive.checked` gives it.
+        Of the file, as `blinkcore.model_files.archive.checked` gives it.
     device : str
         Where to, for PyTorch.
 

@@ -6,7 +6,7 @@ import ast
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from blinkcore.network.script_work import all_values, assigned
+from blinkcore.model_files.script_work import all_values, assigned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -142,7 +142,7 @@ def with_arguments(
     function : FunctionDef
         Whose parameters they are.
     known : dict
-        What its other names are set to, see `blinkcore.network.script_work.assigned`.
+        What its other names are set to, see `blinkcore.model_files.script_work.assigned`.
     calls : list of list of expr
         Arguments of each call of functions of this name, anywhere.
     is_method : bool

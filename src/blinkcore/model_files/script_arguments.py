@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from blinkcore import plain_pickle
-from blinkcore.network.script_work import all_values
+from blinkcore.model_files.script_work import all_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from blinkcore.network.sandbox import IS_POSSIBLE
+from blinkcore.model_files.sandbox import IS_POSSIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,21 +15,23 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from blinkcore.network.metadata import Metadata
-
 _MAX_GROWTH = 4_000  # numbers in one tensor of the network for each pixel of the image
 _MAX_SIDE = 1_024  # px, of the image that it is tried on
 
 
-def probe(network: Any, metadata: Metadata, *, is_frozen: bool = False) -> None:
+def probe(
+    network: Any, cell_size: int, stride: int, *, is_frozen: bool = False
+) -> None:
     """Run a network on an image of noise, as small as its stride allows.
 
     Parameters
     ----------
     network : torch.jit.ScriptModule
         As it was loaded, on the CPU.
-    metadata : Metadata
-        Gives the size of a cell and the stride.
+    cell_size : int
+        Side of a cell of the grid in px.
+    stride : int
+        The sides of an image must be multiples of it, in px.
     is_frozen : bool
         It was prepared to run fast: its parts have no names any more.
 
@@ -42,8 +44,8 @@ def probe(network: Any, metadata: Metadata, *, is_frozen: bool = False) -> None:
     has_network = isinstance(getattr(network, "network", None), torch.jit.ScriptModule)
     if not (has_network or is_frozen):
         raise ValueError("it has no part called 'network'")
-    image = _small_image(metadata)
-    n = image.shape[-1] // metadata.cell_size
+    image = _small_image(stride)
+    n = image.shape[-1] // cell_size
     if not is_frozen:
         network.eval()
     methods = [("forward", 3)]
@@ -66,8 +68,9 @@ def probe(network: Any, metadata: Metadata, *, is_frozen: bool = False) -> None:
 
 def probe_grids(
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    metadata: Metadata,
     n_channels: int,
+    cell_size: int,
+    stride: int,
 ) -> None:
     """Try a network that is run by something other than PyTorch.
 
@@ -75,18 +78,18 @@ def probe_grids(
     ----------
     run : callable
         Images to grids.
-    metadata : Metadata
-        See `probe`.
     n_channels : int
         Of its grids.
+    cell_size, stride : int
+        See `probe`.
 
     Raises
     ------
     ValueError
         As `probe`.
     """
-    image = _small_image(metadata)
-    n = image.shape[-1] // metadata.cell_size
+    image = _small_image(stride)
+    n = image.shape[-1] // cell_size
     try:
         grid = torch.from_numpy(run(image.numpy()))
     except Exception as error:
@@ -95,13 +98,13 @@ def probe_grids(
     _check_grid(grid, (1, n_channels, n, n))
 
 
-def _small_image(metadata: Metadata) -> torch.Tensor:
+def _small_image(stride: int) -> torch.Tensor:
     """Draw an image of noise as small as the stride allows."""
-    side = metadata.stride
-    while side < 2 * metadata.stride and side < 32:
+    side = stride
+    while side < 2 * stride and side < 32:
         side *= 2
     if side > _MAX_SIDE:
-        raise ValueError(f"its stride of {metadata.stride} px is too large")
+        raise ValueError(f"its stride of {stride} px is too large")
     return torch.randn(1, 1, side, side, generator=torch.Generator().manual_seed(0))
 
 

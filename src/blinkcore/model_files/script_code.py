@@ -11,13 +11,13 @@ import re
 import tokenize
 from typing import Any
 
-from blinkcore.network.script_arguments import Arguments, constants_of
-from blinkcore.network.script_lists import check_lists
-from blinkcore.network.script_loops import calls_of, check_loop, with_arguments
-from blinkcore.network.script_names import check_names
-from blinkcore.network.script_structure import check_structure
-from blinkcore.network.script_text import check_text
-from blinkcore.network.script_work import (
+from blinkcore.model_files.script_arguments import Arguments, constants_of
+from blinkcore.model_files.script_lists import check_lists
+from blinkcore.model_files.script_loops import calls_of, check_loop, with_arguments
+from blinkcore.model_files.script_names import check_names
+from blinkcore.model_files.script_structure import check_structure
+from blinkcore.model_files.script_text import check_text
+from blinkcore.model_files.script_work import (
     BUILTINS,
     Work,
     assigned,

@@ -16,8 +16,8 @@ import zlib
 from typing import Any
 
 from blinkcore import limits, plain_pickle
-from blinkcore.network.script_code import check_code, check_purpose
-from blinkcore.network.script_types import check_types
+from blinkcore.model_files.script_code import check_code, check_purpose
+from blinkcore.model_files.script_types import check_types
 
 # Bytes of one number of each kind of storage.
 _ITEM_SIZES = {

@@ -10,7 +10,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TypeGuard, Union
 
-from blinkcore.network.script_work import Work
+from blinkcore.model_files.script_work import Work
 
 _MAX_DEPTH = 3  # lists of lists of lists
 _MAX_LISTS = 16  # in one list or tuple

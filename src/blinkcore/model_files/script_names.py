@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from blinkcore.network.script_work import BUILTINS
+from blinkcore.model_files.script_work import BUILTINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from blinkcore.network.script_work import Work
+from blinkcore.model_files.script_work import Work
 from blinkcore.plain_pickle import Call, Global
 
 _TENSORS = (
