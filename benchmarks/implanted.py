@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from blinkcore.noise import MEDIAN_TO_NOISE
 from blinkcore.simulation import contrast
 from blinkcore.simulation.implant import estimate_gain
 from blinkcore.simulation.light import add_gaussians
@@ -83,7 +84,7 @@ def bounds(ground, points, peak, sigma, gain):
         row, col = round(y), round(x)
         near = steps[max(row - 10, 0) : row + 11, max(col - 10, 0) : col + 11]
         # Rounding to integers is noise, too, of variance 1/12.
-        noise = max((np.median(near) / 0.9539) ** 2, 1 / 12)
+        noise = max((np.median(near) / MEDIAN_TO_NOISE) ** 2, 1 / 12)
         dy, dx = (row + offsets - y)[:, None], (col + offsets - x)[None]
         spot = height * np.exp(-(dy**2 + dx**2) / (2 * sigma**2))
         slope = spot * dy / sigma**2

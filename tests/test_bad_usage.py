@@ -134,7 +134,7 @@ def test_a_folder_named_like_a_table_is_refused(tmp_path, scene):
     (tmp_path / "out.csv").mkdir()
     done = call_blinkcore("predict", *good(tmp_path, scene), "-o", tmp_path / "out.csv")
     assert done.returncode == 2
-    assert "is a folder" in done.stderr
+    assert "is an existing folder" in done.stderr
 
 
 def test_an_old_status_does_not_survive_wrong_usage(tmp_path):

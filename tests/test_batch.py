@@ -199,7 +199,7 @@ def test_a_picture_that_cannot_be_written_costs_no_table(general, folder, tmp_pa
     options = Options(general, tmp_path / "out", overlay=tmp_path / "pictures")
     (event,) = run([folder / "flat.tif"], options)
     assert event.kind == "error"
-    assert event.message.startswith("its 0 spots are written, but not the picture: ")
+    assert event.message.startswith("its table is written, but not the picture: ")
     assert "flat.overlay.png" in event.message
     assert (tmp_path / "out" / "flat.csv").exists()
 

@@ -239,7 +239,7 @@ def test_a_selection_beside_a_table_without_description_is_the_users(
     (output / "cells.roi").write_bytes(b"labels")
     (event,) = run([image], options)
     assert event.kind == "error"
-    assert "or its description" in event.message
+    assert "was deleted, remove it" in event.message
     assert (output / "cells.roi").read_bytes() == b"labels"
 
 

@@ -9,9 +9,8 @@ import fuzz
 KEPT = sorted(fuzz.CORPUS.glob("*/*"))
 
 
-@pytest.mark.filterwarnings(
-    "ignore"
-)  # of libraries that give up in the middle of a file
+# Warnings of libraries that give up in the middle of a file.
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("path", KEPT, ids=lambda p: f"{p.parent.name}-{p.name}")
 def test_the_corpus_is_read_or_refused(path, tmp_path, monkeypatch):
     """What `make fuzz` has kept: one input for each way in which it was refused."""

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 import blinkcore
 from blinkcore import _core
 from blinkcore.network import grid
+from blinkcore.network.calibration import PROBABILITY_FLOOR
 
 INSIDE = st.floats(-0.5, 63.49, allow_nan=False)
 
@@ -98,6 +99,16 @@ def test_one_spot_seen_by_two_cells_is_one():
     (spot,) = two_candidates((0.9, 3.4), (0.8, 3.6))
     assert spot[1] == pytest.approx((0.9 * 3.4 + 0.8 * 3.6) / 1.7)
     assert spot[2] == 1.0
+
+
+@pytest.mark.parametrize(("factor", "counts"), [(1.01, True), (0.99, False)])
+def test_the_floor_of_calibration_is_that_of_decoding(factor, counts):
+    """A part of a spot counts if it has at least the probability of a candidate."""
+    cells = grid.encode([(3.4, 1.0), (3.6, 1.0)], (2, 1), cell_size=4)
+    part = PROBABILITY_FLOOR * factor
+    cells[0] = [[0.6], [part]]
+    (found,) = grid.decode(cells, cell_size=4, merge_distance=1.0)
+    assert found[2] == pytest.approx(0.6 + (part if counts else 0.0), abs=1e-6)
 
 
 def test_halves_of_a_spot_on_a_border_add_up():

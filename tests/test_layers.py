@@ -30,7 +30,7 @@ LAYERS = [
     {"image"},
     {"large_plane"},
     {"limits"},
-    {"files", "labelled", "plain_pickle", "_core", "__init__"},
+    {"files", "labelled", "noise", "plain_pickle", "_core", "__init__"},
 ]
 TORCH = {"network", "model_files", "training", "detection", "export", "convert"}
 # The only modules that may name TorchScript's own functions, which PyTorch may change.

@@ -53,9 +53,8 @@ def test_tables_of_array_jobs_merge_by_a_pattern(tmp_path, examples):
         output = tmp_path / f"part{part[0]}.csv"
         done = call_blinkcore("predict", folder, "-o", output, "--shard", part)
         assert done.returncode == 0, done.stderr
-    matches = sorted(
-        tmp_path.glob("part*.csv")
-    )  # with the counts, as a shell gives them
+    # With the counts, as a shell gives them.
+    matches = sorted(tmp_path.glob("part*.csv"))
     assert len(matches) == 4
     done = call_blinkcore("merge", *matches, "-o", tmp_path / "all.csv")
     assert done.returncode == 0, done.stderr

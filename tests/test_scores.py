@@ -16,9 +16,8 @@ def reference(truth, detected, cutoff):
     if len(truth) == 0 or len(detected) == 0:
         return 0, 0.0
     distance = cdist(truth, detected)
-    far = (
-        cutoff * (len(truth) + len(detected)) + 1.0
-    )  # worth more than any set of pairs
+    # More than any set of pairs together.
+    far = cutoff * (len(truth) + len(detected)) + 1.0
     cost = np.where(distance <= cutoff, distance, far)
     row, col = linear_sum_assignment(cost)
     pairs = distance[row, col] <= cutoff

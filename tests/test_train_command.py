@@ -73,9 +73,15 @@ def test_options_are_sizes_of_a_network(network, given, sizes):
 
 def test_sizes_that_a_network_does_not_have_are_refused(tmp_path, labelled):
     for more, words in (
-        (["--network", "deepblink", "--depth", "3"], "--depth is of blink"),
-        (["--network", "deepblink", "--levels", "3"], "--levels is of blink"),
-        (["--dropout", "0"], "--dropout is of deepblink, not of blink"),
+        (
+            ["--network", "deepblink", "--depth", "3"],
+            "--depth is an option of the network blink only",
+        ),
+        (
+            ["--network", "deepblink", "--levels", "3"],
+            "--levels is an option of the network blink only",
+        ),
+        (["--dropout", "0"], "--dropout is an option of the network deepblink only"),
         (
             ["--from", "general", "--dropout", "0"],
             "--dropout cannot be combined with --from",
@@ -90,7 +96,7 @@ def test_sizes_that_a_network_does_not_have_are_refused(tmp_path, labelled):
         ),
         (
             ["--data", labelled, "--valid-scenes", "9"],
-            "--valid-scenes are of a training without --data",
+            "--valid-scenes has no effect with --data",
         ),
     ):
         done = run_train("-o", "m.pt", *more, cwd=tmp_path)
@@ -129,7 +135,6 @@ def test_a_wrong_recipe_names_its_key(tmp_path):
     done = run_train("-o", "m.pt", "--crop", "50", cwd=tmp_path)
     assert done.returncode == 2
     assert "--crop must be a multiple of 16" in done.stderr
-    done = run_train(
-        "./r.yaml", cwd=tmp_path
-    )  # found among the words as it was written
+    # Found among the words as it was written.
+    done = run_train("./r.yaml", cwd=tmp_path)
     assert "not valid YAML" in done.stderr

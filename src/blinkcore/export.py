@@ -31,13 +31,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blinkcore.network.metadata import Metadata
-    from blinkcore.network.networks import AnyNetwork
 
 _CHANNELS = ("probability", "y_offset", "x_offset")
 _PAPER = ("Eichenberger et al., Nucleic Acids Research 2021", "10.1093/nar/gkab546")
 _TEST_SIDE = 256  # px: larger test images are cut to it
 _SAME = 1e-4  # largest accepted difference of onnxruntime's grids from PyTorch's
-_MIN_SIDE = 64  # px, of an input
 
 
 def export_bioimageio(
@@ -149,9 +147,9 @@ def _network(name: str | os.PathLike[str], about: Metadata) -> AnyNetwork:
 def _test_image(image: NDArray[Any], stride: int) -> NDArray[np.float32]:
     """Cut the middle of an image to a square of a multiple of the stride."""
     side = min(*image.shape, _TEST_SIDE) // stride * stride
-    if side < _MIN_SIDE:
+    if side < onnx_format.MIN_SIDE:
         raise ValueError(
-            f"the image for the test must be at least {_MIN_SIDE} x {_MIN_SIDE} px, got "
+            f"the image for the test must be at least {onnx_format.MIN_SIDE} x {onnx_format.MIN_SIDE} px, got "
             f"{image.shape[0]} x {image.shape[1]}"
         )
     top, left = ((n - side) // 2 for n in image.shape)
@@ -228,7 +226,7 @@ def _tensors(about: Metadata, parts: dict[str, Path]) -> tuple[Any, Any]:
     """Describe the input and output tensors of the packaged network."""
     from bioimageio.spec.model import v0_5 as zoo
 
-    size = zoo.ParameterizedSize(min=_MIN_SIDE, step=about.stride)
+    size = zoo.ParameterizedSize(min=onnx_format.MIN_SIDE, step=about.stride)
     sides = zoo.AxisId("y"), zoo.AxisId("x")
     inputs = zoo.InputTensorDescr(
         id=zoo.TensorId("image"),

@@ -12,10 +12,10 @@ from pathlib import Path
 import blinkcore
 from blinkcore.files import atomic_write, files_in
 
-_DEFAULT = (
-    'program = "blinkcore";'  # in the macros: what they call if no setting says it
-)
-_FIJI = ("Fiji", "Fiji.app", "ImageJ", "ImageJ.app")  # folders that people have
+# In the macros: the program that they call if no setting names it.
+_DEFAULT = 'program = "blinkcore";'
+# Folders that people have.
+_FIJI = ("Fiji", "Fiji.app", "ImageJ", "ImageJ.app")
 _PLACES = (
     "~",
     "~/Applications",
@@ -43,7 +43,7 @@ def install_fiji(folder: Path | None = None) -> Path:
     Raises
     ------
     OSError
-        If nothing can be written there, or the program of this Python is nowhere.
+        If nothing can be written there, or the program `blinkcore` of this Python cannot be found.
     ValueError
         If there is no such folder, or Fiji is in none of the usual places.
     """

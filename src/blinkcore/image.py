@@ -64,6 +64,10 @@ def as_pixel_size(value: PixelSize | float | str | Sequence[float]) -> PixelSize
     return PixelSize(*sizes)  # type: ignore[arg-type]
 
 
+class AxesError(ValueError):
+    """A file does not say what its dimensions are, or has others than was said."""
+
+
 class ImageData(Protocol):
     """What `Image` needs of its data: a NumPy array or something read on demand."""
 

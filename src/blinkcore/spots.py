@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from blinkcore.image import PixelSize
 
 COLUMNS = {
@@ -45,8 +50,8 @@ COLUMNS = {
     "y_um": "float64",
     "x_um": "float64",
 }
-# Whole numbers of spots of an image that lacks the column, in a table with others.
-WITHOUT = {
+# Values that fill a column of whole numbers for images that do not have it.
+MISSING_VALUES = {
     "frame": 0, "channel": 0, "z": 0, "n_planes": 1, "cell": 0, "track": -1, "partner": -1,
 }  # fmt: skip
 # Names that columns had in files of version 0.1.
@@ -137,6 +142,37 @@ def check_spots(spots: pd.DataFrame, *, source: str = "spots") -> pd.DataFrame:
                 f"got {spots[name].iloc[row]!r} in row {row}"
             )
     return spots
+
+
+def positions(
+    spots: pd.DataFrame,
+    pixel_size: PixelSize | None,
+    axes: Sequence[str] = ("z", "y", "x"),
+) -> NDArray[np.float64]:
+    """Return positions in units of the width of a pixel, whatever its height and depth.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        Positions in px.
+    pixel_size : PixelSize or None
+        In µm. An axis whose pixel size is unknown is not scaled.
+    axes : sequence of str
+        Columns to use; those that the table lacks are left out.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 2 or 3)
+        In the order of `axes`.
+    """
+    columns = [name for name in axes if name in spots.columns]
+    result: NDArray[np.float64] = spots[columns].to_numpy(float).copy()
+    if pixel_size is not None:
+        for number, name in enumerate(columns):
+            size = getattr(pixel_size, name)
+            if size is not None:
+                result[:, number] *= size / pixel_size.x
+    return result
 
 
 def with_micrometers(spots: pd.DataFrame, pixel_size: PixelSize | None) -> pd.DataFrame:

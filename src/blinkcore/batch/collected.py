@@ -19,7 +19,7 @@ from blinkcore.files import write_json
 from blinkcore.io import tables
 from blinkcore.io.provenance import check_own
 from blinkcore.io.suffixes import sidecar_path
-from blinkcore.spots import WITHOUT, ordered
+from blinkcore.spots import MISSING_VALUES, ordered
 
 if TYPE_CHECKING:
     from blinkcore.batch.inputs import Input
@@ -142,14 +142,16 @@ def joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """Join spots tables; an image without frames, channels or z gets 0 for them.
 
     Positions in µm stay empty for an image whose pixel size is unknown. What else an image
-    lacks: see `blinkcore.spots.WITHOUT`.
+    lacks: see `blinkcore.spots.MISSING_VALUES`.
     """
     filled = [part for part in parts if len(part)] or parts[:1]
     columns = {name for part in parts for name in part.columns}
     table = pd.concat(filled, ignore_index=True)
     for name in columns - set(table.columns):
         table[name] = np.nan
-    known = {name: value for name, value in WITHOUT.items() if name in table.columns}
+    known = {
+        name: value for name, value in MISSING_VALUES.items() if name in table.columns
+    }
     return ordered(table.fillna(known))
 
 

@@ -62,7 +62,7 @@ class Input:
     def state(self) -> dict[str, int] | None:
         """Identify the content of a file or set by its size and when it was changed.
 
-        None for OME-Zarr, a folder or URL, of which neither tells.
+        None for OME-Zarr, a folder or URL, whose changes neither of them shows.
         """
         if self.url or not self.file.is_file():
             return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from blinkcore.batch.inputs import identity
 from blinkcore.detection.options import PredictOptions
 from blinkcore.io import tables
+from blinkcore.io.suffixes import WRITERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,39 @@ _ALWAYS = {
     "dim": "dim", "z": "z", "channel": "channel", "axes": "axes",
     "pixel_size": "pixel_size_um",
 }  # fmt: skip
+_LONGEST = 1e6  # s that a timer can be set to, everywhere
+
+
+def check_formats(formats: tuple[str, ...]) -> None:
+    """Raise ValueError unless each is the suffix of a format that is written."""
+    for name in formats:
+        # The description of a result is its .json.
+        if name not in WRITERS or name == ".json":
+            others = [w for w in WRITERS if w not in (".csv", ".parquet", ".json")]
+            known = "csv or parquet, or " + ", ".join(w[1:] for w in others)
+            raise ValueError(f"format must be {known}; got {name.lstrip('.')!r}")
+
+
+def check_timeout(seconds: float | None) -> None:
+    """Raise ValueError unless it is a time that a timer can be set to, or None."""
+    if seconds is not None and not 0 < seconds <= _LONGEST:
+        raise ValueError(
+            f"timeout must be above 0 s and at most {_LONGEST:g} s, got {seconds:g}"
+        )
+
+
+def check_contrast(contrast: tuple[float, float] | str) -> None:
+    """Raise ValueError unless it is "run", "plane", or a lower and a higher value."""
+    if isinstance(contrast, str):
+        if contrast not in ("run", "plane"):
+            raise ValueError(
+                f"contrast must be run, plane or LOW,HIGH, got {contrast!r}"
+            )
+    elif not contrast[0] < contrast[1]:
+        low, high = contrast
+        raise ValueError(
+            f"contrast must be from a lower to a higher value, got {low:g},{high:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -48,6 +82,11 @@ class Options(PredictOptions):
         counted; the first are the cells, see `blinkcore.detection.cells`.
     timeout : float or None
         Seconds after which an input is given up; None: no limit.
+
+    Raises
+    ------
+    ValueError
+        If an option makes no sense; the message begins with its name.
     """
 
     model: Model
@@ -58,6 +97,12 @@ class Options(PredictOptions):
     skip_existing: bool = False
     labels: tuple[tuple[str, Path], ...] = ()
     timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_formats(self.formats)
+        check_timeout(self.timeout)
+        check_contrast(self.contrast)
 
     @property
     def one_table(self) -> bool:

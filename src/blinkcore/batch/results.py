@@ -295,7 +295,9 @@ class Result:
         """Say how a result is recognized, if a table is there without its description."""
         if not is_table_of_spots(self.table):
             return ""
-        return f", or its description {self.sidecar} is lost, then remove it"
+        return (
+            f" (if blinkcore wrote it and {self.sidecar} was deleted, remove it, too)"
+        )
 
 
 def _same_file(before: dict[str, Any], record: dict[str, Any]) -> bool:

@@ -134,9 +134,8 @@ class _Run:
             if self.cluster is not None:
                 coming, others = inputs[number : number + _LOOKED_AT], regions | covered
                 kept = [i for i in coming if identity(i.source) not in others]
-                with suppress(
-                    SchedulerLostError
-                ):  # said when the turn of this one comes
+                # An error is reported when this input is processed.
+                with suppress(SchedulerLostError):
                     self.cluster.look_ahead(kept, self._is_done)
             if identity(item.source) in regions:
                 yield Event("skipped", item.name, message="a label image")
@@ -209,9 +208,8 @@ class _Run:
                 details=_details(error),
             )
         if undrawn is not None:
-            n, why = len(spots), _reason(undrawn)
-            message = f"its {n} spots are written, but not the picture: {why}"
-            return Event("error", item.name, output, n, message=message)
+            message = f"its table is written, but not the picture: {_reason(undrawn)}"
+            return Event("error", item.name, output, len(spots), message=message)
         n_dim = record["dim_specks_left_out"]
         return Event("result", item.name, output, len(spots), n_dim)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from blinkcore import __version__
 from blinkcore.cli.messages import OPTIONS, RUNNING, App
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from blinkcore.image import PixelSize
 
@@ -156,8 +157,8 @@ def check_folder(path: Path | None) -> None:
     """Raise ValueError if an --output that is to be a folder has the name of a file."""
     if path is not None and looks_like_file(path):
         raise ValueError(
-            f"--output {path} looks like a file, and a folder is made here; a folder of "
-            "this name must be made first"
+            f"--output {path} looks like the name of a file, but a folder is expected; "
+            "to use this name, create the folder first"
         )
 
 
@@ -259,21 +260,27 @@ def check_own_folder(output: Path, *sources: Path | None) -> None:
             )
 
 
+@contextmanager
+def options_named() -> Iterator[None]:
+    """Put dashes before the name of the option with which an error message begins."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith("--") else f"--{text}") from error
+
+
 def parse_contrast(text: str) -> tuple[float, float] | str:
     """Read a contrast: two numbers, `run` for one that all pictures share, or `plane`."""
-    if text in ("run", "plane"):
-        return text
-    try:
+    from blinkcore.batch.options import check_contrast
+
+    contrast: tuple[float, float] | str = text
+    with suppress(ValueError):
         low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ValueError(
-            f"--contrast must be run, plane or LOW,HIGH, got {text!r}"
-        ) from error
-    if not low < high:
-        raise ValueError(
-            f"--contrast must be from a lower to a higher value, got {text!r}"
-        )
-    return low, high
+        contrast = (low, high)
+    with options_named():
+        check_contrast(contrast)
+    return contrast
 
 
 def parse_split(text: str) -> tuple[float, float, float]:

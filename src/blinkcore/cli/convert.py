@@ -16,7 +16,7 @@ from blinkcore.cli.app import (
     app,
     parse_pixel_size,
 )
-from blinkcore.cli.console import ErrorReporter
+from blinkcore.cli.console import ErrorReporter, count_of
 from blinkcore.cli.messages import say
 
 
@@ -69,7 +69,7 @@ def convert(
             sizes = about.sizes
         lost = io.write_spots(spots, output, image=image, sizes=sizes, pixel_size=size)
         note = f"; it cannot hold {', '.join(lost)}" if lost else ""
-        say(f"Wrote {output}: {len(spots)} spots{note}")
+        say(f"Wrote {output}: {count_of(len(spots), 'spot')}{note}")
 
 
 def _axes_beside(source: Path) -> str | None:

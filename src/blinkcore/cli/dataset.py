@@ -20,7 +20,7 @@ from blinkcore.cli.app import (
     parse_pixel_size,
     parse_split,
 )
-from blinkcore.cli.console import ErrorReporter
+from blinkcore.cli.console import ErrorReporter, count_of
 from blinkcore.cli.messages import App, print_line, say, warn
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def check(
 
             rows = [vars(result) for result in (*results, whole)]
             write_csv(pd.DataFrame(rows), output)
-        verdict = f"{n_wrong} of {len(results)} samples should be looked at"
+        verdict = f"{n_wrong} of {count_of(len(results), 'sample')} should be looked at"
         if whole.problems:
             verdict += ", and what the others have in common"
         say(verdict)
@@ -215,7 +215,7 @@ def view(
         chosen = np.unique(np.linspace(0, len(samples) - 1, count).astype(int))
         shown = [samples[i] for i in chosen]
         overlay.write_sheet([(s.image, s.points, s.name) for s in shown], output)
-        say(f"Wrote {output}: {len(shown)} of {len(samples)} samples")
+        say(f"Wrote {output}: {len(shown)} of {count_of(len(samples), 'sample')}")
 
 
 @dataset_app.command()
@@ -245,14 +245,14 @@ def backgrounds(
         for plane in found:
             mark = "  <- look at it: are these spots?" if plane.has_spots else ""
             print_line(
-                f"{plane.name}: {plane.n_spots} spots found, "
+                f"{plane.name}: {count_of(plane.n_spots, 'spot')} found, "
                 f"{plane.per_megapixel:.0f} per megapixel{mark}"
             )
         if output is not None:
             overlay.write_sheet(module.training_samples(planes, count), output)
-            say(f"Wrote {output}: {count} training samples")
+            say(f"Wrote {output}: {count_of(count, 'training sample')}")
         n_wrong = sum(plane.has_spots for plane in found)
-        say(f"{n_wrong} of {len(found)} planes seem to have spots")
+        say(f"{n_wrong} of {count_of(len(found), 'plane')} seem to have spots")
         if n_wrong:
             raise typer.Exit(1)
 
@@ -289,7 +289,7 @@ def suggest(
             axes=axes,
         )
         module.write(chosen, output)
-        say(f"Wrote {len(chosen)} crops and suggest.csv to {output}")
+        say(f"Wrote {count_of(len(chosen), 'crop')} and suggest.csv to {output}")
 
 
 def _check_picture(output: Path) -> None:

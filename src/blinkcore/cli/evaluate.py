@@ -19,7 +19,7 @@ from blinkcore.cli.app import (
     expanded,
     parse_pixel_size,
 )
-from blinkcore.cli.console import ErrorReporter
+from blinkcore.cli.console import ErrorReporter, count_of
 from blinkcore.cli.messages import print_line, say
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ Threshold = Annotated[
 Cutoff = Annotated[
     list[float] | None,
     typer.Option(
-        help="Largest distance of a pair, px (not for F1 integral); 3; may be repeated."
+        help="Largest distance of a pair in px, 3 if not given; may be repeated. "
+        "It does not affect the F1 integral."
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the intervals' bootstrap.")]
@@ -124,8 +125,9 @@ def evaluate(
 def _print(summaries: list[dict[str, Any]]) -> None:
     first = summaries[0]
     print_line(
-        f"{first['true_spots']} true spots in {first['cases']} planes of "
-        f"{first['images']} images; mean and 95 % interval"
+        f"{count_of(first['true_spots'], 'true spot')} in "
+        f"{count_of(first['cases'], 'plane')} of {count_of(first['images'], 'image')}; "
+        "mean and 95 % interval"
     )
     print_line()
     if first["images"] < _FEW_IMAGES:

@@ -47,7 +47,7 @@ class _HangUp:
         self._terminals = [number for number in (1, 2) if os.isatty(number)]
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Interrupt the program, whose last messages nobody can read any more."""
+        """Interrupt the program after its terminal was closed."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for terminal in self._terminals:  # writing to it would be an error
             os.dup2(nowhere, terminal)

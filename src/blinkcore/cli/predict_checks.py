@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blinkcore import limits
-from blinkcore.cli.app import looks_like_file, parse_pixel_size
+from blinkcore.cli.app import looks_like_file, options_named, parse_pixel_size
 
 if TYPE_CHECKING:
     from blinkcore.batch.inputs import Event, Input
@@ -69,17 +69,13 @@ def limit_memory(text: str | None) -> None:
     limits.set_max_memory(int(float(found[1]) * unit))
 
 
-_LONGEST = 1e6  # s that a timer can be set to, everywhere
-
-
 def checked_timeout(seconds: float | None) -> float | None:
     """Check what --timeout says."""
+    from blinkcore.batch.options import check_timeout
     from blinkcore.batch.timeout import has_time_limits
 
-    if seconds is not None and not 0 < seconds <= _LONGEST:
-        raise ValueError(
-            f"--timeout must be above 0 s and at most {_LONGEST:g} s, got {seconds:g}"
-        )
+    with options_named():
+        check_timeout(seconds)
     if seconds is not None and not has_time_limits():
         raise ValueError("--timeout needs timers, which this system does not have")
     return seconds
@@ -96,13 +92,10 @@ def checked_options(values: dict[str, Any]) -> PredictOptions:
     }  # fmt: skip
     given = values | {"truncated": values["allow_truncated"]}
     names = [field.name for field in fields(PredictOptions)]
-    try:
+    with options_named():
         return PredictOptions(
             **{n: parse[n](given[n]) if n in parse else given[n] for n in names}
         )
-    except ValueError as error:
-        text = str(error)
-        raise ValueError(text if text.startswith("--") else f"--{text}") from error
 
 
 def region_columns(values: list[str] | None) -> tuple[tuple[str, Path], ...]:
@@ -149,14 +142,10 @@ def check_usage(progress: str | None, formats: tuple[str, ...], device: str) -> 
         )
     if progress not in (None, "bar", "json", "none"):
         raise ValueError(f"--progress must be bar, json or none, got {progress!r}")
-    from blinkcore.io.suffixes import WRITERS
+    from blinkcore.batch.options import check_formats
 
-    for name in formats:
-        # The description of a result is its .json.
-        if name not in WRITERS or name == ".json":
-            others = [w for w in WRITERS if w not in (".csv", ".parquet", ".json")]
-            known = "csv or parquet, or " + ", ".join(w[1:] for w in others)
-            raise ValueError(f"--format must be {known}; got {name[1:]!r}")
+    with options_named():
+        check_formats(formats)
 
 
 def _parse_camera(text: str | None) -> Camera | None:
@@ -220,7 +209,9 @@ def check_writable(target: Path | None, overlay: Path | None) -> None:
 
     one_table = target is not None and tables.is_table(target)
     if target and one_table and target.is_dir():
-        raise ValueError(f"--output {target} is a folder, and a table is to go there")
+        raise ValueError(
+            f"--output {target} is an existing folder; choose another name for the table"
+        )
     for place in (target.parent if target and one_table else target, overlay):
         if place is not None:
             place.mkdir(parents=True, exist_ok=True)

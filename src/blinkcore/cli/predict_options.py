@@ -33,7 +33,7 @@ Threshold = Annotated[
     typer.Option(
         "--threshold",
         "-t",
-        help="Smallest probability of a spot, 0 to 1.",
+        help="Keep spots with a probability above this, 0 to 1 (the model's own if not given).",
         rich_help_panel=_SPOTS,
     ),
 ]

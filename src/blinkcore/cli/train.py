@@ -204,7 +204,9 @@ def _sizes(network: str, values: dict[str, Any]) -> dict[str, Any]:
     filters = given.pop("filters", 16)
     for name in given:
         if _OWNERS[name] != network:
-            raise ValueError(f"--{name} is of {_OWNERS[name]}, not of {network}")
+            raise ValueError(
+                f"--{name} is an option of the network {_OWNERS[name]} only"
+            )
     return {"filters": filters if network == "blink" else [filters] * 3, **given}
 
 
@@ -238,6 +240,6 @@ def _check_sources(values: dict[str, Any]) -> None:
         raise ValueError("--simulated needs --data; without it all are simulated")
     given = values["data"] is not None
     if given and values["valid_scenes"] is not None:
-        raise ValueError("--valid-scenes are of a training without --data")
+        raise ValueError("--valid-scenes has no effect with --data")
     if given and not values["simulated"] and values["preset"] != "general":
         raise ValueError("--preset is for simulated scenes: give --simulated a share")

@@ -22,6 +22,7 @@ from blinkcore.detection.cells import Regions
 from blinkcore.files import utf8_safe
 from blinkcore.io import tables
 from blinkcore.io.provenance import check_own, describe_table
+from blinkcore.spots import positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -262,8 +263,7 @@ class _Draws:
         """Return what draws positions for the spots of a group."""
         scale = _scale(self.both)
         if self.cells is None:
-            sizes = self.both.first.sizes or _sizes_of(self.both)
-            return shuffled_in_field(second, (sizes["Y"], sizes["X"]), scale)
+            return shuffled_in_field(second, _shape(self.both), scale)
         if second.shape[1] == 3:
             scale = np.array([_ratio(self.both), *scale])
         own = self.cells[1][group.rows[1]]
@@ -271,11 +271,9 @@ class _Draws:
 
 
 def _places(spots: pd.DataFrame, both: Channels) -> NDArray[np.float64]:
-    """Give positions in units of a pixel's width, z first if both channels have it."""
-    scaled: NDArray[np.float64] = spots[["y", "x"]].to_numpy(float) * _scale(both)
-    if not _has_z(both):
-        return scaled
-    return np.column_stack([spots["z"].to_numpy(float) * _ratio(both), scaled])
+    """Return positions in units of a pixel's width, z first if both channels have it."""
+    axes = ("z", "y", "x") if _has_z(both) else ("y", "x")
+    return positions(spots, both.first.pixel_size, axes)
 
 
 def _has_z(both: Channels) -> bool:
@@ -304,15 +302,10 @@ def _scale(both: Channels) -> NDArray[np.float64]:
     return np.array([1.0 if size is None else size.y / size.x, 1.0])
 
 
-def _sizes_of(both: Channels) -> dict[str, int]:
-    """Give a height and width that hold all spots, if the image's are unknown."""
-    both_spots = pd.concat([both.first.spots, both.second.spots])
-    if both_spots.empty:
-        return {"Y": 1, "X": 1}
-    return {
-        axis: int(np.ceil(both_spots[name].max())) + 1
-        for axis, name in (("Y", "y"), ("X", "x"))
-    }
+def _shape(both: Channels) -> tuple[int, int]:
+    """Return a height and width that hold the spots of both channels."""
+    extents = [channel.extent for channel in (both.first, both.second)]
+    return max(e["Y"] for e in extents), max(e["X"] for e in extents)
 
 
 def write_summary(

@@ -27,12 +27,11 @@ _CELL = 2  # px, side of a cell of the bundled models
 _DUPLICATE = 0.5  # px; nearer labels may be one spot labelled twice
 _SAME = 0.2  # px; nearer labels very likely are
 _MIN_LABELS, _CLEAR = 10, 4.0  # number, and minimum contrast to noise, for a shift
-_MANY, _JUDGED = 5, 10  # labels; with fewer, exchanged axes or dark places are not told
+# Minimum number of labels to find exchanged axes, and to find labels on dark places.
+_MANY, _JUDGED = 5, 10
 _ALONE = 50  # labels that are judged without the others
-_ABOVE, _SURE = (
-    0.6,
-    0.01,
-)  # share of labels on dim spots, and p value of those on bright ones
+_MIN_SHARE_ON_DIM = 0.6  # of labels that are not on bright places
+_MAX_P_VALUE = 0.01  # of the number of labels on bright places
 TOGETHER = "all that look right alone, taken together"
 
 
@@ -191,16 +190,16 @@ def _stand_out(found: _Evidence) -> bool:
     """Tell whether labels, of which few are on bright places, are on dim spots.
 
     Random places are brighter than half of the plane half of the time. If there are many
-    labels, those on bright places do not speak for the others.
+    labels, those on bright places are not counted as evidence for the others.
     """
     dark = ~found.bright
     if len(dark) == 0:  # all labels are outside, which is said already
         return True
     if dark.sum() >= _ALONE:
-        return _share(found.above[dark]) > _ABOVE
+        return _share(found.above[dark]) > _MIN_SHARE_ON_DIM
     n_bright, expected = int(found.bright.sum()), float(found.chance.mean())
     more = stats.binomtest(n_bright, len(dark), expected, alternative="greater")
-    return _share(found.above) > _ABOVE or bool(more.pvalue < _SURE)
+    return _share(found.above) > _MIN_SHARE_ON_DIM or bool(more.pvalue < _MAX_P_VALUE)
 
 
 def _share(bright: NDArray[np.bool_]) -> float:

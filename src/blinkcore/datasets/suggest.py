@@ -20,7 +20,8 @@ from blinkcore.detection.predict import find_spots
 from blinkcore.io import tables
 from blinkcore.io.suffixes import stem_of_image
 from blinkcore.network.grid import PROBABILITY
-from blinkcore.network.normalize import MAD_TO_NOISE, normalized, plane_scaling
+from blinkcore.network.normalize import normalized, plane_scaling
+from blinkcore.noise import MAD_TO_NOISE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -12,10 +12,8 @@ if TYPE_CHECKING:
 NEAR, FAR = 5, 20  # planes on each side of the highest one: at first, and at most
 WIDTHS = (0.4, 8.0)  # planes; smallest and largest width of a profile
 _REACH = 2.5  # widths, to which a profile should go on each side
-_FARTHEST = (
-    1.0,
-    0.5,
-)  # planes, and widths, from a spot to the plane where it is brightest
+# Planes, and widths, from a spot to the plane where it is brightest.
+_FARTHEST = (1.0, 0.5)
 _RISE = 3.0  # standard deviations of the noise; a larger rise means another spot,
 _VALLEY = 0.8  # if the lowest height before it is below this share of it
 _STEPS = 20  # of the fit
@@ -123,12 +121,11 @@ def _noise_of_light(
     determinant = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] ** 2
     swapped = matrix[:, ::-1, ::-1] * np.array([[1.0, -1.0], [-1.0, 1.0]])
     inverse = swapped / np.maximum(determinant, 1e-12)[:, None, None]
-    # Share of each residual's variance that the fit takes away.
-    taken = np.einsum("npi,nij,npj->np", slopes, inverse, slopes) * weight
-    use = (weight > 0) & (model > noise) & (taken < 0.9)
+    leverage = np.einsum("npi,nij,npj->np", slopes, inverse, slopes) * weight
+    use = (weight > 0) & (model > noise) & (leverage < 0.9)
     if use.sum() < _MIN_RESIDUALS:
         return 0.0
-    squares = (heights - model)[use] ** 2 / (1 - taken[use])
+    squares = (heights - model)[use] ** 2 / (1 - leverage[use])
     light = model[use]
 
     def is_low(factor: float) -> bool:

@@ -18,12 +18,12 @@ from blinkcore.network import grid
 from blinkcore.network.calibration import PROBABILITY_FLOOR
 from blinkcore.network.grid import UNCERTAINTY, X, Y
 from blinkcore.network.normalize import (
-    MAD_TO_NOISE,
     Scaling,
     normalized,
     padded_to_multiple,
     plane_scaling,
 )
+from blinkcore.noise import MAD_TO_NOISE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

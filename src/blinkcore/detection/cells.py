@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from blinkcore import io, limits
+from blinkcore.image import AxesError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -219,16 +220,12 @@ def _read(path: Path, sizes: Mapping[str, int] | None) -> Image:
     """Read a label image; axes that its file does not tell are those of the image."""
     try:
         return io.read_image(path)
-    except ValueError as error:
+    except AxesError:
         known = {"Z": 2} if sizes is None else sizes  # the usual stack
         own = "".join(a for a in "TZ" if known.get(a, 1) > 1) + "YX"
-        if "--axes" not in str(error):
-            raise
     try:
         return io.read_image(path, axes=own)
-    except ValueError as error:
-        if "--axes" not in str(error):
-            raise
+    except AxesError as error:
         raise ValueError(
             f"{path} has other dimensions than its image, {own}; it is not the label image "
             "of this image (with --z max, label images are of a single plane)"

@@ -15,7 +15,7 @@ import pandas as pd
 from blinkcore.detection.fit import NAMES as FITTED
 from blinkcore.detection.fit import fit_spots
 from blinkcore.large_plane import bands_of
-from blinkcore.network.normalize import MAD_TO_NOISE
+from blinkcore.noise import MAD_TO_NOISE
 from blinkcore.spots import AXIS_COLUMNS
 
 if TYPE_CHECKING:

@@ -30,7 +30,8 @@ REACH = 1.5  # px in y and x between detections of one spot in neighbouring plan
 FLOOR = 0.05  # probability; fainter detections do not hold an object together
 _GAP = 2  # planes in which a spot may be missing
 _VALLEY = 0.7  # of the lower peak's height; a deeper valley separates two spots
-_BROKEN, _ASIDE = 5 / 3, 1.5  # reaches, and widths over z: how near a fragment must be
+# How near a fragment must be: in reaches, and in widths over z.
+_FRAGMENT_REACH, _FRAGMENT_DEPTH = 5 / 3, 1.5
 _CLEAR = 4.0  # minimum depth of a valley, in standard deviations of the noise
 
 
@@ -198,7 +199,7 @@ def _are_fragments(
     """
     is_fragment = np.zeros(len(parts), bool)
     places = np.column_stack(
-        [z / (_ASIDE * width), spots[:, [Y, X]] / (_BROKEN * reach)]
+        [z / (_FRAGMENT_DEPTH * width), spots[:, [Y, X]] / (_FRAGMENT_REACH * reach)]
     )
     for one, other in cKDTree(places).query_pairs(1.0) if len(parts) > 1 else ():
         planes = [{plane for plane, _ in parts[i].members} for i in (one, other)]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 SUFFIX = ".overlay.png"  # of pictures; such files are never taken for inputs
+PERCENTILES = (0.5, 99.8)  # of the pixels, shown as black and as white
 _COLOR, _WHITE = (255, 196, 0), (255, 255, 255)
 _TARGET = 1200  # px, minimum length of the longer side: small images are magnified
 _LARGEST = 4096  # px, longer side: large ones are reduced
@@ -128,7 +129,7 @@ def percentiles(planes: Sequence[NDArray[Any]]) -> tuple[float, float] | None:
     values = np.concatenate([*samples, np.empty(0)])
     if values.size == 0:
         return None
-    low, high = np.percentile(values, [0.5, 99.8])
+    low, high = np.percentile(values, PERCENTILES)
     return float(low), float(high if high > low else values.max())
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from blinkcore.network.normalize import FAR, MEDIAN_TO_NOISE, sampled_rows
+from blinkcore.network.normalize import FAR, sampled_rows
+from blinkcore.noise import MEDIAN_TO_NOISE
 
 if TYPE_CHECKING:
     import pandas as pd

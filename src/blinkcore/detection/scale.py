@@ -27,9 +27,8 @@ _SIDE = 768  # px: of the central square that is analysed
 _SIGNIFICANCE = 12.0  # standard deviations of a response to noise alone
 _MIN_BLOBS = 10  # blobs that make an estimate
 _MAX_BLOBS = 300
-_MAX_SPREAD = (
-    1.5  # largest ratio of the upper to the lower quartile of one kind of blobs
-)
+# Largest ratio of the upper to the lower quartile of the widths of one kind of blobs.
+_MAX_SPREAD = 1.5
 MIN_FACTOR, MAX_FACTOR = 0.1, 10.0  # factors that make sense
 
 

@@ -11,7 +11,14 @@ import numpy as np
 
 from blinkcore import limits
 from blinkcore.files import error_sentence
-from blinkcore.image import Image, LazyPlanes, PixelSize, canonical_axes, check_axes
+from blinkcore.image import (
+    AxesError,
+    Image,
+    LazyPlanes,
+    PixelSize,
+    canonical_axes,
+    check_axes,
+)
 from blinkcore.io.units import positive
 
 if TYPE_CHECKING:
@@ -141,7 +148,7 @@ def _letters(path: Path, file: Any, axes: str | None) -> dict[str, str]:
     shape = tuple(sizes[a] for a in own)
     letters = axes or own
     if len(letters) != len(own):
-        raise ValueError(
+        raise AxesError(
             f"{path}: --axes must have one letter per dimension, got {letters!r} for {own} of "
             f"shape {shape}"
         )

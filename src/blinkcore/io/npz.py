@@ -105,7 +105,7 @@ def _checked(sample: dict[str, Any], number: int) -> dict[str, Any]:
     """Return a sample of an index; raise ValueError if it is not what `save` writes."""
     image, points = sample["image"], sample["points"]
     if image.ndim != 2 or 0 in image.shape or image.dtype.kind not in "biuf":
-        raise ValueError(f"sample {number} has no image of numbers in two dimensions")
+        raise ValueError(f"the image of sample {number} must be a 2D array of numbers")
     is_list = points.ndim == 2 and points.shape[1] == 2 and points.dtype.kind in "iuf"
     if not is_list or not np.isfinite(points).all():
         raise ValueError(f"the points of sample {number} are not pairs y, x")
@@ -243,7 +243,9 @@ class _Unpickler:
     def _count(self, n_bytes: int) -> None:
         self.left -= n_bytes
         if self.left < 0:
-            raise ValueError("it names its parts so often that they would fill memory")
+            raise ValueError(
+                "its pickled arrays become far larger than the file, so that they would fill memory"
+            )
 
 
 def _name(value: Any) -> plain_pickle.Global:

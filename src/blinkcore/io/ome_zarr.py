@@ -17,7 +17,14 @@ import numpy as np
 
 from blinkcore import limits
 from blinkcore.files import error_sentence
-from blinkcore.image import Image, LazyPlanes, PixelSize, canonical_axes, check_axes
+from blinkcore.image import (
+    AxesError,
+    Image,
+    LazyPlanes,
+    PixelSize,
+    canonical_axes,
+    check_axes,
+)
 from blinkcore.io.units import micrometers, positive, seconds
 from blinkcore.large_plane import LARGE, MIN_BAND, LargePlane
 
@@ -133,7 +140,7 @@ def read(
         raise ValueError(f"{source} has no level {level}: it has one resolution")
     letters = axes or names or _DEFAULT_AXES.get(array.ndim)
     if letters is None:
-        raise ValueError(
+        raise AxesError(
             f"{source} has shape {array.shape} and does not say what each dimension is; "
             "name them with --axes, such as --axes TYX"
         )

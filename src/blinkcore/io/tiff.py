@@ -20,6 +20,7 @@ from blinkcore import limits
 from blinkcore.files import atomic_write
 from blinkcore.image import (
     AXES,
+    AxesError,
     Image,
     LazyPlanes,
     PixelSize,
@@ -150,7 +151,7 @@ def _layout(
             if len(shape) == len(axes):
                 check_axes(axes, shape)
                 return shape, axes
-        raise ValueError(
+        raise AxesError(
             f"{path}: --axes must have one letter per dimension, got {axes!r} for shape "
             f"{series.shape}"
         )
@@ -170,7 +171,7 @@ def _layout(
         letters = letters.replace("S", "C")
     unknown = [a for a in letters if a not in AXES]
     if unknown or len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters):
-        raise ValueError(_ambiguous(path, shape, letters))
+        raise AxesError(_ambiguous(path, shape, letters))
     tints = series.kind == "imagej" or _is_ramp(series.keyframe)
     if series.keyframe.photometric == _PALETTE and not tints:
         raise ValueError(color_refusal(path))
@@ -201,14 +202,14 @@ def _ambiguous(path: Path, shape: tuple[int, ...], letters: str) -> str:
     sizes = " x ".join(map(str, shape))
     n_open = len(shape) - 2
     if n_open > 3 or letters[-2:] != "YX":
-        hint = "--axes takes one letter a dimension out of TCZYX; save it with fewer"
+        hint = "at most five dimensions, TCZYX, can be read; save its parts as files"
     else:
         examples = {
             1: ("TYX", "ZYX", "CYX"),
             2: ("TZYX", "TCYX", "CZYX"),
             3: ("TCZYX",),
         }[n_open]
-        hint = "tell with " + " or ".join(f"--axes {e}" for e in examples)
+        hint = "name them with " + " or ".join(f"--axes {e}" for e in examples)
     return f"{path} has shape {sizes} and does not say what each dimension is; {hint}"
 
 

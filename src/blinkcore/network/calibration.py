@@ -274,7 +274,7 @@ def fit_interval_width(
 
 
 def _deviation_scale(probability: NDArray[np.float64]) -> float:
-    """Scale of the deviation: of independent spots, half a spot, and a share of all."""
+    """Compute sqrt(sum p (1 - p) + 1/4 + (share sum p)^2) of probabilities p."""
     independent = float((probability * (1.0 - probability)).sum())
     common = _SHARED_ERROR * float(probability.sum())
     return float(np.sqrt(independent + 0.25 + common**2))

@@ -88,10 +88,10 @@ class Model:
             return onnx_grids
         import torch
 
-        from blinkcore.network.torchscript import without_its_words
+        from blinkcore.network.torchscript import hide_message_of_network
 
         run = self.network.with_error if self.has_error else self.network
-        with torch.inference_mode(), without_its_words(self.name):
+        with torch.inference_mode(), hide_message_of_network(self.name):
             result: torch.Tensor = run(torch.from_numpy(tiles).to(self.device))
         grids: NDArray[np.float32] = result.cpu().numpy()
         return grids

@@ -218,7 +218,7 @@ class DeepBlink(nn.Module):
         return torch.sigmoid(raw[:, 1:])
 
     def log_error(self, raw: Tensor) -> None:
-        """Give nothing: of raw values (N, 3, h, w) none is an error."""
+        """Return None for raw values (N, 3, h, w): this network predicts no uncertainty."""
 
 
 AnyNetwork: TypeAlias = Blink | DeepBlink
@@ -258,9 +258,8 @@ class _ConvBlock(nn.Module):
                 nn.init.zeros_(convolution.bias)
         self.convolutions = nn.ModuleList(convolutions)
         squeezed = max(1, n_out // ratio)
-        self.activation = nn.LeakyReLU(
-            0.2
-        )  # TensorFlow's slope; deepBlink's throughout
+        # The slope of TensorFlow, which deepBlink has throughout.
+        self.activation = nn.LeakyReLU(0.2)
         self.squeeze = nn.Linear(n_out, squeezed)
         self.excite = nn.Linear(squeezed, n_out)
 

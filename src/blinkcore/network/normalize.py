@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from blinkcore.noise import MEAN_TO_NOISE, MEDIAN_TO_NOISE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METHODS = ("noise", "texture", "standard")
 FAR = 5  # px: farther than a spot is wide
-# The median of |a - b| is 0.6745 sqrt(2) standard deviations of a, the mean 2 / sqrt(pi).
-MEDIAN_TO_NOISE = 0.9539
-# Standard deviation of normal noise over its median absolute deviation.
-MAD_TO_NOISE = 1.4826
-MEAN_TO_NOISE = np.sqrt(np.pi) / 2.0
 MAX_SAMPLES = 1 << 16  # pixels that the statistics look at: whole rows, evenly spaced
 MIN_ROWS = 32  # that are used at least, however wide a plane is
 
@@ -95,7 +92,7 @@ def _noise(rows: NDArray[np.floating[Any]], lag: int) -> float:
         return 0.0
     # In coarse 8-bit images most neighbours may be equal; then the mean is used.
     typical = _median(difference) / MEDIAN_TO_NOISE
-    return typical or float(difference.mean()) * float(MEAN_TO_NOISE)
+    return typical or float(difference.mean()) * MEAN_TO_NOISE
 
 
 def _median(values: NDArray[np.floating[Any]]) -> float:

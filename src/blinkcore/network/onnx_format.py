@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _CUDA = "CUDAExecutionProvider"
+MIN_SIDE = 64  # px, of the images that a network with its normalization takes
 
 
 def _runtime() -> Any:
@@ -154,7 +155,7 @@ def save_with_normalization(network: AnyNetwork, path: Path) -> int:
     int
         The version of ONNX's operators that it needs.
     """
-    stride, first = network.stride, -(-64 // network.stride)
+    stride, first = network.stride, -(-MIN_SIDE // network.stride)
     sides = (
         torch.export.Dim("h", min=first, max=4096),
         torch.export.Dim("w", min=first, max=4096),

@@ -109,8 +109,8 @@ def mean_of_similar_height(
     Returns
     -------
     mean, trust : ndarray of float64, shape (n,)
-        At each candidate's height: the mean, weighted by a Gaussian over heights, and from
-        0 to 1 how far it can be trusted, by the number of candidates that it is of.
+        At each candidate's height: the mean, weighted by a Gaussian over heights, and its
+        weight from 0 to 1, which grows with the number of candidates of that height.
     """
     reach = math.ceil(4 * _WIDTH / _BIN)
     n = int(bins.max()) + 1 + 2 * reach

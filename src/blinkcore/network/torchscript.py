@@ -1,7 +1,7 @@
 """Networks as TorchScript: what is written, how it is read, and how it is made fast.
 
-Functions of TorchScript, which PyTorch may change, are named here, in `fusion`, `archive` and
-`probe` only.
+Functions of TorchScript, which PyTorch may change, are named here, in `fusion` and in
+`model_files.probe` only.
 """
 
 from __future__ import annotations
@@ -16,13 +16,8 @@ import torch
 
 from blinkcore.files import atomic_write
 from blinkcore.network.fusion import fuse
-from blinkcore.network.normalize import (
-    FAR,
-    MAX_SAMPLES,
-    MEAN_TO_NOISE,
-    MEDIAN_TO_NOISE,
-    MIN_ROWS,
-)
+from blinkcore.network.normalize import FAR, MAX_SAMPLES, MIN_ROWS
+from blinkcore.noise import MEAN_TO_NOISE, MEDIAN_TO_NOISE
 
 if TYPE_CHECKING:
     import os
@@ -86,16 +81,19 @@ def load(content: bytes, device: str) -> Any:
 
 
 @contextmanager
-def without_its_words(name: str) -> Iterator[None]:
-    """Say that a network failed, not what its code says about it, which may be anything.
+def hide_message_of_network(name: str) -> Iterator[None]:
+    """Replace the error message of a network's own code, which may be anything.
 
-    Raises ValueError, which names the model.
+    Raises
+    ------
+    ValueError
+        Names the model.
     """
     try:
         yield
     except (RuntimeError, torch.jit.Error) as error:
-        said = str(error)
-        if "in the TorchScript interpreter" not in said or "memory" in said:
+        message = str(error)
+        if "in the TorchScript interpreter" not in message or "memory" in message:
             raise
         raise ValueError(
             f"the network of model {name!r} fails on this image"
@@ -190,8 +188,8 @@ class _Normalizing(_Exported):
         super().__init__(network)
         self.by_noise = network.normalization in ("noise", "texture")
         self.lags = [1, FAR] if network.normalization == "texture" else [1]
-        self.median_to_noise = float(MEDIAN_TO_NOISE)
-        self.mean_to_noise = float(MEAN_TO_NOISE)
+        self.median_to_noise = MEDIAN_TO_NOISE
+        self.mean_to_noise = MEAN_TO_NOISE
         self.max_samples, self.min_rows = MAX_SAMPLES, MIN_ROWS
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

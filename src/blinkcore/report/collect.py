@@ -15,11 +15,13 @@ import PIL.Image
 from scipy.spatial import cKDTree
 
 from blinkcore import io
+from blinkcore.detection.overlay import PERCENTILES
 from blinkcore.detection.projection import max_projection
 from blinkcore.io.count_tables import read_counts as read_count_table
 from blinkcore.io.results import ImageSpots, read_results
 from blinkcore.io.tables import PAIRS_OF_IMAGES, counts_beside
 from blinkcore.report.conditions import condition_of, warn_of_others
+from blinkcore.spots import positions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_SIDE = 1400  # px of a picture in the page
-_CONTRAST = (0.01, 0.998)  # quantiles of all pictures together
 _SAMPLED = 20_000  # pixels of each picture that the contrast is taken from
 # Columns of the table of pairs that the report shows.
 _OF_PAIRS = frozenset(
@@ -169,7 +170,8 @@ def _panels_of(spots: ImageSpots, condition: str, linked: pd.DataFrame) -> list[
         pixels = None
         if image is not None and channel < image.size("C"):
             pixels = image.plane(min(frame, image.size("T") - 1), channel, 0).data
-        shape = _shape(pixels, sizes, own)
+        extent = spots.extent
+        shape = (extent["Y"], extent["X"]) if pixels is None else pixels.shape
         panels.append(
             Panel(title, spots.image or spots.name, condition, channel, own, every, tracks, pixels,
                   shape, spots.pixel_size, sizes.get("T", 1))
@@ -177,20 +179,8 @@ def _panels_of(spots: ImageSpots, condition: str, linked: pd.DataFrame) -> list[
     return panels
 
 
-def _shape(
-    pixels: NDArray[Any] | None, sizes: dict[str, int], spots: pd.DataFrame
-) -> tuple[int, int]:
-    if pixels is not None:
-        return (int(pixels.shape[0]), int(pixels.shape[1]))
-    if sizes:
-        return (sizes["Y"], sizes["X"])
-    if spots.empty:
-        return (1, 1)
-    return (int(spots["y"].max()) + 2, int(spots["x"].max()) + 2)
-
-
 def contrast_of(panels: Iterable[Panel]) -> tuple[float, float]:
-    """Give one contrast for all pictures: quantiles of their pixels together."""
+    """Return one contrast for all pictures, as that of `blinkcore.detection.overlay`."""
     rng = np.random.default_rng(0)
     found = []
     for panel in panels:
@@ -200,7 +190,7 @@ def contrast_of(panels: Iterable[Panel]) -> tuple[float, float]:
             found.append(values[np.isfinite(values)].astype(np.float64))
     if not found or not sum(map(len, found)):
         return (0.0, 1.0)
-    low, high = np.quantile(np.concatenate(found), _CONTRAST)
+    low, high = np.percentile(np.concatenate(found), PERCENTILES)
     return float(low), float(high)
 
 
@@ -214,15 +204,11 @@ def nearest_neighbours(panels: Iterable[Panel]) -> NDArray[np.float64]:
     for panel in panels:
         spots, size = panel.all_spots, panel.pixel_size
         has_depth = size is not None and size.z is not None and "n_planes" in spots
-        scale = {"y": 1.0, "x": 1.0}
-        if size is not None:
-            scale["y"] = size.y / size.x
-            if has_depth and size.z is not None:
-                scale["z"] = size.z / size.x
+        axes = ("z", "y", "x") if has_depth else ("y", "x")
         same = [n for n in ("frame", *(() if has_depth else ("z",))) if n in spots]
         keys = [spots[name].round() for name in same] or [pd.Series(0, spots.index)]
         for _, own in spots.groupby(keys):
-            points = own[list(scale)].to_numpy(float) * list(scale.values())
+            points = positions(own, size, axes)
             if len(points) > 1:
                 found.append(cKDTree(points).query(points, k=2)[0][:, 1])
     distances: NDArray[np.float64] = np.concatenate(found)

@@ -14,6 +14,7 @@ import numpy as np
 import PIL.Image
 from scipy import ndimage
 
+from blinkcore.noise import MEDIAN_TO_NOISE
 from blinkcore.simulation import contrast
 from blinkcore.simulation.camera import to_integer
 from blinkcore.simulation.light import add_gaussians, add_spots
@@ -162,7 +163,7 @@ def estimate_gain(plane: NDArray[Any]) -> float:
     mean = blocks.mean(axis=(1, 3)).ravel()
     # Half the variance of differences of neighbours: structure is mostly smooth.
     steps = np.diff(blocks, axis=3)
-    variance = (np.median(np.abs(steps), axis=(1, 3)) / 0.9539).ravel() ** 2
+    variance = (np.median(np.abs(steps), axis=(1, 3)) / MEDIAN_TO_NOISE).ravel() ** 2
     spread = mean - np.quantile(mean, 0.1)
     known = spread > 0
     if known.sum() < 4:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from blinkcore.spots import ordered
+from blinkcore.spots import ordered, positions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,7 +137,7 @@ def _linked(
 
     if len(spots) == 0:
         return np.empty(0, np.int64), np.empty((0, 2), np.int64)
-    places = _places(spots, pixel_size)
+    places = positions(spots, pixel_size)
     names = [f"place{i}" for i in range(places.shape[1])]
     table = pd.DataFrame(places, columns=names)
     table["frame"] = _without_long_gaps(spots["frame"].to_numpy(), options.gap)
@@ -160,18 +160,6 @@ def _linked(
     found = found.sort_values("row")
     track = found["track_id"].to_numpy(np.int64)
     return track, _pairs(table.assign(track=track), splits, merges)
-
-
-def _places(spots: pd.DataFrame, pixel_size: PixelSize | None) -> NDArray[np.float64]:
-    """Give the places of spots, in px of x, with z if there is one."""
-    columns = [name for name in ("z", "y", "x") if name in spots.columns]
-    places: NDArray[np.float64] = spots[columns].to_numpy(float).copy()
-    if pixel_size is not None:
-        for number, name in enumerate(columns):
-            size = getattr(pixel_size, name)
-            if size is not None:
-                places[:, number] *= size / pixel_size.x
-    return places
 
 
 def _pairs(
