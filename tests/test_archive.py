@@ -12,8 +12,11 @@ import torch
 
 from blinkcore.model_files.archive import checked
 from blinkcore.model_files.script_code import check_code, check_purpose
-from blinkcore.network.model import bundled_models, load_model, read_metadata
-from blinkcore.network.networks import Blink
+from blinkcore.network.model import (
+    bundled_models,
+    load_model,
+    read_metadata,
+)
 from blinkcore.plain_pickle import parse
 
 GENERAL = bundled_models()["general"]
@@ -246,54 +249,6 @@ def test_plain_pickles_are_read():
     value = {"a": [1, 2.5, None, True, (b"x", "y")], "b": []}
     for protocol in (3, 4, 5):  # before them, bytes are a call
         assert parse(pickle.dumps(value, protocol)) == value
-
-
-class Bad(torch.nn.Module):
-    """A network of allowed operators that gives no grid."""
-
-    def __init__(self, kind):
-        super().__init__()
-        self.network = torch.nn.Conv2d(1, 1, 1)
-        self.kind: int = kind
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        half = torch.nn.functional.avg_pool2d(self.network(x), 2)
-        grid = torch.sigmoid(torch.cat([half, half, half], dim=1))
-        if self.kind == 0:
-            return grid[:, :2]
-        if self.kind == 1:
-            return grid * 10.0 + 1.0
-        if self.kind == 2:
-            return grid / (grid - grid)
-        if self.kind == 3:
-            return torch.nn.functional.interpolate(grid, scale_factor=[3000.0, 3000.0])
-        return grid
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit")
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        (0, "in the place of a grid"),
-        (1, r"outside \[0, 1\]"),
-        (2, r"outside \[0, 1\]"),
-        (3, "too much memory"),
-    ],
-)
-def test_a_network_is_tried_before_it_is_used(tmp_path, describe, kind, words):
-    metadata = describe(Blink(filters=4, depth=1, levels=1)).to_json()
-    path = tmp_path / "m.pt"
-    torch.jit.save(torch.jit.script(Bad(kind)), path, {"blinkcore.json": metadata})
-    with pytest.raises(ValueError, match=words):
-        load_model(path)
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit")
-def test_a_sound_network_of_others_is_taken(tmp_path, describe):
-    metadata = describe(Blink(filters=4, depth=1, levels=1)).to_json()
-    path = tmp_path / "m.pt"
-    torch.jit.save(torch.jit.script(Bad(4)), path, {"blinkcore.json": metadata})
-    assert load_model(path).metadata.stride
 
 
 @pytest.mark.slow

@@ -258,7 +258,7 @@ def test_devices_that_are_not_there_are_named(device):
 
 def test_bundled_models_are_those_of_the_list(monkeypatch):
     from blinkcore.files import sha256_of
-    from blinkcore.network import model as module
+    from blinkcore.network import loading as module
 
     digests = module._bundled_digests()
     assert digests == {p.name: sha256_of(p) for p in bundled_models().values()}

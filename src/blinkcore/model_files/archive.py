@@ -63,22 +63,9 @@ def checked(content: bytes, metadata: str) -> tuple[bytes, bytes]:
         If it is not a TorchScript file, is damaged, exceeds a limit, or its code does
         what no network needs; the message says which.
     """
-    limits.check(len(content), limits.MODEL, "the file has {} bytes")
-    try:
-        members = _members(content)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, OSError,
-            NotImplementedError, RuntimeError) as error:  # fmt: skip
-        raise ValueError(
-            f"it is not a TorchScript file, or damaged: {error}"
-        ) from error
+    members = members_of(content)
     code = {n: c for n, c in members.items() if n.startswith("code/")}
-    if "data.pkl" not in members or "constants.pkl" not in members or not code:
-        raise ValueError("it is not a TorchScript file")
-    try:
-        pickles = {n: _checked_pickle(n, members) for n in ("data", "constants")}
-    except (TypeError, LookupError, AttributeError) as error:
-        # Records of another form than PyTorch writes.
-        raise ValueError(f"its pickles are damaged: {error}") from error
+    pickles = {n: checked_pickle(n, members) for n in ("data", "constants")}
     limits.check(
         sum(map(len, code.values())), limits.MODEL_CODE, "its code has {} bytes"
     )
@@ -107,8 +94,29 @@ def metadata_of(content: bytes, metadata: str) -> bytes:
         return archive.read(f"{folder}/extra/{metadata}")
 
 
+def members_of(content: bytes) -> dict[str, bytes]:
+    """Read what a TorchScript file holds, by name without the archive's own folder.
+
+    Raises
+    ------
+    ValueError
+        If it is not a TorchScript file, is damaged, or exceeds a limit.
+    """
+    limits.check(len(content), limits.MODEL, "the file has {} bytes")
+    try:
+        members = _members(content)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, OSError,
+            NotImplementedError, RuntimeError) as error:  # fmt: skip
+        raise ValueError(
+            f"it is not a TorchScript file, or damaged: {error}"
+        ) from error
+    has_code = any(name.startswith("code/") for name in members)
+    if "data.pkl" not in members or "constants.pkl" not in members or not has_code:
+        raise ValueError("it is not a TorchScript file")
+    return members
+
+
 def _members(content: bytes) -> dict[str, bytes]:
-    """Read what the archive holds, by name without the archive's own folder."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         infos = archive.infolist()
         limits.check(len(infos), limits.MODEL_MEMBERS, "it holds {} files")
@@ -154,8 +162,34 @@ def _text(content: bytes, name: str) -> str:
         raise ValueError(f"its code {name} is damaged") from error
 
 
+def checked_pickle(name: str, members: dict[str, bytes]) -> Any:
+    """Read a pickle as data; check what it constructs, and that its tensors are there.
+
+    Parameters
+    ----------
+    name : {"data", "constants"}
+        Of the pickle.
+    members : dict
+        What the file holds, as of `members_of`.
+
+    Returns
+    -------
+    object
+        As of `blinkcore.plain_pickle.parse_model`.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or constructs what no network needs.
+    """
+    try:
+        return _checked_pickle(name, members)
+    except (TypeError, LookupError, AttributeError) as error:
+        # Records of another form than PyTorch writes.
+        raise ValueError(f"its pickles are damaged: {error}") from error
+
+
 def _checked_pickle(name: str, members: dict[str, bytes]) -> Any:
-    """Read a pickle; check what it constructs, and that its tensors are there."""
     parsed = plain_pickle.parse_model(members[f"{name}.pkl"])
     _check_use(parsed)
     storages: set[Any] = set()

@@ -84,6 +84,9 @@ def _in_child(
             # Threads do not survive the copy, so that waiting for them would never end.
             sys.modules["torch"].set_num_threads(1)
         limit = psutil.Process().memory_info().vms + _MEMORY + 4 * n_bytes
+        _, most = resource.getrlimit(resource.RLIMIT_AS)  # as a cluster may have set it
+        if most != resource.RLIM_INFINITY:
+            limit = min(limit, most)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         check()
         answer = _PASSED

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from blinkcore.files import did_you_mean
-from blinkcore.model_files import archive
 from blinkcore.model_files.sandbox import try_in_sandbox
 from blinkcore.network import registry
+from blinkcore.network.loading import content_of, network_of_file, read_file
 from blinkcore.network.metadata import METADATA_FILE, Metadata
 
 if TYPE_CHECKING:
@@ -110,12 +110,6 @@ def about_bundled() -> dict[str, dict[str, Any]]:
     return about
 
 
-def _bundled_digests() -> dict[str, str]:
-    """Read the SHA-256 of each bundled file, by name."""
-    text = (resources.files("blinkcore") / "models" / "sha256.txt").read_text("utf-8")
-    return dict(line.split() for line in text.splitlines())
-
-
 def load_model(
     model: str | os.PathLike[str] = DEFAULT, *, device: str = "auto", amp: bool = True
 ) -> Model:
@@ -144,11 +138,12 @@ def load_model(
         If the file is not a model of blinkcore, or the device is not available.
     """
     name, path = _find(model)
-    content = path.read_bytes()
+    content = content_of(path)
     if _is_onnx(path):
         return _load_onnx(name, path, content, device)
-    checked = _checked(path, content)  # before the seconds that PyTorch takes to import
-    if path == bundled_models().get(name) and not checked.is_ours:
+    # Before the seconds that PyTorch takes to be imported.
+    file = read_file(path, content)
+    if path == bundled_models().get(name) and not file.is_ours:
         raise ValueError(f"{path} is damaged or was changed; install blinkcore again")
     import torch
 
@@ -156,8 +151,8 @@ def load_model(
     from blinkcore.network.device import half_precision, pick_device
 
     where = pick_device(device)
-    network = _loaded(path, checked, where)
-    exact = _exact_layers(network)
+    network, is_known = network_of_file(path, file, where)
+    exact = getattr(network.network, "exact", ()) if is_known else ()
     half = half_precision(where) if amp and exact and where == "cpu" else None
     if half is not None:
         for layer, module in network.network.named_children():
@@ -165,14 +160,7 @@ def load_model(
                 module.to(half)
     precision = str(half or torch.float32).removeprefix("torch.")
     frozen = torchscript.freeze(network, where)
-    return Model(name, checked.metadata, checked.sha256, where, precision, frozen)
-
-
-def _exact_layers(network: Any) -> tuple[str, ...]:
-    """Give the names of the layers that a network wants in single precision."""
-    own = getattr(network.network, "exact", ())  # of a file: may be anything
-    is_named = isinstance(own, tuple | list) and all(isinstance(n, str) for n in own)
-    return tuple(own) if is_named else ()
+    return Model(name, file.metadata, file.sha256, where, precision, frozen)
 
 
 def _is_onnx(path: Path) -> bool:
@@ -191,7 +179,9 @@ def _load_onnx(name: str, path: Path, content: bytes, device: str) -> Model:
         probe_grids(own, n_channels, metadata.cell_size, metadata.stride)
 
     try:
-        metadata = Metadata.from_json(onnx_check.metadata_of(content, METADATA_FILE))
+        read = partial(onnx_check.metadata_of, content, METADATA_FILE)
+        try_in_sandbox(read, "a check of it", len(content))
+        metadata = Metadata.from_json(read())
         where = onnx_format.device_for(device)
         try_in_sandbox(check)
         network = onnx_format.OnnxNetwork(content, where)
@@ -204,13 +194,13 @@ def _load_onnx(name: str, path: Path, content: bytes, device: str) -> Model:
 def read_metadata(model: str | os.PathLike[str]) -> Metadata:
     """Read what a model says about itself; arguments and errors as of `load_model`."""
     name, path = _find(model)
-    content = path.read_bytes()
+    content = content_of(path)
     if _is_onnx(path):
         return _load_onnx(name, path, content, "cpu").metadata
-    checked = _checked(path, content)
-    if not checked.is_ours:  # files of others must show that they can be loaded
-        _loaded(path, checked, "cpu")
-    return checked.metadata
+    file = read_file(path, content)
+    if not file.is_ours:  # files of others must show that they can be loaded
+        network_of_file(path, file, "cpu")
+    return file.metadata
 
 
 def load_weights(model: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
@@ -220,8 +210,10 @@ def load_weights(model: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """
     _, path = _find(model)
     if _is_onnx(path):
-        raise ValueError(f"{path} is ONNX, which cannot be trained; give the .pt file")
-    network = _loaded(path, _checked(path, path.read_bytes()), "cpu")
+        raise ValueError(
+            f"{path} is ONNX, which cannot be trained or exported; give the .pt file"
+        )
+    network, _ = network_of_file(path, read_file(path, content_of(path)), "cpu")
     state = network.network.state_dict()
     return {name: value.clone() for name, value in state.items()}
 
@@ -262,61 +254,3 @@ def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
         f"there is no model {name!r}: give the path of a .pt file or the name of a model; "
         f"{near}"
     )
-
-
-class _Checked(NamedTuple):
-    """A model file that was checked: its TorchScript, and what it says about itself."""
-
-    script: bytes
-    metadata: Metadata
-    sha256: str  # of the file
-    is_ours: bool  # bundled, known by its digest
-
-
-def _checked(path: Path, content: bytes) -> _Checked:
-    """Check a model file without PyTorch; bundled ones are known by their digest."""
-    digest = hashlib.sha256(content).hexdigest()
-    if digest in _bundled_digests().values():
-        about = archive.metadata_of(content, METADATA_FILE)
-        return _Checked(content, Metadata.from_json(about.decode()), digest, True)
-    check = partial(archive.checked, content, METADATA_FILE)
-    try:
-        # First in a copy of this process: files can be made to take long to be checked.
-        try_in_sandbox(check, "a check of it", len(content))
-        script, about = check()
-        if not about:
-            raise ValueError(
-                f"it is a TorchScript file but not a model of blinkcore: it has no "
-                f"{METADATA_FILE}"
-            )
-        return _Checked(script, Metadata.from_json(about.decode()), digest, False)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} cannot be used as a model: {error}") from error
-
-
-def _try(script: bytes, metadata: Metadata) -> None:
-    """Load a network, run it, and run it as it is prepared to run fast."""
-    from blinkcore.model_files.probe import probe
-    from blinkcore.network import torchscript
-
-    network = torchscript.load(script, "cpu")
-    probe(network, metadata.cell_size, metadata.stride)
-    try:
-        frozen = torchscript.freeze(network, "cpu")
-    except RuntimeError as error:
-        raise ValueError("PyTorch cannot prepare its network") from error
-    probe(frozen, metadata.cell_size, metadata.stride, is_frozen=True)
-
-
-def _loaded(path: Path, checked: _Checked, device: str) -> Any:
-    """Load a checked file with PyTorch, and try out networks that are not bundled."""
-    from blinkcore.network import torchscript
-
-    script = checked.script
-    try:
-        if not checked.is_ours:
-            check = partial(_try, script, checked.metadata)
-            try_in_sandbox(check, n_bytes=len(script))
-        return torchscript.load(script, device)
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be used as a model: {error}") from error

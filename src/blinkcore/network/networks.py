@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 
 class Blink(nn.Module):
@@ -222,6 +224,7 @@ class DeepBlink(nn.Module):
 
 
 AnyNetwork: TypeAlias = Blink | DeepBlink
+_MAX_SIZE = 4_096  # of channels, layers or levels
 NETWORKS: dict[str, type[AnyNetwork]] = {"blink": Blink, "deepblink": DeepBlink}
 
 
@@ -241,6 +244,39 @@ def network_of(architecture: str, arguments: dict[str, Any]) -> AnyNetwork:
             f"the model's network is {architecture!r} with {arguments}, which is not one of "
             f"blinkcore's ({', '.join(NETWORKS)})"
         ) from error
+
+
+def network_with(
+    architecture: str, arguments: dict[str, Any], weights: Mapping[str, NDArray[Any]]
+) -> AnyNetwork:
+    """Build a network of blinkcore around weights that were read from a file.
+
+    Parameters
+    ----------
+    architecture, arguments : str, dict
+        As for `network_of`.
+    weights : mapping of ndarray
+        By the names, and with the shapes and types, of the network's `state_dict`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network, or it has other weights.
+    """
+    sizes = [n for n in arguments.values() if isinstance(n, int)]
+    try:
+        if max(sizes, default=0) > _MAX_SIZE:
+            raise ValueError(f"a network has no sizes above {_MAX_SIZE:,}")
+        with torch.device("meta"):  # sizes without memory
+            network = network_of(architecture, arguments)
+    except (ArithmeticError, AttributeError, IndexError, RuntimeError) as error:
+        raise ValueError(f"there is no {architecture} of such sizes") from error
+    tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
+    expected = {n: (t.shape, t.dtype) for n, t in network.state_dict().items()}
+    if expected != {n: (t.shape, t.dtype) for n, t in tensors.items()}:
+        raise ValueError(f"its weights are not those of a {architecture}")
+    network.load_state_dict(tensors, assign=True)
+    return network.eval()
 
 
 class _ConvBlock(nn.Module):

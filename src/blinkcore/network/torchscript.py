@@ -43,10 +43,14 @@ def save(
     extra : dict
         Further files in it: name to content.
     """
+    _save(scripted(network), path, extra)
+
+
+def scripted(network: AnyNetwork) -> Any:
+    """Turn a network into a TorchScript module, as `save` writes it."""
     exported = _ExportedWithError if network.predicts_error else _Exported
     with SilencedDeprecation():
-        script = torch.jit.script(exported(network).eval())
-    _save(script, path, extra)
+        return torch.jit.script(exported(network).eval())
 
 
 def load(content: bytes, device: str) -> Any:
