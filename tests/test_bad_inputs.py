@@ -97,7 +97,7 @@ CORPUS = [
     ("three_pages.tif", pages(*[GREY] * 3), "--axes TYX or --axes ZYX"),
     ("four_pages.tif", pages(*[GREY] * 4), "--axes TYX or --axes ZYX"),
     ("five_dimensions.tif", tif(np.zeros((2, 3, 4, 8, 8), np.uint8)), "--axes TCZYX"),
-    ("seven_dimensions.tif", tif(np.zeros((2,) * 5 + (8, 8), np.uint8)), "out of TCZYX"),
+    ("seven_dimensions.tif", tif(np.zeros((2,) * 5 + (8, 8), np.uint8)), "five dimensions, TCZYX"),
     ("complex.tif", tif(GREY.astype(np.complex64)), "not real numbers"),
     ("part0.ome.tif", tif(GREY, description=OME_XML, metadata=None),
      "1 of its 2 planes lie in files that are not beside"),

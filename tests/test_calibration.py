@@ -34,7 +34,7 @@ def test_a_rate_is_a_share(fdr):
 
 
 def test_a_rate_and_a_threshold_are_one_too_many():
-    with pytest.raises(ValueError, match="exclude each other"):
+    with pytest.raises(ValueError, match="fdr sets the threshold itself"):
         check_fdr(0.05, 0.5)
 
 

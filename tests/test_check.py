@@ -99,6 +99,15 @@ def test_the_simulators_own_truth_is_right(preset):
         assert check_plane(sample(drawn.image, drawn.points)).problems == []
 
 
+@pytest.mark.parametrize("seed", [47, 72])
+def test_many_dim_spots_among_bright_ones_are_right(seed):
+    """More than half of them are on no bright place."""
+    drawn = simulate(
+        (512, 512), np.random.default_rng([seed, 5]), ranges=ranges_of("smfish")
+    )
+    assert check_plane(sample(drawn.image, drawn.points)).problems == []
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_labels_beside_the_spots_are_seen(preset):
     """Twelve pixels beside, whether spots are dim or bright."""

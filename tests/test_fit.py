@@ -159,7 +159,7 @@ def test_predict_measures_and_counts_molecules(examples, tmp_path):
     [
         (["--measure", "best"], "--measure must be one of poisson, lsq"),
         (["--measure", "lsq", "--radius", "3"], "give one"),
-        (["--camera", "100,2"], "give measure, too"),
+        (["--camera", "100,2"], "which measure asks for"),
         (["--measure", "lsq", "--camera", "a"], "--camera must be OFFSET,GAIN"),
         (["--measure", "lsq", "--camera", "1,0"], "a gain above 0"),
         (["--molecules"], "give measure or radius"),

@@ -18,7 +18,7 @@ def test_without_bioio_the_extra_is_named(tmp_path, monkeypatch):
     for suffix in (".nd2", ".czi", ".lif"):
         path = tmp_path / f"a{suffix}"
         path.write_bytes(b"anything")
-        with pytest.raises(ImportError, match=r"install 'blinkcore\[bioio\]'"):
+        with pytest.raises(ImportError, match=r"pip install 'blinkcore\[bioio\]'"):
             io.read_image(path)
 
 

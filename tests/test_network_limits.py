@@ -216,7 +216,7 @@ def test_numbers_of_a_calibration_have_bounds():
     for threshold in (1.0, -1e-9, math.nan):
         with pytest.raises(ValueError, match=r"threshold must be in \[0, 1\)"):
             calibration.check_threshold(threshold)
-    with pytest.raises(ValueError, match="exclude each other"):
+    with pytest.raises(ValueError, match="fdr sets the threshold itself"):
         calibration.check_fdr(0.5, 0.0)
     scenes = [(np.array([1.0]), 1 + i) for i in range(39)]  # the 38th of 39 deviations
     width = calibration.fit_interval_width(scenes)

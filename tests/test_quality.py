@@ -41,7 +41,14 @@ def test_tiny_and_empty_pictures_do_no_harm(shape):
         warning = image_warning(picture)
         # So few pixels may look clipped or over-exposed, but never smoothed.
         assert warning is None or "smoothed" not in warning
-    assert image_warning(np.full(shape, np.inf)) is None
+    assert "100% of its pixels are not numbers" in image_warning(np.full(shape, np.inf))
+
+
+def test_pictures_without_any_content_are_told():
+    picture = np.full((64, 64), 7.0)
+    assert image_warning(picture) == "all of its pixels have the same value, 7.0"
+    picture[:32] = np.nan
+    assert "50% of its pixels are not numbers" in image_warning(picture)
 
 
 def test_a_model_in_doubt_says_so():

@@ -14,7 +14,7 @@ import torch
 
 import blinkcore
 from blinkcore import limits
-from blinkcore.files import check_readable
+from blinkcore.files import check_readable, missing
 from blinkcore.model_files.sandbox import try_in_sandbox
 from blinkcore.network.metadata import Metadata
 from blinkcore.network.model import save_model
@@ -98,10 +98,7 @@ def _read(path: Path) -> tuple[list[Any], dict[str, list[NDArray[Any]]], str]:
     try:
         import h5py
     except ImportError as error:
-        raise ImportError(
-            "deepBlink models need h5py; install it with: "
-            "pip install 'blinkcore[deepblink]'"
-        ) from error
+        raise missing("a model of deepBlink", "h5py", "deepblink") from error
     check_readable(path)
     # First elsewhere: the library may search a damaged file without an end.
     try_in_sandbox(lambda: _content(path, h5py), f"{path}")

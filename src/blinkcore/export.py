@@ -17,7 +17,7 @@ import numpy as np
 import blinkcore
 from blinkcore.detection import overlay
 from blinkcore.detection.predict import predict
-from blinkcore.files import atomic_write
+from blinkcore.files import atomic_write, missing
 from blinkcore.network import onnx_format
 from blinkcore.network.metadata import METADATA_FILE
 from blinkcore.network.model import Model, load_model, load_weights
@@ -76,10 +76,7 @@ def export_bioimageio(
         from bioimageio.core import test_description
         from bioimageio.spec import save_bioimageio_package
     except ImportError as error:
-        raise ImportError(
-            "BioImage.IO needs bioimageio.core; install it with: "
-            "pip install 'blinkcore[bioimageio]'"
-        ) from error
+        raise missing("BioImage.IO", "bioimageio.core", "bioimageio") from error
 
     _check_license(license_)
     model = load_model(name, device="cpu")

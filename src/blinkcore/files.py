@@ -135,9 +135,18 @@ def check_readable(path: Path) -> None:
         pass
 
 
+def missing(what: str, package: str, extra: str) -> ImportError:
+    """Return the error that says which extra of blinkcore holds a package."""
+    return ImportError(
+        f"{what} needs {package}; install it with: pip install 'blinkcore[{extra}]'"
+    )
+
+
 def error_sentence(error: BaseException) -> str:
     """Describe an error in one line."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+    if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
+        text = f"{os.fspath(error.filename)} is a file, where a folder is needed"
+    elif isinstance(error, OSError) and error.strerror and error.filename is not None:
         text = f"{os.fspath(error.filename)}: {error.strerror}"
     elif isinstance(error, MemoryError):
         text = "there is not enough memory for it"

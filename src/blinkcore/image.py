@@ -208,9 +208,8 @@ class Image:
         if channel is None:
             return range(n_channels)
         if not 0 <= channel < n_channels:
-            raise ValueError(
-                f"channel must be 0 to {n_channels - 1} (counted from 0), got {channel}"
-            )
+            known = "it has one" if n_channels == 1 else f"it has {n_channels}, from 0"
+            raise ValueError(f"the image has no channel {channel}: {known}")
         return range(channel, channel + 1)
 
     def plane(self, frame: int, channel: int, z: int) -> Plane:

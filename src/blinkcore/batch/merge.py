@@ -111,10 +111,14 @@ def _check_alike(paths: list[Path], descriptions: list[dict[str, Any]]) -> None:
         different = [key for key in {**first, **one} if one.get(key) != first.get(key)]
         if different:
             key = different[0]
+            own, other = one.get(key), first.get(key)
+            while isinstance(own, dict) and isinstance(other, dict):
+                key = next(k for k in {**other, **own} if own.get(k) != other.get(k))
+                own, other = own.get(key), other.get(key)
             hint = "; search all with --no-amp" if key == "precision" else ""
             raise ValueError(
-                f"{path} was made with other options than {paths[0]}: {key} is "
-                f"{one.get(key)} and not {first.get(key)}{hint}"
+                f"{path} was made with other options than {paths[0]}: {key} is {own} and "
+                f"not {other}{hint}"
             )
         for record in about["images"]:
             name = str(record.get("path"))

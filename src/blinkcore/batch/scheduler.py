@@ -9,6 +9,8 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any
 
+from blinkcore.files import missing
+
 logger = logging.getLogger(__name__)
 
 _ANSWER = 30.0  # s in which a scheduler must answer
@@ -114,9 +116,7 @@ def _connected(scheduler: str) -> tuple[Any, Any]:
         import dask
         from distributed import Client
     except ImportError as error:
-        raise ImportError(
-            "--scheduler needs dask: install 'blinkcore[cluster]'"
-        ) from error
+        raise missing("--scheduler", "dask", "cluster") from error
     # Their logs are for those who run a cluster. Dask has given some a level of their own.
     for name in ("asyncio", "distributed", *logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("asyncio", "distributed", "tornado"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -100,12 +101,14 @@ _OTHER_SUFFIXES = frozenset(
     for suffix in [
         "avi",
         "bmp",
+        "dat",
         "db",
         "doc",
         "docx",
         "feather",
         "gif",
         "gz",
+        "h5",
         "hdf5",
         "htm",
         "html",
@@ -124,12 +127,14 @@ _OTHER_SUFFIXES = frozenset(
         "pkl",
         "ppt",
         "pptx",
+        "pq",
         "pt",
         "py",
         "rds",
         "rtf",
         "sqlite",
         "svg",
+        "tab",
         "tar",
         "tsv",
         "txt",
@@ -150,7 +155,9 @@ def looks_like_file(path: Path) -> bool:
 
     own = {f".{suffix.rsplit('.', 1)[-1]}" for suffix in (*WRITERS, ".geff")}
     known = _OTHER_SUFFIXES | own | {*LABELS, *IMAGE_SUFFIXES}
-    return path.suffix.lower() in known and not path.is_dir()
+    suffix = path.suffix.lower()
+    is_typo = bool(get_close_matches(suffix, [".csv", ".parquet"], cutoff=0.7))
+    return (suffix in known or is_typo) and not path.is_dir()
 
 
 def check_folder(path: Path | None) -> None:

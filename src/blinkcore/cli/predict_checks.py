@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from blinkcore import limits
 from blinkcore.cli.app import looks_like_file, options_named, parse_pixel_size
+from blinkcore.files import missing
 
 if TYPE_CHECKING:
     from blinkcore.batch.inputs import Event, Input
@@ -131,7 +132,7 @@ def check_report(page: Path | None, target: Path | None) -> None:
         raise ValueError("--report needs results in files: give --output")
     for name in ("jinja2", "plotly"):
         if find_spec(name) is None:
-            raise ImportError(f"--report needs {name}: install 'blinkcore[report]'")
+            raise missing("--report", name, "report")
 
 
 def check_usage(progress: str | None, formats: tuple[str, ...], device: str) -> None:
@@ -196,7 +197,7 @@ def check_format(
         )
     if target is None or one_table:
         tables.check_format(target.suffix if target else formats[0])
-    elif ".parquet" in formats:
+    elif {".parquet", ".spots.zarr"} & set(formats):
         tables.check_format(".parquet")
     own = sidecar_path(target) if target is not None and one_table else None
     if status is not None and own is not None and status.absolute() == own.absolute():

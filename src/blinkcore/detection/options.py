@@ -146,7 +146,9 @@ class PredictOptions:
         if self.camera is not None:
             check_camera(self.camera)
             if self.measure is None:
-                raise ValueError("camera is for the fit: give measure, too")
+                raise ValueError(
+                    "camera is for the fit of spots, which measure asks for"
+                )
         if self.molecules and self.measure is None and self.radius is None:
             raise ValueError("molecules needs intensities: give measure or radius")
 

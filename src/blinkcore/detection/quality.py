@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _MIN_EQUAL = 0.5  # share of pixels with the smallest value in an image that was clipped
 _MIN_FULL = 1e-3  # share of pixels at the largest value of an over-exposed one
 _MAX_RATIO = 4.2  # of the noise of distant pixels to that of neighbours
+_MAX_LOST = 0.01  # share of pixels that are not numbers
 _MIN_PLANES, _MIN_REACH = 8, 0.6  # of a stack, and share of it that spots go through
 _SAME_PLACE = 1.0  # px between spots of which one lies above the other
 _STEP, _PAUSE = 4.0, 3.0  # px, planes: where a spot that moves is seen again
@@ -26,7 +27,7 @@ _MIN_SPOTS, _MIN_SURE = 20, 0.65  # fewest spots to judge; least mean probabilit
 
 
 def image_warning(plane: NDArray[Any]) -> str | None:
-    """Warn if a plane was clipped, over-exposed or smoothed, which misleads a model.
+    """Warn if a plane is empty, or was clipped, over-exposed or smoothed.
 
     Parameters
     ----------
@@ -40,9 +41,15 @@ def image_warning(plane: NDArray[Any]) -> str | None:
     """
     rows = sampled_rows(plane)
     if plane.dtype.kind == "f":
+        lost = 1.0 - float(np.isfinite(rows).mean())
+        if lost > _MAX_LOST:
+            return f"{lost:.0%} of its pixels are not numbers; no spots are found there"
         rows = _finite_rows(rows)
-    if rows.size == 0 or rows.shape[1] <= FAR or not (low := rows.min()) < rows.max():
+    if rows.size == 0 or rows.shape[1] <= FAR:
         return None
+    low = rows.min()
+    if low == rows.max():
+        return f"all of its pixels have the same value, {low}"
     if float((rows == low).mean()) > _MIN_EQUAL:
         return (
             f"{(rows == low).mean():.0%} of its pixels have the smallest value: the "

@@ -14,7 +14,7 @@ from blinkcore.evaluation.scores import (
     f1_curve,
     match,
 )
-from blinkcore.files import atomic_write
+from blinkcore.files import atomic_write, missing
 from blinkcore.network.grid import PROBABILITY
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def plot(cases: Sequence[Case], methods: Sequence[Method], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(
-            "plots need matplotlib; install it with: pip install 'blinkcore[plots]'"
-        ) from error
+        raise missing("a plot", "matplotlib", "plots") from error
     figure = Figure(figsize=(13, 4), layout="constrained")
     f1, precision_recall, errors = figure.subplots(1, 3)
     for method in methods:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from blinkcore import limits
-from blinkcore.files import error_sentence
+from blinkcore.files import error_sentence, missing
 from blinkcore.image import (
     AxesError,
     Image,
@@ -160,13 +160,12 @@ def _opened(path: Path) -> Any:
     try:
         import bioio
     except ImportError as error:
-        raise ImportError(
-            f"{path}: {path.suffix} files are read by bioio: install 'blinkcore[bioio]'"
+        raise missing(
+            f"{path}, of a microscope's own format,", "bioio", "bioio"
         ) from error
-    if find_spec(f"bioio_{path.suffix[1:].lower()}") is None:
-        raise ImportError(
-            f"{path}: bioio has no reader for {path.suffix} files: install 'blinkcore[bioio]'"
-        )
+    reader = f"bioio-{path.suffix[1:].lower()}"
+    if find_spec(reader.replace("-", "_")) is None:
+        raise missing(f"{path}, of a microscope's own format,", reader, "bioio")
     logging.getLogger("bioio").setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from blinkcore import limits
-from blinkcore.files import error_sentence
+from blinkcore.files import error_sentence, missing
 from blinkcore.image import (
     AxesError,
     Image,
@@ -182,9 +182,7 @@ def zarr_library(name: str, extra: str = "zarr") -> Any:
             raise ImportError(
                 f"{name} is Zarr, which needs Python 3.11 or newer"
             ) from None
-        raise ImportError(
-            f"{name} is Zarr: install 'blinkcore[{extra}]' for it"
-        ) from error
+        raise missing(f"{name}, which is Zarr,", "zarr", extra) from error
     # Older ones can run code that is pickled in a file.
     if int(zarr.__version__.partition(".")[0]) < 3:
         raise ImportError(f"{name} needs zarr 3 (Python 3.11 or later)")
@@ -199,6 +197,10 @@ def _opened(source: Path | str) -> Any:
     except ImportError as error:  # of the file system of a URL
         raise ImportError(f"{source}: {error}") from error
     except OSError as error:
+        if "://" in str(source) and isinstance(error, FileNotFoundError):
+            raise OSError(
+                f"there is no OME-Zarr at {source} (at a URL nothing else is read)"
+            ) from error
         if not str(error):
             raise
         raise OSError(f"{source} cannot be opened: {error}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from blinkcore.files import temporary_beside
+from blinkcore.files import missing, temporary_beside
 from blinkcore.io.ome_zarr import zarr_library
 from blinkcore.io.parquet import read_parquet
 from blinkcore.spots import check_spots
@@ -49,9 +49,7 @@ def write(spots: pd.DataFrame, path: Path, pixel_size: PixelSize | None) -> None
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise ImportError(
-            f"{path.name} needs pyarrow: install 'blinkcore[parquet]'"
-        ) from error
+        raise missing(path.name, "pyarrow", "parquet") from error
     names = [n for n in ("x", "y", "z") if n in spots.columns]
     sizes = [None if pixel_size is None else getattr(pixel_size, n) for n in names]
     axes = [

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Any
 
 from blinkcore import limits
-from blinkcore.files import atomic_write, files_in, utf8_safe
+from blinkcore.files import atomic_write, files_in, missing, utf8_safe
 from blinkcore.io import imagej, trackmate
 from blinkcore.io.parquet import read_parquet
 from blinkcore.io.suffixes import format_of, sidecar_path
@@ -132,9 +132,7 @@ def check_format(suffix: str) -> None:
     if suffix not in SUFFIXES:
         raise ValueError(f"table must end in {' or '.join(SUFFIXES)}, got {suffix!r}")
     if suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise ImportError(
-            "Parquet needs pyarrow; install it with: pip install 'blinkcore[parquet]'"
-        )
+        raise missing("Parquet", "pyarrow", "parquet")
 
 
 def write(spots: pd.DataFrame, path: Path) -> None:
@@ -219,7 +217,7 @@ def read_foreign(path: Path) -> tuple[pd.DataFrame, str]:
             path, dtype=str, sep=None, engine="python", encoding="utf-8-sig"
         )
     except (ValueError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a table of spots: {error}") from error
+        raise ValueError(f"{path} is not a table of spots, or damaged") from error
     names = [str(name).strip() for name in table.columns]
     table.columns = pd.Index(names)
     lower = [name.lower() for name in names]

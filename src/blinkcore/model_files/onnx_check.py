@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from blinkcore import limits
+from blinkcore.files import missing
 
-INSTALL = "install 'blinkcore[onnx]'"
 # What a network may do: arithmetic on tensors, no loops, no branches, no files.
 _OPERATORS = frozenset(
     [
@@ -112,7 +112,7 @@ def metadata_of(content: bytes, name: str) -> str:
     try:
         import onnx
     except ImportError as error:
-        raise ImportError(f"a model in ONNX needs onnx: {INSTALL}") from error
+        raise missing("a model in ONNX", "onnx", "onnx") from error
     limits.check(len(content), limits.MODEL, "it has {} bytes")
     if content[4:8] == b"ORTM":
         raise ValueError("it is in onnxruntime's own format, not ONNX")

@@ -35,8 +35,8 @@ def read_weights(
     Returns
     -------
     weights : dict of ndarray, or None
-        Copies of the tensors of the part called `network`, by the names of its `state_dict`.
-        None if it has others than 32-bit floats and 64-bit integers.
+        Copies of the tensors of the part called `network`, of any shape, by the names of its
+        `state_dict`. None if it has others than 32-bit floats and 64-bit integers.
     about : bytes
         The metadata; empty where there are none.
 

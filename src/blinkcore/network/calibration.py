@@ -190,7 +190,7 @@ def check_threshold(threshold: float) -> None:
 def check_fdr(fdr: float, threshold: float | None) -> None:
     """Raise ValueError if `fdr` is not in (0, 1), or if a threshold is given too."""
     if threshold is not None:
-        raise ValueError("threshold and fdr exclude each other: give one of them")
+        raise ValueError("fdr sets the threshold itself: leave the threshold out")
     if not 0.0 < fdr < 1.0:
         raise ValueError(f"fdr must be in (0, 1), got {fdr}")
 

@@ -52,7 +52,13 @@ class ModelFile(NamedTuple):
 
 
 def read_file(path: Path, content: bytes) -> ModelFile:
-    """Read a model file without PyTorch; bundled ones are known by their digest."""
+    """Read a model file without PyTorch; bundled ones are known by their digest.
+
+    Raises
+    ------
+    ValueError
+        If it is not a model of blinkcore, is damaged, or exceeds a limit.
+    """
     digest = hashlib.sha256(content).hexdigest()
     if digest in _bundled_digests().values():
         about = archive.metadata_of(content, METADATA_FILE)
@@ -75,7 +81,13 @@ def read_file(path: Path, content: bytes) -> ModelFile:
 
 
 def network_of_file(path: Path, file: ModelFile, device: str) -> tuple[Any, bool]:
-    """Make the network of a model file; tell whether its code is blinkcore's own."""
+    """Make the network of a model file; tell whether its code is blinkcore's own.
+
+    Raises
+    ------
+    ValueError
+        If it does not work on a small image, or is not blinkcore's own and not trusted.
+    """
     from blinkcore.model_files.probe import probe
     from blinkcore.network import torchscript
 

@@ -251,6 +251,5 @@ def _find(model: str | os.PathLike[str]) -> tuple[str, Path]:
     name = os.fspath(model)
     near = did_you_mean(name, [*bundled, *registry.registered_models()])
     raise FileNotFoundError(
-        f"there is no model {name!r}: give the path of a .pt file or the name of a model; "
-        f"{near}"
+        f"there is no model {name!r}, neither such a file nor such a name; {near}"
     )

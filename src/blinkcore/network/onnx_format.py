@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from blinkcore.files import atomic_write
-from blinkcore.model_files.onnx_check import INSTALL
+from blinkcore.files import atomic_write, missing
 from blinkcore.network.device import pick_device
 from blinkcore.network.torchscript import normalizing, whole_grid
 
@@ -35,7 +34,7 @@ def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ImportError(f"a model in ONNX needs onnxruntime: {INSTALL}") from error
+        raise missing("a model in ONNX", "onnxruntime", "onnx") from error
     return onnxruntime
 
 
@@ -177,9 +176,7 @@ def _write(
         import onnx
         import onnxscript  # noqa: F401 (PyTorch's exporter needs it)
     except ImportError as error:
-        raise ImportError(
-            f"writing ONNX needs onnx and onnxscript: {INSTALL}"
-        ) from error
+        raise missing("writing ONNX", str(error.name), "onnx") from error
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -10,7 +10,7 @@ import numpy as np
 
 import blinkcore
 from blinkcore.detection.overlay import bar_length
-from blinkcore.files import atomic_write
+from blinkcore.files import atomic_write, missing
 from blinkcore.report.collect import (
     Panel,
     contrast_of,
@@ -130,8 +130,11 @@ def _rendered(
     tables: tuple[pd.DataFrame, pd.DataFrame],
 ) -> str:
     """Fill the template."""
-    import jinja2
-    from plotly.offline import get_plotlyjs
+    try:
+        import jinja2
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise missing("a report", str(error.name), "report") from error
 
     text = (resources.files("blinkcore.report") / "template.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)

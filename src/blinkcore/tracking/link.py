@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from blinkcore.files import missing
 from blinkcore.spots import ordered, positions
 
 if TYPE_CHECKING:
@@ -133,7 +134,10 @@ def _linked(
     spots: pd.DataFrame, options: LinkOptions, pixel_size: PixelSize | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Give the track of each row, and the pairs of rows that are linked."""
-    from laptrack import LapTrack
+    try:
+        from laptrack import LapTrack
+    except ImportError as error:
+        raise missing("linking", str(error.name), "tracks") from error
 
     if len(spots) == 0:
         return np.empty(0, np.int64), np.empty((0, 2), np.int64)

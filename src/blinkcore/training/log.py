@@ -17,6 +17,35 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+_HEADER = ["step", "loss", "learning_rate", "seconds", *SCORES]
+
+
+def check_own_log(model: Path) -> None:
+    """Refuse to train where the files of the log would replace files of the user.
+
+    Parameters
+    ----------
+    model : Path
+        The model that is to be written.
+
+    Raises
+    ------
+    ValueError
+        If there is a CSV or a picture of its name that no training wrote.
+    """
+    table, picture = model.with_suffix(".csv"), model.with_suffix(".png")
+    is_own = False
+    if table.is_file():
+        with table.open(encoding="utf-8", errors="replace") as file:
+            is_own = file.readline().strip() == ",".join(_HEADER)
+    for path in (table, picture):
+        if path.exists() and not is_own:
+            raise ValueError(
+                f"{path} exists and is not the log of a training, which would replace it; "
+                "choose another name for the model"
+            )
+
+
 class Log:
     """Writes each validation to a CSV, to TensorBoard and to the log.
 
@@ -32,7 +61,7 @@ class Log:
         self.path = model.with_suffix(".csv")
         self.first, self.started = step, time.monotonic()
         if step == 0:
-            self._write("w", ["step", "loss", "learning_rate", "seconds", *SCORES])
+            self._write("w", _HEADER)
         self.board = _tensorboard(model.with_suffix(".tensorboard"), step)
 
     def add(
