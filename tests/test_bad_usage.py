@@ -32,6 +32,8 @@ def foreign_model(path):
     ("words", "said"),
     [
         (["predict", "a.tif", "-o", "out.docx"], "no table is written as .docx"),
+        (["predict", "a.tif", "-o", "out.cvs"], "no table is written as .cvs"),
+        (["predict", "a.tif", "-o", "out.parq"], "no table is written as .parq"),
         (["predict", "a.tif", "-o", "out", "--overlay", "o.png"], "looks like a file"),
         (["predict", "a.tif", "-o", "out", "--status", "s.txt"], "must end in .json"),
         (["predict", "a.tif", "-o", "out", "--device", "cuda:x"], "cuda:1"),

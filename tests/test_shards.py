@@ -171,6 +171,10 @@ def test_what_does_not_fit_together_is_a_sentence(five, tmp_path, examples):
     assert "other options" in done.stderr
     assert "threshold is 0.9 and not 0.3" in done.stderr
     assert not (tmp_path / "all.csv").exists()
+    call_blinkcore("predict", five / "1.tif", "-o", two, "-m", "precise")
+    done = call_blinkcore("merge", one, two, "-o", tmp_path / "all.csv")
+    assert done.returncode == 2
+    assert "name is precise and not general" in done.stderr
     done = call_blinkcore("merge", one, one, "-o", tmp_path / "all.csv")
     assert done.returncode == 2
     assert "twice" in done.stderr

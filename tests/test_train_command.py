@@ -138,3 +138,18 @@ def test_a_wrong_recipe_names_its_key(tmp_path):
     # Found among the words as it was written.
     done = run_train("./r.yaml", cwd=tmp_path)
     assert "not valid YAML" in done.stderr
+
+
+@pytest.mark.slow
+def test_files_of_the_user_beside_the_model_stay(tmp_path):
+    """The log has the model's name; labels and images of a user may have it, too."""
+    trained("", tmp_path)
+    trained("--overwrite", tmp_path)  # its own log is replaced
+    for name, content in (("m.csv", b"y,x\n1,2\n"), ("m.png", b"a picture")):
+        folder = tmp_path / name.replace(".", "_")
+        folder.mkdir()
+        (folder / name).write_bytes(content)
+        done = run_train("-o", "m.pt", "--steps", "1", cwd=folder)
+        assert done.returncode == 2
+        assert f"{name} exists and is not the log of a training" in done.stderr
+        assert (folder / name).read_bytes() == content
