@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from log_detector import log_maxima
-from timing import table
+from timing import machine, table
 
 from blinkcore import load_model, predict, read_image
 from blinkcore.evaluation.scores import evaluate, match
@@ -62,6 +62,7 @@ def stacks(path, model, points):
 
 
 def main():
+    machine()
     model = load_model(*(sys.argv[2:3] or ["general"]), device="cpu")
     rows = []
     for labels in sorted(Path(sys.argv[1]).glob("*_points.csv")):

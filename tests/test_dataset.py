@@ -68,7 +68,7 @@ def test_labels_of_no_channel_are_not_given_to_all(tmp_path):
     tifffile.imwrite(tmp_path / "c.tif", pixels, imagej=True, metadata={"axes": "CYX"})
     io.write_spots(pd.DataFrame({"y": [5.0], "x": [7.0]}), tmp_path / "c.csv")
     pairs = [(tmp_path / "c.tif", tmp_path / "c.csv")]
-    with pytest.raises(ValueError, match="--channel"):
+    with pytest.raises(ValueError, match="choose a channel"):
         dataset.create(pairs)
     (sample,) = dataset.create(pairs, channel=1).samples
     assert sample.points.tolist() == [[5.0, 7.0]]

@@ -86,7 +86,7 @@ def test_a_level_of_the_pyramid(image, plane):
     half = io.read_image(image, level=1)
     np.testing.assert_array_equal(half.data[()], plane[::2, ::2])
     assert half.pixel_size == PixelSize(None, 0.22, 0.22)
-    with pytest.raises(ValueError, match="has levels 0 to 1, got --level 2"):
+    with pytest.raises(ValueError, match="has levels 0 to 1, got level 2"):
         io.read_image(image, level=2)
 
 

@@ -253,7 +253,7 @@ def test_a_pixel_size_that_is_no_number_is_named(tmp_path):
     content = path.read_bytes().replace(b'PhysicalSizeX="0.5"', b'PhysicalSizeX="0,5"')
     path.write_bytes(content)
     with pytest.raises(
-        ValueError, match=r"PhysicalSizeX must be a number, got .*0.*5.*--pixel-size"
+        ValueError, match=r"PhysicalSizeX must be a number, got .*0.*5.*size of a pixel"
     ):
         read_image(path)
     size = PixelSize(None, 0.5, 0.5)

@@ -115,7 +115,7 @@ def check_memory(n_bytes: int, name: str) -> None:
     if n_bytes > allowed:
         raise ValueError(
             f"{name} needs {n_bytes / GIB:.1f} GiB for its pixels, more than the "
-            f"{allowed / GIB:.1f} GiB that it may take (--max-memory)"
+            f"{allowed / GIB:.1f} GiB that it may take (--max-memory, or {_MEMORY})"
         )
 
 

@@ -90,7 +90,7 @@ class Shift:
             raise ValueError(
                 f"the shift along z is in {self.z_unit.replace('um', 'µm')}, and the "
                 f"distance of planes of {name if distance is None else 'the beads'} is not "
-                "known; give --pixel-size Z,Y,X, which is used for both"
+                "known; give the size of a pixel in z, y and x, which is used for both"
             )
         return self.offset_z / distance
 

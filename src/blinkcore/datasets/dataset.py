@@ -215,7 +215,7 @@ def _check_places(
     if image.size("C") > 1 and channel is None and "channel" not in spots.columns:
         raise ValueError(
             f"{path} does not say in which channel its spots are, and the image has "
-            f"{image.size('C')}; give --channel"
+            f"{image.size('C')}; choose a channel"
         )
     for axis, name in AXIS_COLUMNS.items():
         if (

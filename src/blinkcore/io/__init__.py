@@ -90,7 +90,7 @@ def read_image(
     path, scene = file_and_scene(source)
     head = _head(path)
     if level:
-        raise ValueError(f"{path} has one resolution; --level is for OME-Zarr")
+        raise ValueError(f"{path} has one resolution; levels are those of OME-Zarr")
     if microscopes.recognizes(path):
         return microscopes.read(path, axes=axes, pixel_size=pixel_size, scene=scene)
     for recognizes, read in _IMAGE_FORMATS:
@@ -235,7 +235,7 @@ def _in_pixels(
     if pixel_size is None:
         raise ValueError(
             f"{path} holds positions in µm, and the size of a pixel is not known; give it "
-            "(--pixel-size)"
+            "(--pixel-size, in Python pixel_size=)"
         )
     scaled: pd.DataFrame = spots.copy()
     for name, size in pixel_size._asdict().items():

@@ -92,7 +92,7 @@ def write(
     if sizes is None and len(axes) > 1:
         raise ValueError(
             f"where spots with {', '.join(axes)} lie in ImageJ's stack depends on its size; "
-            "give the image's sizes, too (--image)"
+            "name the image, too (--image, in Python sizes=)"
         )
 
     points = spots[["x", "y"]].to_numpy(np.float32)

@@ -149,7 +149,7 @@ def _letters(path: Path, file: Any, axes: str | None) -> dict[str, str]:
     letters = axes or own
     if len(letters) != len(own):
         raise AxesError(
-            f"{path}: --axes must have one letter per dimension, got {letters!r} for {own} of "
+            f"{path}: axes must have one letter per dimension, got {letters!r} for {own} of "
             f"shape {shape}"
         )
     check_axes(letters, shape)

@@ -142,7 +142,7 @@ def read(
     if letters is None:
         raise AxesError(
             f"{source} has shape {array.shape} and does not say what each dimension is; "
-            "name them with --axes, such as --axes TYX"
+            "name them, for example with --axes TYX (in Python axes='TYX')"
         )
     check_axes(letters, array.shape)
     _check_chunks(source, array)
@@ -249,7 +249,7 @@ def _level(
     datasets = described["datasets"]
     if not 0 <= level < len(datasets):
         raise ValueError(
-            f"{source} has levels 0 to {len(datasets) - 1}, got --level {level}"
+            f"{source} has levels 0 to {len(datasets) - 1}, got level {level}"
         )
     array = node[datasets[level]["path"]]
     entries = described.get("axes")

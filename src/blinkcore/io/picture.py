@@ -14,6 +14,7 @@ import PIL.Image
 from blinkcore import limits
 from blinkcore.image import to_canonical_axes
 from blinkcore.io.color import from_samples
+from blinkcore.io.tiff_cut_off import CUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,9 +52,7 @@ def read(
     # Decoders fill up what is missing with grey.
     is_cut = content.startswith(_JPEG) and content.rfind(_END) < content.rfind(_SCAN)
     if is_cut and not truncated:
-        raise ValueError(
-            f"{path} is damaged: it is cut off (--allow-truncated takes what is there)"
-        )
+        raise ValueError(f"{path} is damaged: it is cut off {CUT}")
     try:
         limits.check_memory(_decoded_size(content), str(path))
         pixels: NDArray[Any] = decode(content)

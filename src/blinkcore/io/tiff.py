@@ -152,7 +152,7 @@ def _layout(
                 check_axes(axes, shape)
                 return shape, axes
         raise AxesError(
-            f"{path}: --axes must have one letter per dimension, got {axes!r} for shape "
+            f"{path}: axes must have one letter per dimension, got {axes!r} for shape "
             f"{series.shape}"
         )
     kept = [
@@ -209,7 +209,11 @@ def _ambiguous(path: Path, shape: tuple[int, ...], letters: str) -> str:
             2: ("TZYX", "TCYX", "CZYX"),
             3: ("TCZYX",),
         }[n_open]
-        hint = "name them with " + " or ".join(f"--axes {e}" for e in examples)
+        hint = (
+            "name them with "
+            + " or ".join(f"--axes {e}" for e in examples)
+            + f" (in Python axes='{examples[0]}')"
+        )
     return f"{path} has shape {sizes} and does not say what each dimension is; {hint}"
 
 

@@ -112,7 +112,7 @@ def _ome_pixel_size(xml: str, number: int) -> PixelSize | None:
             sizes.append(positive((unit or 0.0) * float(pixels.get(name, 0))))
         except (ValueError, TypeError) as error:
             raise MetadataError(
-                f"{name} must be a number, got {pixels[name]!r}; give --pixel-size"
+                f"{name} must be a number, got {pixels[name]!r}; give the size of a pixel"
             ) from error
     z, y, x = sizes
     return None if y is None or x is None else PixelSize(z, y, x)

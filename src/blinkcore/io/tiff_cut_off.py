@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _JPEG = frozenset({6, 7, 33007, 34892, 34896})  # numbers of TIFF's compressions
 _JPEG_END = b"\xff\xd9"
-CUT = "(--allow-truncated takes what is there)"
+CUT = "(--allow-truncated, in Python truncated=True, takes what is there)"
 
 
 def filled(

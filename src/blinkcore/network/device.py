@@ -37,7 +37,7 @@ def pick_device(device: str) -> str:
         raise ValueError(f"device must be {DEVICES}, got {device!r}")
     is_there = not number or int(number) < torch.cuda.device_count()
     if not (available[kind] and (kind != "cuda" or is_there)):
-        raise ValueError(f"device {device!r} is not available here; use --device cpu")
+        raise ValueError(f"device {device!r} is not available here; choose cpu or auto")
     return device
 
 

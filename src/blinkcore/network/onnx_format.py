@@ -59,10 +59,10 @@ def device_for(device: str) -> str:
         return "cpu"
     if where.startswith("cuda") and not has_cuda:
         raise ValueError(
-            "this onnxruntime has no CUDA; use --device cpu, or install onnxruntime-gpu"
+            "this onnxruntime has no CUDA; choose the device cpu, or install onnxruntime-gpu"
         )
     if not where.startswith(("cuda", "cpu")):
-        raise ValueError(f"onnxruntime does not run on {where}; use --device cpu")
+        raise ValueError(f"onnxruntime does not run on {where}; choose the device cpu")
     return where
 
 

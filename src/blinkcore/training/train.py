@@ -150,10 +150,9 @@ def _say_what_is_trained(
         logger.warning(
             "the validation split is small: which step is best, the threshold and the "
             "calibration depend on chance; %s",
-            "label more images, or give --split a larger share for it when you make the "
-            "data set"
+            "label more images, or make a data set with a larger share for it"
             if config.data
-            else "give --valid-scenes more",
+            else "validate on more scenes",
         )
 
 
