@@ -67,6 +67,7 @@ def body():
         (lambda p: external(onnx.load(p)), "its weights lie in other files"),
         (lambda p: external_constant(onnx.load(p)), "other files"),
         (lambda p: sparse_constant(onnx.load(p)), "sparse"),
+        (lambda p: dividing(onnx.load(p)), "its network divides whole numbers"),
         (lambda p: without_metadata(onnx.load(p)), f"no {METADATA_FILE}"),
     ],
 )
@@ -89,6 +90,19 @@ def external(model):
 def external_constant(model):
     attribute = model.graph.node[0].attribute.add()
     attribute.tensors.add().data_location = TensorProto.EXTERNAL
+    return model
+
+
+def dividing(model):
+    """Divide the size of the image by 0."""
+    name = model.graph.input[0].name
+    model.graph.node.extend(
+        [
+            helper.make_node("Shape", [name], ["size"]),
+            helper.make_node("Sub", ["size", "size"], ["zero"]),
+            helper.make_node("Div", ["size", "zero"], ["ends the process"]),
+        ]
+    )
     return model
 
 

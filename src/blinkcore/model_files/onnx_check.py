@@ -126,6 +126,7 @@ def metadata_of(content: bytes, name: str) -> str:
         if node.domain not in ("", "ai.onnx") or node.op_type not in _OPERATORS:
             raise ValueError(f"its network uses {node.op_type}, which is not allowed")
     _check_weights(model, onnx)
+    _check_divisions(model, onnx)
     found = {entry.key: entry.value for entry in model.metadata_props}
     if name not in found:
         raise ValueError(f"it is ONNX but not a model of blinkcore: it has no {name}")
@@ -146,6 +147,36 @@ def _check_weights(model: Any, onnx: Any) -> None:
         t.data_location == onnx.TensorProto.EXTERNAL for t in tensors
     ):
         raise ValueError("its weights lie in other files")
+
+
+def _check_divisions(model: Any, onnx: Any) -> None:
+    """Raise ValueError if whole numbers may be divided by 0 or -1, which ends the process."""
+    divisions = [node for node in model.graph.node if node.op_type == "Div"]
+    if not divisions:
+        return
+    try:
+        graph = onnx.shape_inference.infer_shapes(model).graph
+    except Exception as error:  # of a network whose types contradict each other
+        raise ValueError("the types of its network are not known") from error
+    known = {v.name: v.type.tensor_type.elem_type for v in graph.value_info}
+    known |= {v.name: v.type.tensor_type.elem_type for v in graph.output}
+    kinds = onnx.TensorProto
+    floats = (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.BFLOAT16)
+    constants = {t.name: t for t in graph.initializer}
+    constants |= {
+        node.output[0]: attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
+    for node in divisions:
+        divisor = constants.get(node.input[1])
+        is_safe = divisor is not None and bool(
+            (onnx.numpy_helper.to_array(divisor) > 0).all()
+        )
+        if known.get(node.output[0]) not in floats and not is_safe:
+            raise ValueError("its network divides whole numbers, which is not allowed")
 
 
 def _has_graph(node: Any) -> bool:

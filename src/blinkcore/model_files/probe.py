@@ -20,20 +20,21 @@ _MAX_SIDE = 1_024  # px, of the image that it is tried on
 
 
 def probe(
-    network: Any, cell_size: int, stride: int, *, is_frozen: bool = False
+    network: Any, cell_size: int, stride: int, *, is_whole_file: bool = True
 ) -> None:
     """Run a network on an image of noise, as small as its stride allows.
 
     Parameters
     ----------
-    network : torch.jit.ScriptModule
-        As it was loaded, on the CPU.
+    network : torch.jit.ScriptModule or torch.nn.Module
+        On the CPU.
     cell_size : int
         Side of a cell of the grid in px.
     stride : int
         The sides of an image must be multiples of it, in px.
-    is_frozen : bool
-        It was prepared to run fast: its parts have no names any more.
+    is_whole_file : bool
+        It was loaded from a file, and nothing was done with it since: it must have a part
+        called `network`.
 
     Raises
     ------
@@ -41,12 +42,12 @@ def probe(
         If it fails, needs more memory than any network for images, or does not give
         probabilities and offsets in [0, 1] and positive standard errors, one for each cell.
     """
-    has_network = isinstance(getattr(network, "network", None), torch.jit.ScriptModule)
-    if not (has_network or is_frozen):
+    part = getattr(network, "network", None)
+    if is_whole_file and not isinstance(part, torch.jit.ScriptModule):
         raise ValueError("it has no part called 'network'")
     image = _small_image(stride)
     n = image.shape[-1] // cell_size
-    if not is_frozen:
+    if is_whole_file:
         network.eval()
     methods = [("forward", 3)]
     if hasattr(network, "with_error"):

@@ -98,9 +98,9 @@ def network_of_file(path: Path, file: ModelFile, device: str) -> tuple[Any, bool
         own = _rebuilt(file)
         if own is None:
             return _run_its_code(file, device), False
-        network = torchscript.scripted(own)
-        probe(network, metadata.cell_size, metadata.stride)
-        return network.to(device), True
+        network = torchscript.exported(own)
+        probe(network, metadata.cell_size, metadata.stride, is_whole_file=False)
+        return torchscript.scripted(own).to(device), True
     except ValueError as error:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
 
@@ -150,4 +150,4 @@ def _try(script: bytes, metadata: Metadata) -> None:
         frozen = torchscript.freeze(network, "cpu")
     except RuntimeError as error:
         raise ValueError("PyTorch cannot prepare its network") from error
-    probe(frozen, metadata.cell_size, metadata.stride, is_frozen=True)
+    probe(frozen, metadata.cell_size, metadata.stride, is_whole_file=False)

@@ -46,11 +46,16 @@ def save(
     _save(scripted(network), path, extra)
 
 
+def exported(network: AnyNetwork) -> torch.nn.Module:
+    """Put a network into the module that a file holds: `forward`, and `with_error`."""
+    wrapper = _ExportedWithError if network.predicts_error else _Exported
+    return wrapper(network).eval()
+
+
 def scripted(network: AnyNetwork) -> Any:
     """Turn a network into a TorchScript module, as `save` writes it."""
-    exported = _ExportedWithError if network.predicts_error else _Exported
     with SilencedDeprecation():
-        return torch.jit.script(exported(network).eval())
+        return torch.jit.script(exported(network))
 
 
 def load(content: bytes, device: str) -> Any:
