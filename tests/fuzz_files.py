@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,9 +81,23 @@ def datasets():
 
 
 def models():
-    from blinkcore.network.model import bundled_models
+    """A small network of blinkcore, and one that has another name, whose code is checked."""
+    import torch
 
-    return [("m.pt", bundled_models()["general"].read_bytes())]
+    from blinkcore.network.metadata import Metadata
+    from blinkcore.network.model import save_model
+    from blinkcore.network.networks import Blink
+
+    torch.manual_seed(0)
+    network = Blink(filters=4, depth=1, levels=1)
+    about = Metadata.of(network, threshold=0.5, spot_sigma=(0.8, 2.5))
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("blink", "other"):
+            path = Path(folder) / f"{name}.pt"
+            save_model(network, replace(about, architecture=name), path)
+            found.append(("m.pt", path.read_bytes()))
+    return found
 
 
 def others():
