@@ -136,7 +136,7 @@ def _check_size(n_bytes: int, path: Path) -> None:
 
 
 def _within(group: Any, name: str, h5py: Any) -> Any:
-    """Give what lies in a group of the file itself: a link would read another file."""
+    """Return what lies in a group of the file itself: a link would read another file."""
     for part in name.split("/"):
         if not isinstance(group.get(part, getlink=True), h5py.HardLink):
             raise KeyError(name)
@@ -145,7 +145,7 @@ def _within(group: Any, name: str, h5py: Any) -> Any:
 
 
 def _numbers(group: Any, name: Any, h5py: Any) -> Any:
-    """Give a data set of numbers that lie in the file itself."""
+    """Return a data set of numbers that lie in the file itself."""
     name = name.decode() if isinstance(name, bytes) else str(name)
     found = _within(group, name, h5py)
     is_plain = isinstance(found, h5py.Dataset) and found.dtype.kind == "f"

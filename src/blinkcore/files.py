@@ -97,7 +97,7 @@ def _remove_stale(folder: Path) -> None:
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
-    """Give the end of a sentence about an unknown name: the nearest one, or all."""
+    """Return the end of a sentence about an unknown name: the nearest one, or all."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean '{near[0]}'?" if near else ", ".join(known)
 
@@ -161,7 +161,7 @@ def utf8_safe(text: str) -> str:
 
 
 def is_hidden(path: Path) -> bool:
-    """Tell whether a part of a path begins with a dot, as `._name` that macOS leaves."""
+    """Return whether a part of a path begins with a dot, as `._name` that macOS leaves."""
     return any(part.startswith(".") and part.strip(".") for part in path.parts)
 
 

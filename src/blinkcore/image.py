@@ -244,7 +244,7 @@ def check_axes(axes: str, shape: tuple[int, ...]) -> None:
 
 
 def canonical_axes(axes: str) -> str:
-    """Give the letters of some axes in the order of `Image`."""
+    """Return the letters of some axes in the order of `Image`."""
     return "".join(a for a in AXES if a in axes)
 
 

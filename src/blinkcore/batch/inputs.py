@@ -75,7 +75,7 @@ class Input:
 
 
 def is_of(record: dict[str, Any], item: Input) -> bool:
-    """Tell whether a result's record of an image is of this file as it is now.
+    """Return whether a result's record of an image is of this file as it is now.
 
     Older records do not hold the state of the file.
     """
@@ -151,7 +151,7 @@ def find_inputs(
 
 
 def output_names(inputs: list[Input]) -> dict[Path, Path]:
-    """Give each input a relative output name of its own.
+    """Choose a relative output name for each input.
 
     That is the file's name without suffix. Where two would be the same, the suffix is
     kept; if they still are, the names of the files' folders are put in front.
@@ -168,7 +168,7 @@ def output_names(inputs: list[Input]) -> dict[Path, Path]:
 
 
 def identity(path: Path | str) -> str:
-    """Give a path without links, `..` or irrelevant case; a URL as it is.
+    """Return a path without links, `..` or irrelevant case; a URL as it is.
 
     The number of one image in a file, `FILE#N`, stays.
     """
@@ -200,7 +200,7 @@ def _expand(name: str, *, recursive: bool) -> Iterator[Input]:
 
 
 def _scenes(path: Path, name: str, relative: Path) -> Iterator[Input]:
-    """Give a file as one input, or each of its images."""
+    """Return a file as one input, or each of its images."""
     file, scene = file_and_scene(path)
     scenes = [] if scene is None else [scene]
     if scene is None:
@@ -227,7 +227,7 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _in_zarr(source: Path | str, name: str, relative: str) -> Iterator[Input]:
-    """Give the images of an OME-Zarr: one, the fields of a plate, or a few series."""
+    """Return the images of an OME-Zarr: one, the fields of a plate, or a few series."""
     url = source if isinstance(source, str) else ""
     for inner in ome_zarr.images_in(source):
         if not inner:

@@ -136,7 +136,7 @@ def _read(lock: Path) -> dict[str, Any]:
 
 
 def _is_gone(owner: dict[str, Any]) -> bool:
-    """Tell whether a lock's process has ended; False if it is of another computer."""
+    """Return whether a lock's process has ended; False if it is of another computer."""
     if not owner or owner.get("host") != socket.gethostname():
         return False
     try:

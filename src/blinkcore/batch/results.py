@@ -72,7 +72,7 @@ class Result:
         return cls((options.output or Path()) / name, picture, options)
 
     def file(self, suffix: str) -> Path:
-        """Give the file of a format."""
+        """Return the file of a format."""
         return self.base.with_name(self.base.name + suffix)
 
     @property
@@ -117,7 +117,7 @@ class Result:
         return record if is_there else None
 
     def has_pictures(self, record: dict[str, Any]) -> bool:
-        """Tell whether the pictures that are asked for were drawn for this record."""
+        """Return whether the pictures that are asked for were drawn for this record."""
         picture = self.picture
         return picture is None or (
             record.get("picture") == self._drawn(picture)
@@ -265,7 +265,7 @@ class Result:
                     self.base.rmdir()
 
     def _same(self, before: dict[str, Any]) -> bool:
-        """Tell whether an earlier result was made with the same options."""
+        """Return whether an earlier result was made with the same options."""
         return all(before.get(k) == v for k, v in self.options.recorded().items())
 
     def _check_own(self, before: dict[str, Any] | None) -> None:
@@ -301,7 +301,7 @@ class Result:
 
 
 def _same_file(before: dict[str, Any], record: dict[str, Any]) -> bool:
-    """Tell whether an earlier result is of the same file and masks, unchanged since."""
+    """Return whether an earlier result is of the same file and masks, unchanged since."""
     earlier = before["images"][0] if before["images"] else {}
     return all(
         earlier.get(key) == record.get(key) for key in ("path", "file", "labels")

@@ -244,7 +244,7 @@ class _Run:
         return spots, record, undrawn
 
     def _is_done(self, item: Input) -> bool:
-        """Tell whether the result of an input is there; errors as of `Result.record_of`."""
+        """Return whether the result of an input is there; errors as of `Result.record_of`."""
         result = Result.of(self.names[item.path], self.options)
         if self.collected is None:
             record = result.record_of(item)
@@ -258,7 +258,7 @@ class _Run:
         )
 
     def _unfinished(self, result: Result) -> Path | None:
-        """Give the file that keeps what is known of an image; None: nothing is kept."""
+        """Return the file that keeps what is known of an image; None: nothing is kept."""
         table = self.options.output
         if self.collected is None:
             return unfinished_path(result.base.parent, result.base.name)
@@ -292,7 +292,7 @@ def _reason(error: Exception) -> str:
 
 
 def _details(error: Exception) -> str:
-    """Give the traceback of an error that nobody foresaw; empty for others."""
+    """Return the traceback of an error that nobody foresaw; empty for others."""
     if isinstance(error, FAILURES):
         return ""
     return "".join(traceback.format_exception(error))
@@ -333,7 +333,7 @@ def _contrast(inputs: list[Input], options: Options) -> dict[int, tuple[float, f
 
 
 def _is_dark(plane: NDArray[Any], contrast: tuple[float, float]) -> bool:
-    """Tell whether even the brightest pixels of a plane are nearly black."""
+    """Return whether even the brightest pixels of a plane are nearly black."""
     own, (low, high) = percentiles([plane]), contrast
     return own is not None and own[1] - low < _NEARLY_BLACK * (high - low)
 

@@ -25,7 +25,7 @@ class _TimeIsOver(BaseException):
 
 
 def has_time_limits() -> bool:
-    """Tell whether time can be limited: in the main thread of a system with timers."""
+    """Return whether time can be limited: in the main thread of a system with timers."""
     main = threading.current_thread() is threading.main_thread()
     return main and hasattr(signal, "setitimer")
 

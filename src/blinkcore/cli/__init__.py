@@ -105,7 +105,7 @@ def _run(arguments: list[str], status: Path | None) -> int:
 
 
 def _status_of(words: list[str]) -> Path | None:
-    """Give the file of --status, before Typer has parsed the words."""
+    """Return the file of --status, before Typer has parsed the words."""
     for word, following in pairwise([*words, ""]):
         name, _, value = word.partition("=")
         if name == "--status" and (value or following):

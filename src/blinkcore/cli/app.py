@@ -149,7 +149,7 @@ _OTHER_SUFFIXES = frozenset(
 
 
 def looks_like_file(path: Path) -> bool:
-    """Tell whether a path that is no folder has the name of a file."""
+    """Return whether a path that is no folder has the name of a file."""
     from blinkcore.io import IMAGE_SUFFIXES
     from blinkcore.io.suffixes import LABELS, WRITERS
 
@@ -179,7 +179,7 @@ def expanded(names: Iterable[str]) -> list[str]:
 
 
 def options_of(context: typer.Context) -> dict[str, Any]:
-    """Give the options of the command that runs, as JSON has them."""
+    """Return the options of the command that runs, as JSON has them."""
     plain = (str, int, float, type(None))
     return {
         name.rstrip("_"): value if isinstance(value, plain) else str(value)

@@ -137,7 +137,7 @@ def check_options(values: dict[str, Any]) -> None:
 
 
 def _reach(distance: str, both: Channels) -> float:
-    """Give the largest distance of a pair in px of an image."""
+    """Return the largest distance of a pair in px of an image."""
     depth = both.first.has_depth and both.second.has_depth
     size = both.first.pixel_size
     reach = parse_distance("--distance", distance, size, in_depth=depth)

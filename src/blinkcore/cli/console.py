@@ -211,7 +211,7 @@ def _say_error(message: str) -> None:
 
 
 def is_status(path: Path) -> bool:
-    """Tell whether a status may be written: the file is missing, or an earlier status."""
+    """Return whether a status may be written: the file is missing, or an earlier status."""
     if path.suffix.lower() != ".json":
         return False
     if not path.is_file():

@@ -56,7 +56,7 @@ def detach(
 
 
 def _on_its_own() -> dict[str, Any]:
-    """Give the options of a process that outlives this one and its terminal."""
+    """Return the options of a process that outlives this one and its terminal."""
     if sys.platform == "win32":
         alone = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
         return {"creationflags": alone}
@@ -84,7 +84,7 @@ def watch() -> None:
 
 
 def _changed(waiting: Path) -> float | None:
-    """Give the time of the last change; None: this host does not say that it waits."""
+    """Return the time of the last change; None: this host does not say that it waits."""
     try:
         return waiting.stat().st_mtime
     except OSError:

@@ -126,7 +126,7 @@ def _formats(text: str) -> tuple[str, ...]:
 
 
 def _reach(radius: str, movie: ImageSpots) -> float:
-    """Give the largest step in px of a movie's x."""
+    """Return the largest step in px of a movie's x."""
     depth = movie.has_depth
     reach = parse_distance("--radius", radius, movie.pixel_size, in_depth=depth)
     if depth:

@@ -96,7 +96,7 @@ class Settings:
     above_bars: Callable[[str], bool] | None = None  # writes a line above progress bars
 
     def words(self) -> list[str]:
-        """Give the options for another command that is to say as much."""
+        """Return the options for another command that is to say as much."""
         words = ["--quiet"] * self.quiet + ["--verbose"] * self.verbose
         if self.log_file is not None:
             words += ["--log-file", str(self.log_file.absolute())]
@@ -117,7 +117,7 @@ def _set(**chosen: Any) -> Iterator[None]:
 
 
 def with_messages(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options --log-file, --verbose and --quiet."""
+    """Add to a command the options --log-file, --verbose and --quiet."""
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **values: Any) -> Any:

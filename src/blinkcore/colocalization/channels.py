@@ -122,7 +122,7 @@ def _exchanged(name: str, ours: str, theirs: str) -> str:
 
 
 def _difference(one: str, other: str) -> tuple[str, str]:
-    """Give the words, set off by separators, in which two names differ."""
+    """Return the words, set off by separators, in which two names differ."""
     ours, theirs = (re.split(r"([^A-Za-z0-9]+)", name) for name in (one, other))
     differ = [i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b]
     if len(ours) != len(theirs) or len(differ) != 1:

@@ -281,7 +281,7 @@ def _has_z(both: Channels) -> bool:
 
 
 def _ratio(both: Channels) -> float:
-    """Give the distance of planes in px of x; 1 if it is not known."""
+    """Return the distance of planes in px of x; 1 if it is not known."""
     size = both.first.pixel_size
     return 1.0 if size is None or size.z is None else size.z / size.x
 

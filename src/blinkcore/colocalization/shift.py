@@ -75,7 +75,7 @@ class Shift:
             )
 
     def planes(self, pixel_size: PixelSize | None, name: str) -> float:
-        """Give the part along z in planes of an image.
+        """Return the part along z in planes of an image.
 
         Raises
         ------
@@ -205,7 +205,7 @@ def _along_z(
     second: list[NDArray[np.float64]],
     rows: list[NDArray[np.int64]],
 ) -> float:
-    """Give the median difference of z of the pairs; 0 without z."""
+    """Return the median difference of z of the pairs; 0 without z."""
     apart = [
         a[p[:, 0], 0] - b[p[:, 1], 0]
         for a, b, p in zip(first, second, rows, strict=True)

@@ -190,7 +190,7 @@ def _judged(name: str, found: _Evidence) -> Check:
 
 
 def _stand_out(found: _Evidence) -> bool:
-    """Tell whether labels, of which few are on bright places, are on dim spots.
+    """Return whether labels, of which few are on bright places, are on dim spots.
 
     Random places are brighter than half of the plane half of the time. If there are many
     labels, those on bright places are not counted as evidence for the others.
@@ -285,7 +285,7 @@ def _moved(
 
 
 def _shift(moved: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the median distance; 0 below five standard errors, or with few points."""
+    """Return the median distance; 0 below five standard errors, or with few points."""
     if len(moved) < _MIN_LABELS:
         return np.zeros(2)
     middle: NDArray[np.float64] = np.median(moved, axis=0)

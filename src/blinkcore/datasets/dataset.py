@@ -60,7 +60,7 @@ class Dataset:
     samples: tuple[Sample, ...]
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Give the samples of one split.
+        """Return the samples of one split.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Dataset:
 
 
 def inside(points: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Tell whether each point (y, x) lies in an image of a shape."""
+    """Return whether each point (y, x) lies in an image of a shape."""
     is_in = (points >= -0.5) & (points < np.array(shape) - 0.5)
     kept: NDArray[np.bool_] = np.all(is_in, axis=1)
     return kept

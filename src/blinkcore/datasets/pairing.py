@@ -66,7 +66,7 @@ def pair_by_name(images: Iterable[Path], labels: Iterable[Path]) -> Pairs:
 
 
 def _belongs(label: str, image: str) -> bool:
-    """Tell whether a label's name is an image's, alone or with a separated addition."""
+    """Return whether a label's name is an image's, alone or with a separated addition."""
     if label.startswith(image) and not label[len(image) :][:1].isalnum():
         return True
     return label.endswith(image) and not label[: -len(image)][-1:].isalnum()

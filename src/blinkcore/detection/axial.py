@@ -98,7 +98,7 @@ def places_in_z(profiles: NDArray[np.float64], noise: float) -> Axial:
 
 
 def planes_needed(width: float) -> int:
-    """Give the planes on each side that a profile of this width needs, NEAR to FAR."""
+    """Return the planes on each side that a profile of this width needs, NEAR to FAR."""
     return int(np.clip(np.ceil(_REACH * width), NEAR, FAR))
 
 
@@ -168,7 +168,7 @@ def _gaussian(
 def _slopes(
     fit: NDArray[np.float64], model: NDArray[np.float64], apart: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Give the derivatives of the heights by peak, centre and width, (n, planes, 3)."""
+    """Return the derivatives of the heights by peak, centre and width, (n, planes, 3)."""
     distance, width = apart - fit[:, 1:2], fit[:, 2:3]
     return np.stack(
         [

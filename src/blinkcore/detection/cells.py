@@ -81,7 +81,7 @@ class Regions:
         return self.labels.size("T") > 1
 
     def plane(self, frame: int, z: int) -> NDArray[np.int64]:
-        """Give the labels of one plane of the image, of shape (height, width).
+        """Return the labels of one plane of the image, of shape (height, width).
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Regions:
     def _nearest(
         self, spots: pd.DataFrame
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Give the frame of each spot and its nearest voxel (n, 3), of those that exist."""
+        """Return the frame of each spot and its nearest voxel (n, 3), of those that exist."""
         zero = np.zeros(len(spots))
         names = ("frame", "z", "y", "x")
         columns = [np.asarray(spots.get(name, zero), float) for name in names]
@@ -154,7 +154,7 @@ class Regions:
     def _body(
         self, frame: int, chosen: NDArray[np.int64]
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Give some regions of a frame, (z, y, x), numbered from 1, and their numbers here.
+        """Return some regions of a frame, (z, y, x), numbered from 1, and their numbers here.
 
         A label may be in the billions, and a frame large.
         """

@@ -62,7 +62,7 @@ class _Chain:
     members: list[tuple[int, int]] = field(default_factory=list)
 
     def is_over(self, plane: int) -> bool:
-        """Tell whether it ended too many planes before this one to continue."""
+        """Return whether it ended too many planes before this one to continue."""
         return plane - self.members[-1][0] > _GAP + 1
 
     def top(self, planes: Sequence[NDArray[np.float64]]) -> int:
@@ -170,7 +170,7 @@ def _deepest_valley(heights: NDArray[np.float64], noise: float) -> int | None:
 
 
 def _merged(chain: _Chain, planes: Sequence[NDArray[np.float64]]) -> list[float]:
-    """Give one row for a chain, with the columns of a candidate."""
+    """Return one row for a chain, with the columns of a candidate."""
     rows = np.array([planes[p][r] for p, r in chain.members])
     # Weight planes by their inverse variance; without an uncertainty, by their height.
     spread = rows[:, UNCERTAINTY]

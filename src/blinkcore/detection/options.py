@@ -121,7 +121,7 @@ class PredictOptions:
             check_axes(self.axes, (1,) * len(self.axes))
 
     def threshold_for(self, model: Model) -> float:
-        """Give the probability above which a spot counts: the option, or the model's own."""
+        """Return the probability above which a spot counts: the option, or the model's own."""
         own = model.metadata.threshold
         return own if self.threshold is None else self.threshold
 
@@ -154,7 +154,7 @@ class PredictOptions:
 
 
 def _number(name: str, value: Any) -> Any:
-    """Give a number, also of a text such as the command line has; None stays."""
+    """Return a number, also of a text such as the command line has; None stays."""
     if value is None:
         return value
     try:

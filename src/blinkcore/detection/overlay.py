@@ -98,7 +98,7 @@ def _add_scale_bar(picture: PIL.Image.Image, pixel_size: float) -> None:
 
 
 def _unit(picture: PIL.Image.Image) -> int:
-    """Give half of the height of letters, px."""
+    """Return half of the height of letters, px."""
     return max(8, picture.height // 60)
 
 
@@ -113,7 +113,7 @@ def _write(
 
 
 def percentiles(planes: Sequence[NDArray[Any]]) -> tuple[float, float] | None:
-    """Give the 0.5th and the 99.8th percentile of planes together.
+    """Return the 0.5th and the 99.8th percentile of planes together.
 
     Parameters
     ----------

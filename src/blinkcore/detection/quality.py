@@ -152,7 +152,7 @@ def series_warning(spots: pd.DataFrame, n_planes: int) -> str | None:
 
 
 def _spots_move(spots: pd.DataFrame) -> bool:
-    """Tell whether most objects are pieces of spots that move, and more than by chance."""
+    """Return whether most objects are pieces of spots that move, and more than by chance."""
     # All spots of a stack go through as many planes as the point spread function.
     short, long = np.quantile(spots["n_planes"], (0.25, 0.9))
     if long <= _UNEQUAL * short or (share := _share_continued(spots)) <= 0.5:
@@ -162,7 +162,7 @@ def _spots_move(spots: pd.DataFrame) -> bool:
 
 
 def _share_continued(spots: pd.DataFrame) -> float:
-    """Give the share of objects that another one continues nearby, as of moving spots."""
+    """Return the share of objects that another one continues nearby, as of moving spots."""
     places = spots[["y", "x"]].to_numpy(float)
     z, n = spots["z"].to_numpy(float), spots["n_planes"].to_numpy(float)
     one, other = cKDTree(places).query_pairs(_STEP, output_type="ndarray").T

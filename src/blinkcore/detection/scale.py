@@ -125,7 +125,7 @@ def _between(
 def scale_factor(
     image: Image, model: Model, scale: float | str, channel: int | None = None
 ) -> float:
-    """Give the factor by which the planes of an image are resampled.
+    """Return the factor by which the planes of an image are resampled.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def _misfit(
 
 
 def is_within(sigma: float, trained: tuple[float, float]) -> bool:
-    """Tell whether a width is near enough to those that a model was trained on."""
+    """Return whether a width is near enough to those that a model was trained on."""
     return trained[0] / 1.25 <= sigma <= trained[1] * 1.25
 
 

@@ -87,7 +87,7 @@ class Method:
     threshold: float | None = None
 
     def kept(self, index: int) -> NDArray[np.float64]:
-        """Give the positions y, x (n, 2), in px, of the spots that count in a case."""
+        """Return the positions y, x (n, 2), in px, of the spots that count in a case."""
         spots = self.spots[index]
         if self.threshold is not None:
             spots = spots[spots[:, PROBABILITY] > self.threshold]
@@ -211,7 +211,7 @@ def _is_table(name: str) -> bool:
 
 
 def _tables(path: Path, unit: str, pixel_size: PixelSize | None) -> _Tables:
-    """Give the points of each plane of each file; a file without a spot has no planes."""
+    """Return the points of each plane of each file; a file without a spot has no planes."""
     return {
         name: _planes(
             io.one_image(io.read_labels(file, unit=unit, pixel_size=pixel_size), file)
@@ -267,7 +267,7 @@ def _label_files(path: Path) -> dict[str, Path]:
 
 
 def _planes(spots: pd.DataFrame) -> dict[Place, NDArray[np.float64]]:
-    """Give the points of each plane that has some; an axis that a table lacks is at 0."""
+    """Return the points of each plane that has some; an axis that a table lacks is at 0."""
     known = [n for n in _COLUMNS if n in spots.columns]
     points = spots[known].to_numpy(float)
     zeros = np.zeros(len(spots))

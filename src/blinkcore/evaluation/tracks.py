@@ -90,7 +90,7 @@ def score_tracks(
 
 
 def _tracks(table: pd.DataFrame) -> list[dict[int, NDArray[np.float64]]]:
-    """Give the places of each track by frame."""
+    """Return the places of each track by frame."""
     return [
         dict(
             zip(own["frame"].astype(int), own[["y", "x"]].to_numpy(float), strict=True)

@@ -14,7 +14,7 @@ _AXES = set("TCZYX")
 
 
 def is_description(content: Any) -> bool:
-    """Tell whether parsed JSON is a description of blinkcore, whole and of the right types.
+    """Return whether parsed JSON is a description of blinkcore, whole and of the right types.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def _is_record(record: Any) -> bool:
 
 
 def _fits(content: dict[str, Any], types: dict[str, Callable[[Any], bool]]) -> bool:
-    """Tell whether each entry has its type, or is missing or None."""
+    """Return whether each entry has its type, or is missing or None."""
     return all(
         content.get(name) is None or is_a(content[name]) for name, is_a in types.items()
     )
@@ -88,7 +88,7 @@ def _is_axes(value: Any) -> bool:
 
 
 def _is_size(value: Any) -> bool:
-    """Tell whether this is a size in µm: of y and x, and of z where it is known."""
+    """Return whether this is a size in µm: of y and x, and of z where it is known."""
     return (
         isinstance(value, dict)
         and value.keys() == {"z", "y", "x"}

@@ -26,7 +26,7 @@ _PLANE = {"t": "frame", "c": "channel", "z": "z"}
 
 
 def recognizes(content: object) -> bool:
-    """Tell whether parsed JSON is GeoJSON."""
+    """Return whether parsed JSON is GeoJSON."""
     features = content if isinstance(content, list) else [content]
     kinds = ("Feature", "FeatureCollection")
     return bool(features) and all(

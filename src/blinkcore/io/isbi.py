@@ -20,7 +20,7 @@ _NAME = "TrackContestISBI2012"
 
 
 def recognizes(root: ET.Element) -> bool:
-    """Tell whether an XML file has the format of the challenge."""
+    """Return whether an XML file has the format of the challenge."""
     return root.tag == _NAME or root.find(_NAME) is not None
 
 

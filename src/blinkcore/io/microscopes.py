@@ -102,7 +102,7 @@ def read(
 
 
 def _differ(path: Path) -> bool:
-    """Tell whether a CZI has scenes of different sizes."""
+    """Return whether a CZI has scenes of different sizes."""
     if path.suffix.lower() != ".czi" or find_spec("aicspylibczi") is None:
         return False
     from aicspylibczi import CziFile

@@ -40,12 +40,12 @@ _DEFAULT_AXES = {2: "YX", 5: "TCZYX"}  # of versions before 0.3, and of plain ar
 
 
 def is_url(name: str | os.PathLike[str]) -> bool:
-    """Tell whether a name is a URL, such as s3://bucket/image.zarr."""
+    """Return whether a name is a URL, such as s3://bucket/image.zarr."""
     return isinstance(name, str) and "://" in name
 
 
 def recognizes(path: Path) -> bool:
-    """Tell whether a folder is a Zarr group or array."""
+    """Return whether a folder is a Zarr group or array."""
     return any((path / mark).is_file() for mark in _MARKS)
 
 
@@ -215,7 +215,7 @@ def _opened(source: Path | str) -> Any:
 
 
 def _ome(node: Any) -> Mapping[str, Any]:
-    """Give the OME attributes, which version 0.5 puts under a name of their own."""
+    """Return the OME attributes, which version 0.5 puts under a name of their own."""
     attributes = dict(node.attrs)
     ome = attributes.get("ome")
     return ome if isinstance(ome, dict) else attributes

@@ -73,7 +73,7 @@ def read_sidecar(path: Path) -> dict[str, Any] | None:
 
 
 def is_table_of_spots(path: Path) -> bool:
-    """Tell whether a file is a table that a command of blinkcore wrote, by its columns."""
+    """Return whether a file is a table that a command of blinkcore wrote, by its columns."""
     if not (tables.is_table(path) and path.exists()):
         return False
     try:

@@ -38,7 +38,7 @@ def format_of(path: Path) -> str | None:
 
 
 def is_folder_of_labels(path: Path) -> bool:
-    """Tell whether a path is a folder with files in it; `.spots.zarr` is one table."""
+    """Return whether a path is a folder with files in it; `.spots.zarr` is one table."""
     return path.is_dir() and not path.name.lower().endswith(".spots.zarr")
 
 

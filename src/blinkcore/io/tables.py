@@ -29,12 +29,12 @@ SUFFIXES = (".csv", ".parquet")
 
 
 def is_table(path: Path) -> bool:
-    """Tell whether an output is meant to be a table and not a folder."""
+    """Return whether an output is meant to be a table and not a folder."""
     return path.suffix.lower() in SUFFIXES
 
 
 def is_counts(path: Path) -> bool:
-    """Tell whether a file is a table of counts of `blinkcore predict`, not of spots."""
+    """Return whether a file is a table of counts of `blinkcore predict`, not of spots."""
     if not path.name.endswith(("counts.csv", "counts_by_cell.csv", "_of_all.csv")):
         return False
     columns = columns_of(path)
@@ -71,7 +71,7 @@ def counts_beside(source: Path) -> list[Path]:
 
 
 def is_about_tracks(path: Path) -> bool:
-    """Tell whether a file is a table of `blinkcore link` that holds no spots."""
+    """Return whether a file is a table of `blinkcore link` that holds no spots."""
     if not path.name.endswith((".tracks.csv", ".msd.csv")):
         return False
     columns = columns_of(path)

@@ -184,13 +184,13 @@ _ALPHA = (1, 2)
 
 
 def _is_color(page: tifffile.TiffPage) -> bool:
-    """Tell whether a pixel's samples are colours, or grey and alpha, not channels."""
+    """Return whether a pixel's samples are colours, or grey and alpha, not channels."""
     extra = page.extrasamples
     return page.photometric not in _GREY or any(e in _ALPHA for e in extra)
 
 
 def _is_ramp(page: tifffile.TiffPage) -> bool:
-    """Tell whether a colour map only tints grey values, as ImageJ's do: brighter is more."""
+    """Return whether a colour map only tints grey values, as ImageJ's do: brighter is more."""
     colors = page.colormap
     if colors is None:
         return True
@@ -266,7 +266,7 @@ def _whole(path: Path, series: tifffile.TiffPageSeries, layout: Layout) -> Image
 
 
 def _is_cut(page: Any, allowed: bool) -> bool:
-    """Tell whether a plane is cut off; raise ValueError if that is not allowed."""
+    """Return whether a plane is cut off; raise ValueError if that is not allowed."""
     try:
         check_complete(page)
     except ValueError:

@@ -71,7 +71,7 @@ def frame_interval_of(
 
 
 def _ome_pixels(xml: str, number: int) -> dict[str, Any]:
-    """Give the attributes of the pixels of an image in OME metadata."""
+    """Return the attributes of the pixels of an image in OME metadata."""
     images = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
     image = images[number] if isinstance(images, (list, tuple)) else images
     pixels: dict[str, Any] = image.get("Pixels", {})

@@ -77,7 +77,7 @@ def from_table(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def recognizes(root: ET.Element) -> bool:
-    """Tell whether an XML file is a session of TrackMate."""
+    """Return whether an XML file is a session of TrackMate."""
     return root.tag == "TrackMate"
 
 

@@ -19,12 +19,12 @@ _SECONDS = {
 
 
 def micrometers(unit: str) -> float | None:
-    """Give a unit's length in µm; None for pixels, inches and what is not a length."""
+    """Return a unit's length in µm; None for pixels, inches and what is not a length."""
     return _MICROMETERS.get(_name(unit))
 
 
 def seconds(unit: str) -> float | None:
-    """Give a unit's length in s; None for what is not a time."""
+    """Return a unit's length in s; None for what is not a time."""
     return _SECONDS.get(_name(unit))
 
 

@@ -143,7 +143,7 @@ def _members(content: bytes) -> dict[str, bytes]:
 
 
 def _is_needed(name: str) -> bool:
-    """Tell whether a file of the archive is needed to run the network, or describes it."""
+    """Return whether a file of the archive is needed to run the network, or describes it."""
     folder, _, rest = name.partition("/")
     if folder in ("data", "constants", "extra"):
         return bool(rest)

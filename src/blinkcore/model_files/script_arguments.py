@@ -105,11 +105,11 @@ class Arguments:
     def _all(
         self, name: str, holds: Callable[[ast.expr, set[str]], bool], seen: set[str]
     ) -> bool:
-        """Tell whether something holds for all values of a name; each is looked at once."""
+        """Return whether something holds for all values of a name; each is looked at once."""
         return all_values(name, self._given, holds, seen)
 
     def _is_positive(self, value: ast.expr, seen: set[str]) -> bool:
-        """Tell whether a number stands in the code and is above zero."""
+        """Return whether a number stands in the code and is above zero."""
         if isinstance(value, ast.Constant):
             return isinstance(value.value, int) and value.value > 0
         if isinstance(value, ast.Name):
@@ -121,19 +121,19 @@ class Arguments:
         return all(c is not None and self._is_positive(c, seen) for c in constants)
 
     def _is_own(self, value: ast.expr) -> bool:
-        """Tell whether a value is the network whose method this is."""
+        """Return whether a value is the network whose method this is."""
         is_first = isinstance(value, ast.Name) and value.id == self._own
         return is_first and self._own not in self._known
 
     def _is_not_negative(self, value: ast.expr, seen: set[str]) -> bool:
-        """Tell whether a number is above zero, or the size of something."""
+        """Return whether a number is above zero, or the size of something."""
         if isinstance(value, ast.Name):
             return self._all(value.id, self._is_not_negative, seen)
         is_size = isinstance(value, ast.Call) and ast.unparse(value.func) in _SIZES
         return is_size or self._is_positive(value, seen)
 
     def _is_plain(self, value: ast.expr, seen: set[str]) -> bool:
-        """Tell whether a value is a number, None or taken from a tensor, but no text."""
+        """Return whether a value is a number, None or taken from a tensor, but no text."""
         if isinstance(value, ast.Constant):
             return not isinstance(value.value, str)
         if isinstance(value, ast.Name):
@@ -142,7 +142,7 @@ class Arguments:
         return isinstance(value, ast.Call) and ast.unparse(value.func) in _OF_A_TENSOR
 
     def _is_list(self, value: ast.expr, seen: set[str]) -> bool:
-        """Tell whether a value is None or a list: PyTorch then computes the other size."""
+        """Return whether a value is None or a list: PyTorch then computes the other size."""
         if isinstance(value, ast.Name):
             if value.id in seen:
                 return True

@@ -225,7 +225,7 @@ def _check_function(
 
 
 def _depends_on_arguments(node: ast.AST) -> bool:
-    """Tell whether what a function is called with matters; collecting it takes long."""
+    """Return whether what a function is called with matters; collecting it takes long."""
     return isinstance(node, ast.For) or (
         isinstance(node, ast.Call)
         and ast.unparse(node.func) in ("torch.floordiv", "torch.remainder", "torch.to")

@@ -30,7 +30,7 @@ def _depth(kind: _Kind) -> int:
 
 
 def _either(one: _Kind | None, other: _Kind) -> _Kind:
-    """Give the kind of a name that is set to values of two kinds."""
+    """Return the kind of a name that is set to values of two kinds."""
     if one is None or one == other:
         return other
     if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
@@ -39,7 +39,7 @@ def _either(one: _Kind | None, other: _Kind) -> _Kind:
 
 
 def _element(kind: _Kind, number: int | None = None) -> _Kind:
-    """Give the kind of an element of a list or tuple."""
+    """Return the kind of an element of a list or tuple."""
     if isinstance(kind, int):
         return max(0, kind - 1)
     if number is not None and -len(kind) <= number < len(kind):
@@ -62,7 +62,7 @@ class _Lists:
         return _depth(self.kind(value))
 
     def is_written(self, value: ast.expr) -> bool:
-        """Tell whether a list or text stands in the code, so that adding it adds little."""
+        """Return whether a list or text stands in the code, so that adding it adds little."""
         if isinstance(value, ast.Name):
             values = self.local.get(value.id, [])
             return bool(values) and all(isinstance(v, ast.List) for v in values)

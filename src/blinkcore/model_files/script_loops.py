@@ -76,7 +76,7 @@ def check_loop(loop: ast.For, known: dict[str, list[ast.expr]], where: str) -> N
 def _is_short(
     turns: ast.expr, known: dict[str, list[ast.expr]], appends: bool, seen: set[str]
 ) -> bool:
-    """Tell whether a number is the number of dimensions of something, or a small constant.
+    """Return whether a number is the number of dimensions of something, or a small constant.
 
     A loop that appends to a list may not run over a list's length. All values of a name must
     be short, so that each of the names, which are collected, is looked at once.
@@ -104,7 +104,7 @@ def _is_short(
 
 
 def _is_constant(value: ast.expr, minimum: int) -> bool:
-    """Tell whether a number stands in the code, and is not below a minimum."""
+    """Return whether a number stands in the code, and is not below a minimum."""
     number = value.value if isinstance(value, ast.Constant) else None
     return isinstance(number, int) and number >= minimum
 

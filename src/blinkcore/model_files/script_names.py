@@ -75,7 +75,7 @@ def _before_calls(nodes: list[ast.AST], where: str) -> set[int]:
 
 
 def _in_types(nodes: list[ast.AST]) -> Iterator[ast.AST]:
-    """Give all parts of the types of parameters, variables and what is returned."""
+    """Return all parts of the types of parameters, variables and what is returned."""
     for node in nodes:
         if isinstance(node, (ast.arg, ast.AnnAssign)) and node.annotation is not None:
             yield from ast.walk(node.annotation)

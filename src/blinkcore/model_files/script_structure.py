@@ -87,7 +87,7 @@ def _check_class(node: ast.ClassDef, where: str) -> None:
 
 
 def _defined(item: ast.stmt, class_name: str, where: str) -> str:
-    """Give the name that a line of a class defines."""
+    """Return the name that a line of a class defines."""
     if isinstance(item, ast.FunctionDef):
         return item.name
     if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):

@@ -100,7 +100,7 @@ class _Types:
             self.check(value.state[part], type_, f"{part} of {class_name}")
 
     def _fits(self, value: Any, type_: ast.expr) -> bool:
-        """Tell whether a value other than an object is of a type."""
+        """Return whether a value other than an object is of a type."""
         if isinstance(type_, ast.Name):
             if type_.id == "Tensor":
                 return isinstance(value, Call) and value.function in _TENSORS
@@ -141,12 +141,12 @@ class _Types:
 
 
 def _has_class(type_: ast.expr) -> bool:
-    """Tell whether a type names a class of the file, of which PyTorch checks no element."""
+    """Return whether a type names a class of the file, of which PyTorch checks no element."""
     return any(isinstance(node, ast.Attribute) for node in ast.walk(type_))
 
 
 def _untagged(value: Any, type_: str) -> Any:
-    """Give the list or dictionary that a pickle says the type of; None if another one."""
+    """Return the list or dictionary that a pickle says the type of; None if another one."""
     if not isinstance(value, Call):
         return value
     function, arguments = value.function, value.arguments

@@ -91,7 +91,7 @@ class Work:
     def names_of(
         self, function: ast.FunctionDef, class_name: str
     ) -> tuple[dict[str, list[ast.expr]], dict[str, str]]:
-        """Give what each local name is set to, and the types of the parameters."""
+        """Return what each local name is set to, and the types of the parameters."""
         types = types_of_parameters(function)
         types.setdefault("self", class_name)
         return assigned(function), types
@@ -102,7 +102,7 @@ class Work:
         return [*self.functions.values(), *methods]
 
     def function(self, key: tuple[str, str]) -> ast.FunctionDef:
-        """Give a function by its class, empty for one of none, and its name."""
+        """Return a function by its class, empty for one of none, and its name."""
         class_name, name = key
         if class_name:
             return self.classes[class_name].methods[name]
@@ -204,7 +204,7 @@ def _read_class(node: ast.ClassDef) -> ScriptClass:
 
 
 def types_of_parameters(function: ast.FunctionDef) -> dict[str, str]:
-    """Give the types of a function's parameters as text, of those that have one."""
+    """Return the types of a function's parameters as text, of those that have one."""
     return {
         one.arg: ast.unparse(one.annotation)
         for one in function.args.args
@@ -218,7 +218,7 @@ def all_values(
     holds: Callable[[ast.expr, set[str]], bool],
     seen: set[str],
 ) -> bool:
-    """Tell whether something holds for all values that a name is set to.
+    """Return whether something holds for all values that a name is set to.
 
     Each name is looked at once: `seen` holds those that were, and is handed on to `holds`.
     A name that is set to nothing known has no such values.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def axes_of(spots: pd.DataFrame) -> str:
-    """Give the axes that a table has columns for, in the order of `TCZYX`."""
+    """Return the axes that a table has columns for, in the order of `TCZYX`."""
     return "".join(a for a, name in COLUMN_OF.items() if name in spots.columns)
 
 
@@ -128,7 +128,7 @@ def spots_table(
 def get_reader(
     path: str | list[str],
 ) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """Give napari a reader for a file of spots, or None for any other file."""
+    """Return what reads a file of spots for napari, or None for any other file."""
     if not isinstance(path, str):
         return None
     try:
@@ -151,7 +151,7 @@ def get_reader(
 
 
 def _layers(spots: pd.DataFrame, name: str) -> list[LayerData]:
-    """Give the points, and the tracks where spots are linked."""
+    """Return the points, and the tracks where spots are linked."""
     layers: list[LayerData] = [(*points_layer(spots, name), "points")]
     if {"track", "frame"} <= set(spots.columns):
         layers.append((*tracks_layer(spots, f"{name} tracks"), "tracks"))

@@ -169,7 +169,7 @@ def _pixels_of(layer: ImageLayer) -> Any:
 
 
 def _axes_of_file(layer: ImageLayer) -> str:
-    """Give the axes from the layer's file, in the layer's order; empty if ambiguous."""
+    """Return the axes from the layer's file, in the layer's order; empty if ambiguous."""
     path = layer.source.path
     if path is None:
         return ""
@@ -187,7 +187,7 @@ def _axes_of_file(layer: ImageLayer) -> str:
 
 
 def _image_of(layer: ImageLayer, axes: str) -> tuple[Image, str]:
-    """Give the pixels of a layer as an image, and the layer's own axes."""
+    """Return the pixels of a layer as an image, and the layer's own axes."""
     if layer.rgb:
         raise ValueError(
             f"{layer.name} is a colour picture; split its channels first (right click "
@@ -200,7 +200,7 @@ def _image_of(layer: ImageLayer, axes: str) -> tuple[Image, str]:
 
 
 def _shown_place(viewer: Viewer, layer: ImageLayer, axes: str) -> dict[str, int]:
-    """Give the frame, channel and z of a layer that the viewer shows."""
+    """Return the frame, channel and z of a layer that the viewer shows."""
     at = layer.world_to_data(viewer.dims.point)
     index = {a: round(float(place)) for a, place in zip(axes, at, strict=True)}
     return {"T": index.get("T", 0), "C": index.get("C", 0), "Z": index.get("Z", 0)}

@@ -65,7 +65,7 @@ class Calibration(NamedTuple):
     classes: float = 0.0
 
     def alone(self) -> Calibration:
-        """Give the same without the terms that compare an image's candidates."""
+        """Return the same without the terms that compare an image's candidates."""
         return self._replace(population=0.0, classes=0.0)
 
 

@@ -62,7 +62,7 @@ def half_precision(device: str) -> torch.dtype | None:
 
 
 def get_threads() -> int:
-    """Give the number of threads on a CPU."""
+    """Return the number of threads on a CPU."""
     return torch.get_num_threads()
 
 

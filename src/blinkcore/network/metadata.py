@@ -176,7 +176,7 @@ class Metadata:
 
 
 def _are_widths(values: Any) -> bool:
-    """Tell whether these are two numbers of px."""
+    """Return whether these are two numbers of px."""
     return (
         isinstance(values, tuple | list)
         and len(values) == 2

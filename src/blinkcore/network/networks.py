@@ -134,11 +134,11 @@ class Blink(nn.Module):
         )
 
     def offsets(self, raw: Tensor) -> Tensor:
-        """Give the offsets (N, 2, h, w) for the loss: linear, also beyond the cell."""
+        """Return the offsets (N, 2, h, w) for the loss: linear, also beyond the cell."""
         return raw[:, 1:3]
 
     def log_error(self, raw: Tensor) -> Tensor:
-        """Give the logarithm of the standard error in px (N, h, w), from 0.01 to 3 px."""
+        """Return the logarithm of the standard error in px (N, h, w), from 0.01 to 3 px."""
         return raw[:, 3].clamp(-4.6, 1.1)
 
 
@@ -216,7 +216,7 @@ class DeepBlink(nn.Module):
         return torch.sigmoid(raw)
 
     def offsets(self, raw: Tensor) -> Tensor:
-        """Give the offsets (N, 2, h, w) for the loss."""
+        """Return the offsets (N, 2, h, w) for the loss."""
         return torch.sigmoid(raw[:, 1:])
 
     def log_error(self, raw: Tensor) -> None:

@@ -104,7 +104,7 @@ def _median(values: NDArray[np.floating[Any]]) -> float:
 
 
 def sampled_rows(plane: NDArray[Any]) -> NDArray[Any]:
-    """Give the rows that the statistics of a plane (height, width) look at."""
+    """Return the rows that the statistics of a plane (height, width) look at."""
     step = min(plane.size // MAX_SAMPLES, plane.shape[0] // MIN_ROWS)
     rows: NDArray[Any] = plane[:: max(1, step)]
     return rows

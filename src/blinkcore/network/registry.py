@@ -49,7 +49,7 @@ def registered_models() -> dict[str, Path | None]:
 
 
 def fetch(name: str) -> Path | None:
-    """Give the file of a model of the registry, downloaded once and checked.
+    """Return the file of a model of the registry, downloaded once and checked.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def _downloader() -> pooch.HTTPDownloader:
 
 
 def _is_beside(source: pooch.Pooch, file: str) -> bool:
-    """Tell whether a model lies beside a registry that is a file."""
+    """Return whether a model lies beside a registry that is a file."""
     return "://" not in os.environ[REGISTRY] and file not in source.urls
 
 

@@ -153,7 +153,7 @@ def save_with_normalization(
 
 
 def whole_grid(network: AnyNetwork) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Give what maps images (N, 1, H, W) to grids.
+    """Return what maps images (N, 1, H, W) to grids.
 
     These have the shape (N, 3, H / cell, W / cell), or (N, 4, ...) with the standard error
     in px where the network predicts it.

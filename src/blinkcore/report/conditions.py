@@ -87,7 +87,7 @@ def names_of(spots: ImageSpots) -> list[str]:
 
 
 def condition_of(spots: ImageSpots, conditions: dict[str, str]) -> str:
-    """Give the condition of an image; empty if the sheet does not name it."""
+    """Return the condition of an image; empty if the sheet does not name it."""
     return next((conditions[n] for n in names_of(spots) if n in conditions), "")
 
 

@@ -96,7 +96,7 @@ Totals = dict[tuple[str, str], Total]  # by image and name of the channel
 
 
 def _totals(panels: list[Panel], counts: pd.DataFrame) -> Totals:
-    """Give the spots of each image and, if known, the interval of the real ones."""
+    """Return the spots of each image and, if known, the interval of the real ones."""
     totals: Totals = {}
     if counts.empty:
         are_several = len({panel.channel for panel in panels}) > 1
@@ -184,7 +184,7 @@ def _conditions_figure(
 
 
 def _mean_bars(names: list[str], values: dict[str, list[float]]) -> dict[str, Any]:
-    """Give bars of the means of some conditions, with intervals where there are any."""
+    """Return bars of the means of some conditions, with intervals where there are any."""
     means = [float(np.mean(values[name])) for name in names]
     trace: dict[str, Any] = {
         "type": "bar", "y": means,

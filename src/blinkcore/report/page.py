@@ -205,7 +205,7 @@ def _panel(panel: Panel, low: float, high: float) -> dict[str, Any]:
 
 
 def _lines(spots: pd.DataFrame) -> dict[str, list[float | None]]:
-    """Give the tracks of a panel as one line, with a gap (None) after each track."""
+    """Return the tracks of a panel as one line, with a gap (None) after each track."""
     lines: dict[str, list[float | None]] = {"x": [], "y": []}
     if "track" not in spots:
         return lines

@@ -67,7 +67,7 @@ def add_spots(
 def _windows(
     points: NDArray[np.float64], radius: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Give the rows (n, k) and columns (n, k) of the window around each point."""
+    """Return the rows (n, k) and columns (n, k) of the window around each point."""
     offsets = np.arange(-radius, radius + 1)
     nearest = np.rint(points).astype(np.intp)
     return nearest[:, :1] + offsets, nearest[:, 1:] + offsets

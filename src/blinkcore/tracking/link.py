@@ -133,7 +133,7 @@ def _without_long_gaps(frames: NDArray[np.int64], gap: int) -> NDArray[np.int64]
 def _linked(
     spots: pd.DataFrame, options: LinkOptions, pixel_size: PixelSize | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the track of each row, and the pairs of rows that are linked."""
+    """Return the track of each row, and the pairs of rows that are linked."""
     try:
         from laptrack import LapTrack
     except ImportError as error:

@@ -173,7 +173,7 @@ def _summary(
 
 
 def _scale(spots: pd.DataFrame, size: PixelSize | None) -> dict[str, float]:
-    """Give the size of a pixel along each axis; z counts where its size is known."""
+    """Return the size of a pixel along each axis; z counts where its size is known."""
     if size is None:
         return {"y": 1.0, "x": 1.0}
     scale = {"y": size.y, "x": size.x}

@@ -91,7 +91,7 @@ class TrainConfig:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Give the rate at a step (from 0): linear warm-up, then cosine decay to 0."""
+    """Return the rate at a step (from 0): linear warm-up, then cosine decay to 0."""
     warm_up = max(1, config.steps // 50)
     if step < warm_up:
         return config.learning_rate * (step + 1) / warm_up

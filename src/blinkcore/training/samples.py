@@ -61,7 +61,7 @@ class Source:
         return source
 
     def validation(self) -> Sequence[LabelledPlane]:
-        """Give the images to validate on, from the data set or drawn once."""
+        """Return the images to validate on, from the data set or drawn once."""
         if self.valid:
             return self.valid
         n = self.config.n_valid
@@ -78,7 +78,7 @@ class Source:
     def training(
         self, number: int, method: str
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Give a normalized square of `crop` px, shape (crop, crop), and its spots (n, 2)."""
+        """Return a normalized square of `crop` px, shape (crop, crop), and its spots (n, 2)."""
         seed, side = [self.config.seed, _TRAINING, number], self.config.crop
         rng = np.random.default_rng([*seed, 1])
         share = rng.random()

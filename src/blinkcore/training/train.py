@@ -113,7 +113,7 @@ def _validate_start(
 
 
 def _is_no_better(state: State, config: TrainConfig) -> bool:
-    """Tell whether the last validations were no better than an earlier one."""
+    """Return whether the last validations were no better than an earlier one."""
     stops = 0 < config.patience <= state.waited
     if stops:
         logger.info("stopped: the last %d validations were no better", state.waited)

@@ -115,7 +115,7 @@ def _runner(
 
 
 def _real(scene: LabelledPlane, spots: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell whether each candidate is matched to a true spot."""
+    """Return whether each candidate is matched to a true spot."""
     is_real = np.zeros(len(spots), bool)
     if len(spots) and len(scene.points):
         is_real[match(scene.points, spots[:, :2], cutoff=DEFAULT_CUTOFF)[:, 1]] = True
