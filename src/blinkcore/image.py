@@ -65,7 +65,7 @@ def as_pixel_size(value: PixelSize | float | str | Sequence[float]) -> PixelSize
 
 
 class AxesError(ValueError):
-    """A file does not say what its dimensions are, or has others than was said."""
+    """A file does not say what its dimensions are, or has others than were named."""
 
 
 class ImageData(Protocol):

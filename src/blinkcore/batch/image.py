@@ -45,7 +45,7 @@ def predict_input(
     options: Options,
     regions: Mapping[str, Path],
     check_scale: bool,
-    said: set[str],
+    warned: set[str],
     unfinished: Unfinished,
     on_progress: OnProgress | None = None,
     cluster: Cluster | None = None,
@@ -62,7 +62,7 @@ def predict_input(
         Label images of this input, by the name of their column.
     check_scale : bool
         Warn if its spots are wider or narrower than those of the model.
-    said : set of str
+    warned : set of str
         Kinds of warnings that were given in this run; each is given once.
     unfinished : Unfinished
         Keeps the candidates of its planes in case of an interruption.
@@ -83,13 +83,13 @@ def predict_input(
     state = item.state()  # before it is read: a file that changes meanwhile is not done
     image = options.read(item.source)
     warnings = _warnings_of_image(image, options, check_scale)
-    _say(item, warnings, said)
+    _say(item, warnings, warned)
     scale = scale_factor(image, options.model, options.scale, options.channel)
     how = replace(options, scale=scale)
     about = {"path": identity(item.source), "file": state}
     spots = _searched(item, image, how, about, unfinished, on_progress, cluster)
     late = _warnings_of_result(image, spots, options)
-    _say(item, late, said)
+    _say(item, late, warned)
     names = [safe_name(item.name)] * len(spots)
     spots.insert(0, "image", pd.Series(names, dtype=str))
     record = _described(item, about, image, spots) | {"scale": scale}
@@ -191,12 +191,12 @@ def _count(
         record[CELLS] = counts_of_cells(*about, found, spread, options.channel)
 
 
-def _say(item: Input, warnings: list[str], said: set[str]) -> None:
+def _say(item: Input, warnings: list[str], warned: set[str]) -> None:
     """Log the warnings about an image, each kind once in a run."""
     for warning in warnings:
         kind = " ".join(w for w in warning.split() if w.isalpha())
         if warning == _CUT_OFF:
             logger.warning("%s %s", item.name, warning)  # of each image
-        elif kind not in said:
-            said.add(kind)
+        elif kind not in warned:
+            warned.add(kind)
             logger.warning("%s: %s", item.name, warning)

@@ -141,10 +141,10 @@ def _is_gone(owner: dict[str, Any]) -> bool:
         return False
     try:
         started = psutil.Process(owner["pid"]).create_time()
-        said = float(owner.get("started", started))
+        recorded = float(owner.get("started", started))
     except (psutil.Error, KeyError, TypeError, ValueError):
         return True
-    return abs(started - said) > 1.0  # a reused number
+    return abs(started - recorded) > 1.0  # a reused number
 
 
 def _named(owner: dict[str, Any]) -> str:

@@ -123,7 +123,7 @@ class _Run:
     on_progress: Callable[[str, str, int, int], None] | None = None
     cluster: Cluster | None = None
     contrast: dict[int, tuple[float, float]] = field(default_factory=dict)
-    said: set[str] = field(default_factory=set)  # kinds of warnings that were given
+    warned: set[str] = field(default_factory=set)  # kinds of warnings that were given
     records: list[dict[str, Any]] = field(default_factory=list)  # of finished inputs
 
     def events(self, inputs: list[Input]) -> Generator[Event]:
@@ -227,13 +227,13 @@ class _Run:
             with time_limit(options.timeout):
                 image, spots, record = predict_input(
                     item, options, self.labels.get(item.path, {}), self.check_scale,
-                    self.said, unfinished, tell, self.cluster,
+                    self.warned, unfinished, tell, self.cluster,
                 )  # fmt: skip
             if collected is not None:
                 collected.add(spots, record)
             else:
                 lost = result.write(spots, image, item.file, record)
-                _warn_lost_columns(lost, self.said)
+                _warn_lost_columns(lost, self.warned)
                 self.records.append(record)
             undrawn = None
             try:

@@ -58,7 +58,7 @@ ModelName = Annotated[
 Axes = Annotated[
     str | None,
     typer.Option(
-        help="What the dimensions are, like TYX, if the file does not say.",
+        help="What the dimensions are, like TYX, instead of what the file says.",
         rich_help_panel=READING,
     ),
 ]

@@ -80,10 +80,10 @@ def _check_words(path: Path, step: str, words: list[str]) -> None:
         if step in _CHECKS:
             _CHECKS[step](values)
     except Exception as error:
-        said = error.format_message() if hasattr(error, "format_message") else error
-        if not isinstance(error, ValueError) and said is error:
+        message = error.format_message() if hasattr(error, "format_message") else error
+        if not isinstance(error, ValueError) and message is error:
             raise
-        raise ValueError(f"{path}: {step}: {said}") from error
+        raise ValueError(f"{path}: {step}: {message}") from error
     from blinkcore.experiment import files_among
 
     for file in files_among(step, words):

@@ -69,8 +69,8 @@ def try_in_sandbox(
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     if answer != _PASSED:
-        said = answer.decode("utf-8", "replace")
-        raise ValueError(said or f"{what} ends the process in which it runs")
+        message = answer.decode("utf-8", "replace")
+        raise ValueError(message or f"{what} ends the process in which it runs")
 
 
 def _in_child(
