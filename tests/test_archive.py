@@ -261,7 +261,7 @@ def test_files_that_did_harm_are_one_sentence(tmp_path, shared):
             cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert done.returncode == 2, path.name
-        assert done.stderr.startswith("Error: m.pt cannot be used as a model: it")
+        assert done.stderr.startswith("Error: m.pt cannot be used as a model: ")
         assert done.stderr.count("\n") == 1
         assert [p.name for p in tmp_path.iterdir()] == ["m.pt"]
 

@@ -99,6 +99,19 @@ def test_the_simulators_own_truth_is_right(preset):
         assert check_plane(sample(drawn.image, drawn.points)).problems == []
 
 
+@pytest.mark.parametrize("n", [300, 1000])
+def test_labels_at_random_places_of_cells_are_seen(n):
+    """Cells cover half of the plane, so that many of these are brighter than half of it."""
+    n_seen = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        image = rng.normal(100.0, 5.0, (256, 256))
+        image[:, :128] += 20.0
+        points = rng.uniform((1.0, 1.0), (255.0, 127.0), (n, 2))
+        n_seen += bool(check_plane(sample(image, points)).problems)
+    assert n_seen >= 8
+
+
 @pytest.mark.parametrize("seed", [47, 72])
 def test_many_dim_spots_among_bright_ones_are_right(seed):
     """More than half of them are on no bright place."""

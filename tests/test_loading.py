@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,41 +74,79 @@ def test_code_of_the_file_is_neither_run_nor_read(saved, code, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "words"),
     [
-        {"filters": 8, "depth": 1, "levels": 1},
-        {"filters": 4, "depth": 2, "levels": 1},
-        {"filters": 4, "depth": 10**9, "levels": 1},
-        {"filters": 10**30, "depth": 1, "levels": 1},
-        {"filters": -1, "depth": 1, "levels": 10**6},
-        {"filters": "many", "depth": None, "levels": []},
-        {"unknown": 1},
+        (
+            {"filters": 8, "depth": 1, "levels": 1},
+            "its weights are not those of a blink",
+        ),
+        (
+            {"filters": 4, "depth": 2, "levels": 1},
+            "its weights are not those of a blink",
+        ),
+        (
+            {"filters": 4, "depth": 10**9, "levels": 1},
+            "depth of a network must be 0 to 64",
+        ),
+        ({"filters": 10**30, "depth": 1, "levels": 1}, "filters of a network must be"),
+        (
+            {"filters": 4, "depth": 1, "levels": -7},
+            "levels of a network must be 1 to 10",
+        ),
+        ({"filters": 4, "depth": True, "levels": 1}, "depth of a network must be"),
+        ({"filters": 4.0, "depth": 1, "levels": 1}, "filters of a network must be"),
+        (
+            {"filters": "many", "depth": None, "levels": []},
+            "filters of a network must be",
+        ),
+        ({"unknown": 1}, "which is not one of blinkcore's"),
     ],
 )
-def test_weights_of_another_network_are_not_put_into_one(arguments, tmp_path, describe):
+def test_weights_of_another_network_are_not_put_into_one(
+    arguments, words, tmp_path, describe
+):
     network = Blink(4, 1, 1)
     save_model(network, describe(network), tmp_path / "m.pt")
     changed = with_metadata(tmp_path / "m.pt", arguments=arguments)
     for read in (load_model, read_metadata):
-        with pytest.raises(ValueError, match="not one of blinkcore's own"):
+        with pytest.raises(ValueError, match=words) as caught:
             read(changed)
+        assert TRUST not in str(caught.value)  # a damaged file is not to be trusted
 
 
 def test_another_name_is_another_network(tmp_path, describe):
     network = Blink(4, 1, 1)
     save_model(network, describe(network), tmp_path / "m.pt")
-    for name in ("unet", "deepblink", "", 7):
+    for name in ("unet", ""):
         changed = with_metadata(tmp_path / "m.pt", architecture=name)
         with pytest.raises(ValueError, match="not one of blinkcore's own"):
             load_model(changed)
+    for name in ("deepblink", 7, ["blink"]):
+        changed = with_metadata(tmp_path / "m.pt", architecture=name)
+        with pytest.raises(ValueError, match="cannot be used as a model"):
+            load_model(changed)
 
 
-def test_a_grid_of_other_cells_is_refused(tmp_path, describe):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cell_size", 4),
+        ("stride", 1024),
+        ("stride", True),
+        ("receptive_field", 999_999),
+        ("receptive_field", None),
+        ("cell_map", "x" * 1_000_000),
+        ("calibration", [1e308, 1e308, 1e308]),
+    ],
+)
+def test_what_a_record_says_of_its_network_is_true(name, value, tmp_path, describe):
+    """Or a file of some kilobytes would take minutes and gigabytes."""
     network = Blink(4, 1, 1)
     save_model(network, describe(network), tmp_path / "m.pt")
-    changed = with_metadata(tmp_path / "m.pt", cell_size=4)
-    with pytest.raises(ValueError, match="in the place of a grid"):
+    changed = with_metadata(tmp_path / "m.pt", **{name: value})
+    with pytest.raises(ValueError, match=name) as caught:
         load_model(changed)
+    assert len(str(caught.value)) < 1000
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path, describe):
@@ -156,7 +195,7 @@ def test_a_network_is_tried_before_it_is_used(
     tmp_path, describe, kind, words, monkeypatch
 ):
     monkeypatch.setenv(TRUST, "1")
-    metadata = describe(Blink(filters=4, depth=1, levels=1)).to_json()
+    metadata = replace(describe(Blink(4, 1, 1)), architecture="unet").to_json()
     path = tmp_path / "m.pt"
     torch.jit.save(torch.jit.script(Bad(kind)), path, {"blinkcore.json": metadata})
     with pytest.raises(ValueError, match=words):
@@ -167,7 +206,7 @@ def test_a_network_is_tried_before_it_is_used(
 def test_a_sound_network_of_others_is_taken_if_it_is_trusted(
     tmp_path, describe, monkeypatch
 ):
-    metadata = describe(Blink(filters=4, depth=1, levels=1)).to_json()
+    metadata = replace(describe(Blink(4, 1, 1)), architecture="unet").to_json()
     path = tmp_path / "m.pt"
     torch.jit.save(torch.jit.script(Bad(4)), path, {"blinkcore.json": metadata})
     monkeypatch.delenv(TRUST, raising=False)

@@ -13,13 +13,14 @@ import socket
 import stat
 from contextlib import contextmanager, suppress
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from pathlib import Path, PurePath
+    from pathlib import PurePath
 
 
 _numbers = count()
@@ -145,7 +146,10 @@ def missing(what: str, package: str, extra: str) -> ImportError:
 def error_sentence(error: BaseException) -> str:
     """Describe an error in one line."""
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
-        text = f"{os.fspath(error.filename)} is a file, where a folder is needed"
+        path = Path(os.fsdecode(error.filename))
+        file = next((p for p in (path, *path.parents) if p.is_file()), None)
+        is_known = "is a file, where a folder is needed"
+        text = f"{file} {is_known}" if file else f"{path}: {error.strerror}"
     elif isinstance(error, OSError) and error.strerror and error.filename is not None:
         text = f"{os.fspath(error.filename)}: {error.strerror}"
     elif isinstance(error, MemoryError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import logging
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,57 +94,15 @@ def _root(
     pass
 
 
-# Of files that are no output of this program; a folder may be called `plate.B02`.
-_OTHER_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in [
-        "avi",
-        "bmp",
-        "dat",
-        "db",
-        "doc",
-        "docx",
-        "feather",
-        "gif",
-        "gz",
-        "h5",
-        "hdf5",
-        "htm",
-        "html",
-        "ipynb",
-        "log",
-        "m4v",
-        "mat",
-        "md",
-        "mov",
-        "mp4",
-        "npy",
-        "npz",
-        "ods",
-        "onnx",
-        "pdf",
-        "pkl",
-        "ppt",
-        "pptx",
-        "pq",
-        "pt",
-        "py",
-        "rds",
-        "rtf",
-        "sqlite",
-        "svg",
-        "tab",
-        "tar",
-        "tsv",
-        "txt",
-        "xls",
-        "xlsm",
-        "xlsx",
-        "yaml",
-        "yml",
-        "zip",
-    ]
-)
+# Suffixes of files that are no output of this program, and mistyped ones; a folder may be
+# called `plate.B02`.
+_OTHERS = """
+avi bmp dat db doc docx feather gif gz h5 hdf5 htm html ipynb log m4v mat md mov mp4 npy
+npz ods onnx pdf pkl ppt pptx pq pt py rds rtf sqlite svg tab tar tsv txt xls xlsm xlsx
+yaml yml zip
+ccsv csvs csvv cvs scv vcs paquet parq parqet parquest parquett paruqet
+"""
+_OTHER_SUFFIXES = frozenset(f".{suffix}" for suffix in _OTHERS.split())
 
 
 def looks_like_file(path: Path) -> bool:
@@ -156,8 +113,7 @@ def looks_like_file(path: Path) -> bool:
     own = {f".{suffix.rsplit('.', 1)[-1]}" for suffix in (*WRITERS, ".geff")}
     known = _OTHER_SUFFIXES | own | {*LABELS, *IMAGE_SUFFIXES}
     suffix = path.suffix.lower()
-    is_typo = bool(get_close_matches(suffix, [".csv", ".parquet"], cutoff=0.7))
-    return (suffix in known or is_typo) and not path.is_dir()
+    return suffix in known and not path.is_dir()
 
 
 def check_folder(path: Path | None) -> None:

@@ -82,8 +82,6 @@ def train(
 
     For example: blinkcore train -o own.pt --from general --data labels.npz
     """
-    from blinkcore.training.log import check_own_log
-
     report = Report("none", None)
     with ErrorReporter(debug, report, verbose=True):
         values = dict(context.params)
@@ -99,7 +97,6 @@ def train(
                 f"{target} exists already: {goes_on if has_checkpoint else ''}"
                 "--overwrite replaces it"
             )
-        check_own_log(target)
         recipe = _recipe(values)
         _run(recipe, target, values, report)
 

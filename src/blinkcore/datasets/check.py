@@ -31,9 +31,9 @@ _MIN_LABELS, _CLEAR = 10, 4.0  # number, and minimum contrast to noise, for a sh
 _MANY, _JUDGED = 5, 10
 _ALONE = 50  # labels that are judged without the others
 _MIN_SHARE_ON_DIM = 0.6  # of few labels, brighter than half of the plane
-_MAX_P_VALUE_OF_DIM = (
-    0.1  # of the number of many labels brighter than half of the plane
-)
+# Of many labels on dim spots, brighter than half of the plane: minimum share, and the
+# largest p value of their number.
+_MIN_SHARE_OF_MANY, _MAX_P_VALUE_OF_DIM = 0.55, 0.1
 _MAX_P_VALUE = 0.01  # of the number of labels on bright places
 TOGETHER = "all that look right alone, taken together"
 
@@ -199,10 +199,10 @@ def _stand_out(found: _Evidence) -> bool:
     if len(dark) == 0:  # all labels are outside, which is said already
         return True
     if dark.sum() >= _ALONE:
-        dim = stats.binomtest(
-            int(found.above[dark].sum()), int(dark.sum()), 0.5, alternative="greater"
-        )
-        return bool(dim.pvalue < _MAX_P_VALUE_OF_DIM)
+        n_above, n = int(found.above[dark].sum()), int(dark.sum())
+        dim = stats.binomtest(n_above, n, 0.5, alternative="greater")
+        is_more = n_above > _MIN_SHARE_OF_MANY * n
+        return is_more and bool(dim.pvalue < _MAX_P_VALUE_OF_DIM)
     n_bright, expected = int(found.bright.sum()), float(found.chance.mean())
     more = stats.binomtest(n_bright, len(dark), expected, alternative="greater")
     return _share(found.above) > _MIN_SHARE_ON_DIM or bool(more.pvalue < _MAX_P_VALUE)

@@ -40,7 +40,7 @@ def image_warning(plane: NDArray[Any]) -> str | None:
         A sentence without the name of the file; None if nothing is wrong.
     """
     rows = sampled_rows(plane)
-    if plane.dtype.kind == "f":
+    if plane.dtype.kind == "f" and rows.size:
         lost = 1.0 - float(np.isfinite(rows).mean())
         if lost > _MAX_LOST:
             return f"{lost:.0%} of its pixels are not numbers; no spots are found there"
@@ -49,7 +49,7 @@ def image_warning(plane: NDArray[Any]) -> str | None:
         return None
     low = rows.min()
     if low == rows.max():
-        return f"all of its pixels have the same value, {low}"
+        return f"all of its pixels have the same value, {float(low):g}"
     if float((rows == low).mean()) > _MIN_EQUAL:
         return (
             f"{(rows == low).mean():.0%} of its pixels have the smallest value: the "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import struct
 import zipfile
 import zlib
 from typing import Any
@@ -106,7 +107,7 @@ def members_of(content: bytes) -> dict[str, bytes]:
     try:
         members = _members(content)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, OSError,
-            NotImplementedError, RuntimeError) as error:  # fmt: skip
+            NotImplementedError, RuntimeError, struct.error) as error:  # fmt: skip
         raise ValueError(
             f"it is not a TorchScript file, or damaged: {error}"
         ) from error
@@ -130,6 +131,8 @@ def _members(content: bytes) -> dict[str, bytes]:
         members: dict[str, bytes] = {}
         known: set[str] = set()
         for info in infos:
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("it is packed in a way that PyTorch does not know")
             name = info.filename.partition("/")[2]
             if not _is_needed(name):
                 continue

@@ -65,6 +65,7 @@ def _attributes(value: Any) -> dict[str, Any] | None:
 
 def _tensors(network: Any, members: dict[str, bytes]) -> dict[str, NDArray[Any]] | None:
     found: dict[str, NDArray[Any]] = {}
+    left = sum(map(len, members.values()))  # bytes
     todo = [("", network)]
     for _ in range(_MAX_PARTS):
         if not todo:
@@ -78,7 +79,8 @@ def _tensors(network: Any, members: dict[str, bytes]) -> dict[str, NDArray[Any]]
                 _PARAMETER,
             ):
                 tensor = _tensor(value, members)
-                if tensor is None:
+                left -= 0 if tensor is None else tensor.nbytes + 1
+                if tensor is None or left < 0:
                     return None
                 found[f"{prefix}{name}"] = tensor
     raise ValueError(f"its network has more than {_MAX_PARTS:,} parts")

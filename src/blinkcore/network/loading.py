@@ -88,36 +88,49 @@ def network_of_file(path: Path, file: ModelFile, device: str) -> tuple[Any, bool
     ValueError
         If it does not work on a small image, or is not blinkcore's own and not trusted.
     """
-    from blinkcore.model_files.probe import probe
     from blinkcore.network import torchscript
+    from blinkcore.network.networks import NETWORKS
 
     if file.is_ours:
         return torchscript.load(file.content, device), True
-    metadata = file.metadata
     try:
-        own = _rebuilt(file)
-        if own is None:
+        if file.metadata.architecture not in NETWORKS:
             return _run_its_code(file, device), False
-        network = torchscript.exported(own)
-        probe(network, metadata.cell_size, metadata.stride, is_whole_file=False)
-        return torchscript.scripted(own).to(device), True
+        build = partial(_rebuilt, file)
+        try:
+            # First in a copy of this process: its sizes may be any.
+            try_in_sandbox(build, n_bytes=len(file.content))
+        except ValueError:
+            _check_code(file)  # if that is what is wrong, it is named
+            raise
+        return torchscript.scripted(build()).to(device), True
     except ValueError as error:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
 
 
-def _rebuilt(file: ModelFile) -> AnyNetwork | None:
-    """Build the network that a file names around its weights; None if it is another one."""
+def _rebuilt(file: ModelFile) -> AnyNetwork:
+    """Build the network that a file names around its weights, and try it."""
+    from blinkcore.model_files.probe import probe
+    from blinkcore.network import torchscript
     from blinkcore.network.networks import network_with
 
-    if file.weights is None:
-        return None
     about = file.metadata
-    build = partial(network_with, about.architecture, about.arguments, file.weights)
-    try:
-        try_in_sandbox(build, n_bytes=len(file.content))  # its sizes may be any
-        return build()
-    except ValueError:
-        return None
+    if file.weights is None:
+        raise ValueError(f"its weights are not those of a {about.architecture}")
+    network = network_with(about.architecture, about.arguments, file.weights)
+    for name in ("cell_size", "stride", "receptive_field"):
+        stated, own = getattr(about, name), getattr(network, name)
+        if stated != own:
+            raise ValueError(f"its {name} is {own} and not {stated}")
+    module = torchscript.exported(network)
+    probe(module, about.cell_size, about.stride, is_whole_file=False)
+    return network
+
+
+def _check_code(file: ModelFile) -> None:
+    """Raise ValueError that names what the code of a file does and no network needs."""
+    check = partial(archive.checked, file.content, METADATA_FILE)
+    try_in_sandbox(check, "a check of it", len(file.content))
 
 
 def _run_its_code(file: ModelFile, device: str) -> Any:
@@ -125,17 +138,16 @@ def _run_its_code(file: ModelFile, device: str) -> Any:
     from blinkcore.network import torchscript
     from blinkcore.network.networks import NETWORKS
 
-    check = partial(archive.checked, file.content, METADATA_FILE)
-    n_bytes = len(file.content)
-    try_in_sandbox(check, "a check of it", n_bytes)
+    _check_code(file)
     if os.environ.get(TRUST) != "1":
         raise ValueError(
             f"its network is not one of blinkcore's own ({', '.join(NETWORKS)}), and code "
             "of the file would run; if you trust whoever made it, set the environment "
             f"variable {TRUST}=1"
         )
-    script, _ = check()
-    try_in_sandbox(partial(_try, script, file.metadata), n_bytes=n_bytes)
+    script, _ = archive.checked(file.content, METADATA_FILE)
+    check = partial(_try, script, file.metadata)
+    try_in_sandbox(check, n_bytes=len(file.content))
     return torchscript.load(script, device)
 
 

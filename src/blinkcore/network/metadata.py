@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, field, fields
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any
 
 from blinkcore.network import grid, normalize
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 METADATA_FILE = "blinkcore.json"  # in the archive
 FORMAT_VERSION = 1
 _MAX_DISTANCE = 1_000_000  # px
+_MAX_NUMBER = 1e6  # of a calibration
 # Fields that a network knows of itself, by the same names.
 _OF_A_NETWORK = (
     "arguments", "cell_size", "cell_map", "stride", "receptive_field", "normalization",
@@ -144,22 +145,30 @@ class Metadata:
         return json.dumps(asdict(self), indent=1, allow_nan=False)
 
     def _check(self) -> None:
+        if not isinstance(self.architecture, str):
+            raise ValueError("architecture must be the name of a network")  # noqa: TRY004
         for name in ("cell_size", "stride"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+            if type(value) is not int or value < 1:
+                raise ValueError(
+                    f"{name} must be a positive integer, got {shortened(value)}"
+                )
         if self.stride % self.cell_size:
             raise ValueError(
                 f"stride must be a multiple of cell_size, got {self.stride}"
             )
         if self.cell_map not in grid.ORIGINS:
-            raise ValueError(f"cell_map is unknown: {self.cell_map!r}")
+            raise ValueError(f"cell_map is unknown: {shortened(self.cell_map)}")
         if self.normalization not in normalize.METHODS:
-            raise ValueError(f"normalization is unknown: {self.normalization!r}")
+            raise ValueError(
+                f"normalization is unknown: {shortened(self.normalization)}"
+            )
         check_threshold(self.threshold)
         self._check_distances()
         if self.spot_sigma is not None and not _are_widths(self.spot_sigma):
-            raise ValueError(f"spot_sigma must be two widths, got {self.spot_sigma!r}")
+            raise ValueError(
+                f"spot_sigma must be two widths, got {shortened(self.spot_sigma)}"
+            )
         for name in ("arguments", "provenance", "scores"):
             if not isinstance(getattr(self, name), dict):
                 raise ValueError(f"{name} must be names with values")  # noqa: TRY004
@@ -169,7 +178,8 @@ class Metadata:
             value = getattr(self, name)
             if value is None and name != "merge_distance":
                 continue
-            if not (isinstance(value, int | float) and 0 <= value < _MAX_DISTANCE):
+            kinds = (int,) if name == "receptive_field" else (int, float)
+            if not (type(value) in kinds and 0 <= value < _MAX_DISTANCE):
                 raise ValueError(
                     f"{name} must be at least 0 and below {_MAX_DISTANCE:,}"
                 )
@@ -188,7 +198,7 @@ def _as_calibration(values: Any) -> Calibration:
     """Read an offset, a slope and, in newer models, weights of the population."""
     try:
         numbers = Calibration(*(float(value) for value in values))
-        is_usable = len(values) >= 2 and all(map(math.isfinite, numbers))
+        is_usable = len(values) >= 2 and all(abs(n) < _MAX_NUMBER for n in numbers)
     except (TypeError, ValueError, OverflowError):
         is_usable = False
     if (
@@ -199,6 +209,6 @@ def _as_calibration(values: Any) -> Calibration:
     ):
         raise ValueError(
             "calibration must be an offset, a positive slope and, if the population of "
-            f"brightness counts, weights of it that are not negative, got {values!r}"
+            f"brightness counts, weights of it that are not negative, got {shortened(values)}"
         )
     return numbers

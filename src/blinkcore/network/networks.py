@@ -224,7 +224,9 @@ class DeepBlink(nn.Module):
 
 
 AnyNetwork: TypeAlias = Blink | DeepBlink
-_MAX_SIZE = 4_096  # of channels, layers or levels
+# Largest sizes of a network that is read from a file.
+_MAX_SIZES = {"filters": 4_096, "depth": 64, "levels": 10}
+_MAX_FILTERS = 10  # numbers of channels, of a network with one for each level
 NETWORKS: dict[str, type[AnyNetwork]] = {"blink": Blink, "deepblink": DeepBlink}
 
 
@@ -263,10 +265,8 @@ def network_with(
     ValueError
         If there is no such network, or it has other weights.
     """
-    sizes = [n for n in arguments.values() if isinstance(n, int)]
+    _check_sizes(arguments)
     try:
-        if max(sizes, default=0) > _MAX_SIZE:
-            raise ValueError(f"a network has no sizes above {_MAX_SIZE:,}")
         with torch.device("meta"):  # sizes without memory
             network = network_of(architecture, arguments)
     except (ArithmeticError, AttributeError, IndexError, RuntimeError) as error:
@@ -277,6 +277,18 @@ def network_with(
         raise ValueError(f"its weights are not those of a {architecture}")
     network.load_state_dict(tensors, assign=True)
     return network.eval()
+
+
+def _check_sizes(arguments: dict[str, Any]) -> None:
+    """Raise ValueError unless the sizes of a network are whole numbers within limits."""
+    for name, largest in _MAX_SIZES.items():
+        value = arguments.get(name, 1)
+        values = value if isinstance(value, list) else [value]
+        smallest = 0 if name == "depth" else 1
+        if not 0 < len(values) <= _MAX_FILTERS or not all(
+            type(n) is int and smallest <= n <= largest for n in values
+        ):
+            raise ValueError(f"{name} of a network must be {smallest} to {largest:,}")
 
 
 class _ConvBlock(nn.Module):

@@ -37,12 +37,13 @@ def check_own_log(model: Path) -> None:
     is_own = False
     if table.is_file():
         with table.open(encoding="utf-8", errors="replace") as file:
-            is_own = file.readline().strip() == ",".join(_HEADER)
-    for path in (table, picture):
-        if path.exists() and not is_own:
+            is_own = file.readline().startswith(",".join(_HEADER[:4]))
+    is_trained = model.exists() or model.with_suffix(".checkpoint").exists()
+    for path, may_be_replaced in ((table, is_own), (picture, is_own or is_trained)):
+        if path.exists() and not may_be_replaced:
             raise ValueError(
                 f"{path} exists and is not the log of a training, which would replace it; "
-                "choose another name for the model"
+                "move it, or choose another name for the model"
             )
 
 

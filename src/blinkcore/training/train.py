@@ -17,7 +17,7 @@ from blinkcore.network.device import pick_device
 from blinkcore.network.losses import grid_loss
 from blinkcore.network.model import read_metadata, save_model
 from blinkcore.training.checkpoint import State
-from blinkcore.training.log import Log
+from blinkcore.training.log import Log, check_own_log
 from blinkcore.training.provenance import about_data, describe
 from blinkcore.training.recipe import learning_rate
 from blinkcore.training.samples import Source, batches
@@ -75,9 +75,11 @@ def train(
     Raises
     ------
     ValueError
-        If the device or the checkpoint is missing, or this is of another recipe.
+        If the device or the checkpoint is missing or of another recipe, or if the log would
+        replace files of the user.
     """
     output, device = Path(output), pick_device(device)
+    check_own_log(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = output.with_suffix(".checkpoint")
     torch.manual_seed(config.seed)
