@@ -75,8 +75,7 @@ def train(
     Raises
     ------
     ValueError
-        If the device or the checkpoint is missing or of another recipe, or if the log would
-        replace files of the user.
+        If device or checkpoint are missing or do not fit, or the log would replace others' files.
     """
     output, device = Path(output), pick_device(device)
     check_own_log(output)
