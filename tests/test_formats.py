@@ -54,7 +54,7 @@ def test_no_spots_survive_too(tmp_path, suffix):
 
 
 def test_where_spots_lie_in_a_stack_needs_its_size(spots, tmp_path, caplog):
-    with pytest.raises(ValueError, match="depends on its size; give the image"):
+    with pytest.raises(ValueError, match="depends on its size; name the image"):
         io.write_spots(spots, tmp_path / "a.roi")
     io.write_spots(spots, tmp_path / "a.roi", sizes=SIZES)
     found = io.read_labels(tmp_path / "a.roi")

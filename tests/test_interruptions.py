@@ -301,7 +301,7 @@ def test_pixels_that_do_not_fit_into_memory_are_refused(
     monkeypatch.setenv("BLINKCORE_MAX_MEMORY", "1000")
     (event,) = run([tmp_path / "a.tif"], Options(general, tmp_path / "o"))
     assert event.kind == "error"
-    assert "that it may take (--max-memory)" in event.message
+    assert "more than the 1,000 bytes that it may take (--max-memory, " in event.message
     monkeypatch.setenv("BLINKCORE_NO_LIMITS", "1")
     (event,) = run([tmp_path / "a.tif"], Options(general, tmp_path / "o"))
     assert event.kind == "result"

@@ -7,6 +7,7 @@ import zipfile
 import pytest
 
 from blinkcore.model_files.script_code import check_code
+from blinkcore.network.loading import TRUST
 from blinkcore.network.metadata import Metadata
 from blinkcore.network.model import bundled_models, load_model
 
@@ -75,11 +76,11 @@ def test_a_name_that_doubles_the_search_for_its_class_is_refused():
         check(*lines, "a45.g(x)")
 
 
-def test_a_model_that_would_write_a_file_is_refused_before_it_runs(
-    tmp_path, monkeypatch
-):
-    """The bundled model with one line more."""
+@pytest.mark.parametrize("architecture", ["blink", "unet"])
+def test_a_model_that_would_write_a_file_does_not(tmp_path, monkeypatch, architecture):
+    """The bundled model with one line more: not run, and under another name refused."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(TRUST, "1")
     line = '    _evil = torch.autograd.save(1, "evil")\n'
     with (
         zipfile.ZipFile(bundled_models()["general"]) as old,
@@ -91,10 +92,16 @@ def test_a_model_that_would_write_a_file_is_refused_before_it_runs(
                 text = content.decode()
                 start = text.index("-> Tensor:\n", text.index("def forward")) + 11
                 content = (text[:start] + line + text[start:]).encode()
+            if name.endswith("blinkcore.json"):
+                about = json.loads(content) | {"architecture": architecture}
+                content = json.dumps(about).encode()
             if not name.endswith(".debug_pkl"):
                 new.writestr(name, content)
-    with pytest.raises(ValueError, match=r"calls torch\.autograd\.save"):
+    if architecture == "blink":
         load_model("m.pt", device="cpu")
+    else:
+        with pytest.raises(ValueError, match=r"calls torch\.autograd\.save"):
+            load_model("m.pt", device="cpu")
     assert not (tmp_path / "evil").exists()
 
 

@@ -114,9 +114,17 @@ def check_memory(n_bytes: int, name: str) -> None:
     allowed = _free_memory() if setting is None else int(setting)
     if n_bytes > allowed:
         raise ValueError(
-            f"{name} needs {n_bytes / GIB:.1f} GiB for its pixels, more than the "
-            f"{allowed / GIB:.1f} GiB that it may take (--max-memory, or {_MEMORY})"
+            f"{name} needs {_amount(n_bytes)} for its pixels, more than the "
+            f"{_amount(allowed)} that it may take (--max-memory, or {_MEMORY})"
         )
+
+
+def _amount(n_bytes: int) -> str:
+    """Return a number of bytes in the largest unit of which there is at least one."""
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:.1f} {name}"
+    return f"{n_bytes:,} bytes"
 
 
 def set_max_memory(n_bytes: int) -> None:

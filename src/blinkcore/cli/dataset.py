@@ -186,7 +186,7 @@ def check(
 
             rows = [vars(result) for result in (*results, whole)]
             write_csv(pd.DataFrame(rows), output)
-        verdict = f"{n_wrong} of {count_of(len(results), 'sample')} should be looked at"
+        verdict = f"{n_wrong} of {len(results)} samples should be looked at"
         if whole.problems:
             verdict += ", and what the others have in common"
         say(verdict)
@@ -215,7 +215,7 @@ def view(
         chosen = np.unique(np.linspace(0, len(samples) - 1, count).astype(int))
         shown = [samples[i] for i in chosen]
         overlay.write_sheet([(s.image, s.points, s.name) for s in shown], output)
-        say(f"Wrote {output}: {len(shown)} of {count_of(len(samples), 'sample')}")
+        say(f"Wrote {output}: {len(shown)} of {len(samples)} samples")
 
 
 @dataset_app.command()
@@ -252,7 +252,7 @@ def backgrounds(
             overlay.write_sheet(module.training_samples(planes, count), output)
             say(f"Wrote {output}: {count_of(count, 'training sample')}")
         n_wrong = sum(plane.has_spots for plane in found)
-        say(f"{n_wrong} of {count_of(len(found), 'plane')} seem to have spots")
+        say(f"{n_wrong} of {len(found)} planes seem to have spots")
         if n_wrong:
             raise typer.Exit(1)
 
