@@ -90,7 +90,7 @@ def test_the_sidecar_explains_the_result(general, folder, tmp_path):
             "scale": 1.0,
             "spots": 0,
             "dim_specks_left_out": 0,
-            "warnings": ["all of its pixels have the same value, 0"],
+            "warnings": ["all of its pixels have the same value, 7"],
             "real_spots": {"expected": 0.0, "low": 0.0, "high": 0.0},
             "counts": [
                 {
