@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from blinkcore.network.loading import TRUST
+from blinkcore.network.loading import PARTS, TRUST
 from blinkcore.network.model import load_model, load_weights, read_metadata, save_model
-from blinkcore.network.networks import Blink, DeepBlink
+from blinkcore.network.networks import NETWORKS, Blink, DeepBlink
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 1, 32, 32)).astype(np.float32)
 
@@ -53,6 +53,17 @@ def test_the_grids_are_those_of_the_network_in_memory(tmp_path, describe):
         expected = network.activate(raw).numpy()
     found = load_model(tmp_path / "m.pt", device="cpu", amp=False)(IMAGES)
     np.testing.assert_allclose(found[:, :3], expected, atol=1e-5)
+
+
+def test_the_parts_of_networks_are_those_that_are_looked_for():
+    made = {
+        "blink": [Blink(), Blink(4, 1, 1)],
+        "deepblink": [DeepBlink(), DeepBlink((4, 6))],
+    }
+    assert made.keys() == NETWORKS.keys() == PARTS.keys()
+    for name, networks in made.items():
+        names = {n.partition(".")[0] for one in networks for n in one.state_dict()}
+        assert names == PARTS[name]
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,34 @@ from blinkcore.model_files.weights import read_weights
 from blinkcore.network.metadata import METADATA_FILE, Metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from blinkcore.network.networks import AnyNetwork
 
+# Parts of the networks of `blinkcore.network.networks`, known without PyTorch.
+PARTS = {
+    "blink": frozenset(
+        (
+            "contrast",
+            "stem",
+            "encoder",
+            "down",
+            "further_down",
+            "below",
+            "up",
+            "middle",
+            "reduce",
+            "decoder",
+            "head",
+        )
+    ),
+    "deepblink": frozenset(
+        ("encoder", "bottleneck", "decoder", "second", "last", "head")
+    ),
+}
 TRUST = "BLINKCORE_TRUST_MODELS"  # environment variable: code of other networks may run
 
 
@@ -75,6 +97,8 @@ def read_file(path: Path, content: bytes) -> ModelFile:
                 f"{METADATA_FILE}"
             )
         metadata = Metadata.from_json(about.decode())
+        if not _may_be_own(metadata.architecture, weights):
+            _check_code(content)  # before the seconds that PyTorch takes to be imported
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} cannot be used as a model: {error}") from error
     return ModelFile(content, metadata, digest, False, weights)
@@ -101,7 +125,7 @@ def network_of_file(path: Path, file: ModelFile, device: str) -> tuple[Any, bool
             # First in a copy of this process: its sizes may be any.
             try_in_sandbox(build, n_bytes=len(file.content))
         except ValueError:
-            _check_code(file)  # if that is what is wrong, it is named
+            _check_code(file.content)  # if that is what is wrong, it is named
             raise
         return torchscript.scripted(build()).to(device), True
     except ValueError as error:
@@ -127,10 +151,16 @@ def _rebuilt(file: ModelFile) -> AnyNetwork:
     return network
 
 
-def _check_code(file: ModelFile) -> None:
+def _may_be_own(architecture: str, weights: Mapping[str, Any] | None) -> bool:
+    """Return whether weights belong to parts that this network of blinkcore has."""
+    parts = {name.partition(".")[0] for name in weights or ()}
+    return bool(parts) and parts <= PARTS.get(architecture, frozenset())
+
+
+def _check_code(content: bytes) -> None:
     """Raise ValueError that names what the code of a file does and no network needs."""
-    check = partial(archive.checked, file.content, METADATA_FILE)
-    try_in_sandbox(check, "a check of it", len(file.content))
+    check = partial(archive.checked, content, METADATA_FILE)
+    try_in_sandbox(check, "a check of it", len(content))
 
 
 def _run_its_code(file: ModelFile, device: str) -> Any:
@@ -138,7 +168,7 @@ def _run_its_code(file: ModelFile, device: str) -> Any:
     from blinkcore.network import torchscript
     from blinkcore.network.networks import NETWORKS
 
-    _check_code(file)
+    _check_code(file.content)
     if os.environ.get(TRUST) != "1":
         raise ValueError(
             f"its network is not one of blinkcore's own ({', '.join(NETWORKS)}), and code "
