@@ -148,8 +148,9 @@ def error_sentence(error: BaseException) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
         path = Path(os.fsdecode(error.filename))
         file = next((p for p in (path, *path.parents) if p.is_file()), None)
-        is_known = "is a file, where a folder is needed"
-        text = f"{file} {is_known}" if file else f"{path}: {error.strerror}"
+        text = f"{path}: {error.strerror}"
+        if file is not None:
+            text = f"{file} is a file, where a folder is needed"
     elif isinstance(error, OSError) and error.strerror and error.filename is not None:
         text = f"{os.fspath(error.filename)}: {error.strerror}"
     elif isinstance(error, MemoryError):

@@ -112,8 +112,7 @@ def looks_like_file(path: Path) -> bool:
 
     own = {f".{suffix.rsplit('.', 1)[-1]}" for suffix in (*WRITERS, ".geff")}
     known = _OTHER_SUFFIXES | own | {*LABELS, *IMAGE_SUFFIXES}
-    suffix = path.suffix.lower()
-    return suffix in known and not path.is_dir()
+    return path.suffix.lower() in known and not path.is_dir()
 
 
 def check_folder(path: Path | None) -> None:

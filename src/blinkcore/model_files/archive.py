@@ -18,7 +18,7 @@ from typing import Any
 
 from blinkcore import limits, plain_pickle
 from blinkcore.model_files.script_code import check_code, check_purpose
-from blinkcore.model_files.script_types import check_types
+from blinkcore.model_files.script_types import PARAMETER, TENSOR, check_types
 
 # Bytes of one number of each kind of storage.
 _ITEM_SIZES = {
@@ -30,8 +30,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _HOOKS = ("collections", "OrderedDict")
 _FUNCTIONS = frozenset(
     {
-        ("torch._utils", "_rebuild_tensor_v2"),
-        ("torch._utils", "_rebuild_parameter"),
+        TENSOR,
+        PARAMETER,
         ("collections", "OrderedDict"),
         ("torch.jit._pickle", "build_intlist"),
         ("torch.jit._pickle", "build_doublelist"),
@@ -83,9 +83,14 @@ def checked(content: bytes, metadata: str) -> tuple[bytes, bytes]:
         check_types(trees, pickles["data"], pickles["constants"])
     except RecursionError as error:
         raise ValueError("its types are nested too deep") from error
-    about = members.pop(f"extra/{metadata}", b"")
+    return _archive(members), about_in(members, metadata)
+
+
+def about_in(members: dict[str, bytes], metadata: str) -> bytes:
+    """Return what a model says about itself, empty if nothing; ValueError if too much."""
+    about = members.get(f"extra/{metadata}", b"")
     limits.check(len(about), limits.MODEL_METADATA, f"its {metadata} has {{}} bytes")
-    return _archive(members), about
+    return about
 
 
 def metadata_of(content: bytes, metadata: str) -> bytes:
@@ -209,9 +214,9 @@ def _checked_pickle(name: str, members: dict[str, bytes]) -> Any:
             raise TypeError("it calls what has no name")
         elif (value.state is None) != (value.function in _FUNCTIONS):
             raise ValueError(f"it constructs {value.function.name} in an odd way")
-        elif value.function == ("torch._utils", "_rebuild_tensor_v2"):
+        elif value.function == TENSOR:
             _check_tensor(value.arguments)
-        elif value.function == ("torch._utils", "_rebuild_parameter"):
+        elif value.function == PARAMETER:
             _check_parameter(value.arguments)
         elif value.function == _HOOKS and value.arguments != ():
             raise TypeError("an ordered dictionary with something in it")
@@ -284,7 +289,7 @@ def _check_tensor(arguments: Any) -> None:
 def _check_parameter(arguments: Any) -> None:
     tensor, _, hooks = arguments
     _check_hooks(hooks)
-    if tensor.function != ("torch._utils", "_rebuild_tensor_v2"):
+    if tensor.function != TENSOR:
         raise TypeError("a parameter that is no tensor")
 
 

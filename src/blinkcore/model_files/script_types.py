@@ -12,10 +12,10 @@ from typing import Any
 from blinkcore.model_files.script_work import Work
 from blinkcore.plain_pickle import Call, Global
 
-_TENSORS = (
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
-)
+# What a pickle of PyTorch makes a tensor with, and a parameter of one.
+TENSOR = ("torch._utils", "_rebuild_tensor_v2")
+PARAMETER = ("torch._utils", "_rebuild_parameter")
+TENSORS = (TENSOR, PARAMETER)
 # Lists that the pickle names by their type.
 _LISTS = {
     "build_intlist": "List[int]",
@@ -103,7 +103,7 @@ class _Types:
         """Return whether a value other than an object is of a type."""
         if isinstance(type_, ast.Name):
             if type_.id == "Tensor":
-                return isinstance(value, Call) and value.function in _TENSORS
+                return isinstance(value, Call) and value.function in TENSORS
             return type_.id in _PLAIN and type(value) is _PLAIN[type_.id]
         if not isinstance(type_, ast.Subscript):
             return False

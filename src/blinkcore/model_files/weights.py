@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from blinkcore import limits, plain_pickle
-from blinkcore.model_files.archive import checked_pickle, members_of
+from blinkcore import plain_pickle
+from blinkcore.model_files.archive import about_in, checked_pickle, members_of
+from blinkcore.model_files.script_types import PARAMETER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Types of PyTorch's storages that a network of blinkcore has.
 _TYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
-_TENSOR = ("torch._utils", "_rebuild_tensor_v2")
-_PARAMETER = ("torch._utils", "_rebuild_parameter")
 _MAX_PARTS = 20_000  # of a network
 
 
@@ -46,8 +45,7 @@ def read_weights(
         If it is not a TorchScript file, is damaged, or exceeds a limit.
     """
     members = members_of(content)
-    about = members.get(f"extra/{metadata}", b"")
-    limits.check(len(about), limits.MODEL_METADATA, f"its {metadata} has {{}} bytes")
+    about = about_in(members, metadata)
     parsed = checked_pickle("data", members)
     top = _attributes(parsed)
     network = None if top is None else top.get("network")
@@ -75,12 +73,14 @@ def _tensors(network: Any, members: dict[str, bytes]) -> dict[str, NDArray[Any]]
             if _attributes(value) is not None:
                 todo.append((f"{prefix}{name}.", value))
             elif isinstance(value, plain_pickle.Call) and value.function in (
-                _TENSOR,
-                _PARAMETER,
+                TENSOR,
+                PARAMETER,
             ):
                 tensor = _tensor(value, members)
-                left -= 0 if tensor is None else tensor.nbytes + 1
-                if tensor is None or left < 0:
+                if tensor is None:
+                    return None
+                left -= tensor.nbytes + 1
+                if left < 0:
                     return None
                 found[f"{prefix}{name}"] = tensor
     raise ValueError(f"its network has more than {_MAX_PARTS:,} parts")
@@ -88,7 +88,7 @@ def _tensors(network: Any, members: dict[str, bytes]) -> dict[str, NDArray[Any]]
 
 def _tensor(value: plain_pickle.Call, members: dict[str, bytes]) -> NDArray[Any] | None:
     """Copy a tensor, which `checked_pickle` has found to lie within its numbers."""
-    if value.function == _PARAMETER:
+    if value.function == PARAMETER:
         value = value.arguments[0]
     storage, offset, shape, strides, _, _ = value.arguments
     dtype = _TYPES.get(storage.key[1].name)
