@@ -9,7 +9,7 @@ import numpy as np
 
 from blinkcore import plain_pickle
 from blinkcore.model_files.archive import about_in, checked_pickle, members_of
-from blinkcore.model_files.script_types import PARAMETER
+from blinkcore.model_files.script_types import PARAMETER, TENSORS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,10 +72,7 @@ def _tensors(network: Any, members: dict[str, bytes]) -> dict[str, NDArray[Any]]
         for name, value in (_attributes(part) or {}).items():
             if _attributes(value) is not None:
                 todo.append((f"{prefix}{name}.", value))
-            elif isinstance(value, plain_pickle.Call) and value.function in (
-                TENSOR,
-                PARAMETER,
-            ):
+            elif isinstance(value, plain_pickle.Call) and value.function in TENSORS:
                 tensor = _tensor(value, members)
                 if tensor is None:
                     return None
