@@ -107,6 +107,9 @@ def test_unusable_models_end_with_2_before_anything_is_read(
         (["a.tif", "--list", "none.txt"], "none.txt"),
         (["a.tif", "--device", "tpu"], "device must be auto"),
         (["a.tif", "--no-such-option"], "No such option"),
+        (["a.tif", "-o", ""], "-o is empty"),  # would be the current folder
+        (["a.tif", "--overlay="], "--overlay is empty"),
+        (["a.tif", ""], "an argument is empty"),
     ],
 )
 def test_wrong_usage_ends_with_2(tmp_path, arguments, words):

@@ -24,7 +24,28 @@ def test_macros_go_into_the_plugins(name, tmp_path):
     assert names == source | {"blinkcore_fiji.py"}
     macro = (written / "Detect_Spots.ijm").read_text()
     assert f'program = "{BLINKCORE}";' in macro
-    assert install_fiji(tmp_path / name) == written  # a newer version over an older one
+
+
+def test_files_that_differ_are_kept_when_macros_are_installed_again(tmp_path, caplog):
+    (tmp_path / "plugins").mkdir()
+    written = install_fiji(tmp_path)
+    before = {path.name: path.read_bytes() for path in written.iterdir()}
+    assert install_fiji(tmp_path) == written
+    assert {path.name: path.read_bytes() for path in written.iterdir()} == before
+    assert not caplog.records
+    macro = written / "Detect_Spots.ijm"
+    text = macro.read_text()
+    # Of another installation, with line ends as Windows' editors write them.
+    other = text.replace(str(BLINKCORE), "C:/other/blinkcore.exe")
+    macro.write_bytes(other.replace("\n", "\r\n").encode())
+    install_fiji(tmp_path)
+    assert macro.read_text() == text
+    assert not list(written.glob("*.old"))
+    macro.write_text("// mine\n" + text)
+    install_fiji(tmp_path)
+    assert (written / "Detect_Spots.ijm.old").read_text() == "// mine\n" + text
+    assert macro.read_text() == text
+    assert "kept as Detect_Spots.ijm.old" in caplog.text
 
 
 def test_fiji_is_looked_for(tmp_path, monkeypatch):

@@ -59,9 +59,17 @@ def test_a_log_has_all_that_is_said_with_the_time(movie, tmp_path):
 
 
 def test_the_options_are_not_recorded_as_those_of_the_result(movie, tmp_path):
-    call_blinkcore("link", movie, "-o", tmp_path / "t", "-q", "-v")
+    log = tmp_path / "log.txt"
+    call_blinkcore("link", movie, "-o", tmp_path / "t", "-q", "--log-file", log)
     about = io.description_of(tmp_path / "t" / "m.csv")
     assert about["options"].keys() & {"quiet", "verbose", "log_file"} == set()
+
+
+def test_quiet_and_verbose_exclude_each_other(movie, tmp_path):
+    done = call_blinkcore("link", movie, "-o", tmp_path / "t", "-q", "-v")
+    assert done.returncode == 2
+    assert "--verbose and --quiet exclude each other" in done.stderr
+    assert not (tmp_path / "t").exists()
 
 
 def test_names_of_files_are_one_line_and_set_no_title(examples, tmp_path):

@@ -118,11 +118,11 @@ def test_a_wrong_preset_is_refused(tmp_path, labelled):
 def test_a_wrong_recipe_names_its_key(tmp_path):
     for content, words in (
         ("stepps: 3", "'stepps' is not an option"),
-        ("steps: many", "'--steps'"),
+        ("steps: many", "r.yaml: 'steps': "),
         ("amp: maybe", "'amp' takes true or false, got maybe"),
         ("patience: true", "'patience' takes one value, got true"),
         ("data:", "'data' takes one value, got nothing"),
-        ("seed: -1", "'--seed'"),
+        ("seed: -1", "r.yaml: 'seed': "),
         ("learning_rate: -1", "--learning-rate must be between 0 and 1"),
         ("- 3", "must hold options"),
         ("a: [", "not valid YAML (line"),

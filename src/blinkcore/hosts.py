@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import blinkcore
 from blinkcore.files import atomic_write, files_in
 
+logger = logging.getLogger(__name__)
 # In the macros: the program that they call if no setting names it.
 _DEFAULT = 'program = "blinkcore";'
 # Folders that people have.
@@ -29,6 +31,8 @@ _PLACES = (
 
 def install_fiji(folder: Path | None = None) -> Path:
     """Copy the macros into Fiji or ImageJ, set to call the program of this Python.
+
+    A file that is there already and has other contents is kept with `.old` after its name.
 
     Parameters
     ----------
@@ -49,11 +53,21 @@ def install_fiji(folder: Path | None = None) -> Path:
     """
     target = _plugins(folder) / "Blinkcore"
     command = _in_macro(str(_program()).replace("\\", "/"))
-    for source in files_in(_source("fiji") / "plugins" / "Blinkcore", (".ijm", ".py")):
-        text = source.read_text("utf-8").replace(_DEFAULT, f"program = {command};")
+    sources = files_in(_source("fiji") / "plugins" / "Blinkcore", (".ijm", ".py"))
+    kept = []
+    for source in [*sources, _source("fiji") / "blinkcore_fiji.py"]:
+        text = source.read_text("utf-8")
+        if _keep_old(target / source.name, text):
+            kept.append(f"{source.name}.old")
         with atomic_write(target / source.name) as temporary:
-            temporary.write_text(text, "utf-8")
-    shutil.copy2(_source("fiji") / "blinkcore_fiji.py", target)
+            temporary.write_text(
+                text.replace(_DEFAULT, f"program = {command};"), "utf-8"
+            )
+    if kept:
+        logger.warning(
+            "files of another version, or changed by you, are kept as %s",
+            ", ".join(kept),
+        )
     return target
 
 
@@ -94,6 +108,17 @@ def _source(host: str) -> Path:
         if (place / host).is_dir():
             return place / host
     raise FileNotFoundError(2, "this installation lacks it", f"blinkcore/hosts/{host}")
+
+
+def _keep_old(path: Path, text: str) -> bool:
+    """Rename a file that differs from a text in more than the program that it calls."""
+    if not path.is_file():
+        return False
+    old = path.read_bytes().decode("utf-8", errors="replace").replace("\r\n", "\n")
+    if re.sub(r"\bprogram = .*;", _DEFAULT, old) == text:
+        return False
+    path.replace(path.with_name(f"{path.name}.old"))
+    return True
 
 
 def _plugins(folder: Path | None) -> Path:

@@ -18,6 +18,7 @@ from blinkcore.cli import (
     colocalize,
     convert,
     dataset,
+    dataset_images,
     detach,
     evaluate,
     export,
@@ -37,7 +38,7 @@ from blinkcore.cli.interrupt import end_politely
 from blinkcore.files import error_sentence, escaped
 
 __all__ = [
-    "app", "colocalize", "convert", "dataset", "detach", "evaluate", "export", "hosts", "link", "main", "merge", "models", "predict", "report", "run", "simulate", "train",
+    "app", "colocalize", "convert", "dataset", "dataset_images", "detach", "evaluate", "export", "hosts", "link", "main", "merge", "models", "predict", "report", "run", "simulate", "train",
 ]  # fmt: skip
 
 
@@ -91,6 +92,7 @@ def _from_file(words: list[str]) -> list[str]:
 def _run(arguments: list[str], status: Path | None) -> int:
     """Run a command and give the exit code; wrong usage reaches the status too."""
     try:
+        _check_not_empty(arguments)
         code = app(arguments, standalone_mode=False)
     except Exception as error:
         # A usage error of click, or of Typer's copy of click, depending on the version.
@@ -102,6 +104,15 @@ def _run(arguments: list[str], status: Path | None) -> int:
             with suppress(typer.Exit):
                 Report("none", status).end(code, escaped(error.format_message()))
     return code if isinstance(code, int) else 0
+
+
+def _check_not_empty(words: list[str]) -> None:
+    """Refuse empty words: an empty path would be taken for the current folder."""
+    for before, word in pairwise(["", *words]):
+        name, mark, value = word.partition("=")
+        if not word or (name.startswith("--") and mark and not value):
+            option = name or (before if before.startswith("-") else "an argument")
+            raise typer.BadParameter(f"{option} is empty: is a variable not set?")
 
 
 def _status_of(words: list[str]) -> Path | None:

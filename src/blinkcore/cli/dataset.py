@@ -12,15 +12,13 @@ from blinkcore.cli.app import (
     MODELS,
     Axes,
     Debug,
-    Device,
-    ModelName,
     PixelSizes,
     Unit,
     app,
     parse_pixel_size,
     parse_split,
 )
-from blinkcore.cli.console import ErrorReporter, count_of
+from blinkcore.cli.console import ErrorReporter
 from blinkcore.cli.messages import App, print_line, say, warn
 
 if TYPE_CHECKING:
@@ -61,7 +59,10 @@ def create(
     seed: Annotated[int, typer.Option(help="Seed of the split.", min=0)] = 0,
     debug: Debug = False,
 ) -> None:
-    """Pair images with labels by their names and split them for training, validation and test."""
+    """Pair images with labels by their names and split them for training, validation and test.
+
+    For example: blinkcore dataset create images labels -o labels.npz
+    """
     with ErrorReporter(debug):
         from blinkcore.datasets import dataset
         from blinkcore.datasets.check import check_all
@@ -103,7 +104,7 @@ def _pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:
 
     if images.is_file() and labels.exists() and not is_folder_of_labels(labels):
         return [(images, labels)]  # one and one need no common name
-    found = pair_by_name(_image_files(images), _files(labels, LABELS))
+    found = pair_by_name(image_files(images), _files(labels, LABELS))
     for path in found.images_alone:
         warn(f"{path} has no labels and is left out")
     for path in found.labels_alone:
@@ -150,7 +151,10 @@ def info(
     data: DataSet,
     debug: Debug = False,
 ) -> None:
-    """Count images and spots, with density and SNR."""
+    """Count images and spots, with density and SNR.
+
+    For example: blinkcore dataset info labels.npz
+    """
     with ErrorReporter(debug):
         from blinkcore.datasets.check import check_all
         from blinkcore.datasets.dataset import load_dataset
@@ -167,7 +171,10 @@ def check(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Look for mistakes in labels; ends with 1 if there seem to be any."""
+    """Look for mistakes in labels; ends with 1 if there seem to be any.
+
+    For example: blinkcore dataset check labels.npz
+    """
     with ErrorReporter(debug):
         from blinkcore.datasets.check import check_all
         from blinkcore.datasets.dataset import load_dataset
@@ -203,14 +210,17 @@ def view(
     count: Annotated[int, typer.Option(help="Samples, evenly chosen.", min=1)] = 16,
     debug: Debug = False,
 ) -> None:
-    """Draw a contact sheet of samples with their labels circled."""
+    """Draw a contact sheet of samples with their labels circled.
+
+    For example: blinkcore dataset view labels.npz -o labels.png
+    """
     with ErrorReporter(debug):
         import numpy as np
 
         from blinkcore.datasets.dataset import load_dataset
         from blinkcore.detection import overlay
 
-        _check_picture(output)
+        check_picture(output)
         samples = load_dataset(data).samples
         chosen = np.unique(np.linspace(0, len(samples) - 1, count).astype(int))
         shown = [samples[i] for i in chosen]
@@ -218,86 +228,14 @@ def view(
         say(f"Wrote {output}: {len(shown)} of {len(samples)} samples")
 
 
-@dataset_app.command()
-def backgrounds(
-    folder: Annotated[Path, typer.Argument(help="Images without spots.")],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="Contact sheet of training samples (.png)."
-        ),
-    ] = None,
-    model: ModelName = "general",
-    count: Annotated[int, typer.Option(help="Samples to draw.", min=1)] = 16,
-    device: Device = "auto",
-    debug: Debug = False,
-) -> None:
-    """Check images for `train --backgrounds`; ends with 1 if some seem to have spots."""
-    with ErrorReporter(debug):
-        from blinkcore.datasets import backgrounds as module
-        from blinkcore.detection import overlay
-        from blinkcore.network.model import load_model
-
-        if output is not None:
-            _check_picture(output)
-        planes = module.load_backgrounds(folder)
-        found = module.spots_in_backgrounds(planes, load_model(model, device=device))
-        for plane in found:
-            mark = "  <- look at it: are these spots?" if plane.has_spots else ""
-            print_line(
-                f"{plane.name}: {count_of(plane.n_spots, 'spot')} found, "
-                f"{plane.per_megapixel:.0f} per megapixel{mark}"
-            )
-        if output is not None:
-            overlay.write_sheet(module.training_samples(planes, count), output)
-            say(f"Wrote {output}: {count_of(count, 'training sample')}")
-        n_wrong = sum(plane.has_spots for plane in found)
-        say(f"{n_wrong} of {len(found)} planes seem to have spots")
-        if n_wrong:
-            raise typer.Exit(1)
-
-
-@dataset_app.command()
-def suggest(
-    images: Annotated[Path, typer.Argument(help="Folder of images without labels.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for crops and suggest.csv.")
-    ],
-    model: ModelName = "general",
-    data: Annotated[
-        Path | None, typer.Option(help="Data set that is labelled already (.npz).")
-    ] = None,
-    count: Annotated[int, typer.Option(help="Crops to choose.", min=1)] = 10,
-    crop: Annotated[int, typer.Option(help="Side of a crop in px.", min=32)] = 128,
-    axes: Axes = None,
-    device: Device = "auto",
-    debug: Debug = False,
-) -> None:
-    """Choose the crops whose labels would teach a model most."""
-    with ErrorReporter(debug):
-        from blinkcore.datasets import suggest as module
-        from blinkcore.datasets.dataset import load_dataset
-        from blinkcore.network.model import load_model
-
-        known = load_dataset(data).samples if data else ()
-        chosen = module.suggest(
-            _image_files(images),
-            load_model(model, device=device),
-            known=known,
-            count=count,
-            crop=crop,
-            axes=axes,
-        )
-        module.write(chosen, output)
-        say(f"Wrote {count_of(len(chosen), 'crop')} and suggest.csv to {output}")
-
-
-def _check_picture(output: Path) -> None:
+def check_picture(output: Path) -> None:
+    """Raise ValueError if the name of a picture does not end in .png."""
     if output.suffix.lower() != ".png":
         raise ValueError(f"--output must end in .png, got {output}")
 
 
-def _image_files(path: Path) -> list[Path]:
+def image_files(path: Path) -> list[Path]:
+    """List the images of a folder, or the one that is given."""
     from blinkcore.io import IMAGE_SUFFIXES
 
     return _files(path, IMAGE_SUFFIXES)

@@ -32,7 +32,10 @@ def install(
         ),
     ] = None,
 ) -> None:
-    """Copy the macros into the plugins of Fiji or ImageJ."""
+    """Copy the macros into the plugins of Fiji or ImageJ.
+
+    For example: blinkcore fiji install ~/Fiji.app
+    """
     with ErrorReporter(debug=False):
         from blinkcore.hosts import install_fiji
 
@@ -46,7 +49,10 @@ def bundle(
         "blinkcore-knime"
     ),
 ) -> None:
-    """Copy the KNIME extension, ready for KNIME's bundling tool."""
+    """Copy the KNIME extension, ready for KNIME's bundling tool.
+
+    For example: blinkcore knime bundle blinkcore-knime
+    """
     with ErrorReporter(debug=False):
         from blinkcore.hosts import bundle_knime
 

@@ -121,7 +121,10 @@ def with_messages(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, **values: Any) -> Any:
-        with _set(**{name: values.pop(name) for name in OPTIONS}):
+        chosen = {name: values.pop(name) for name in OPTIONS}
+        if chosen["verbose"] and chosen["quiet"]:
+            raise typer.BadParameter("--verbose and --quiet exclude each other")
+        with _set(**chosen):
             return command(*arguments, **values)
 
     # Typer reads names, defaults and types from here, whatever its version.

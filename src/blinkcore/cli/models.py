@@ -76,7 +76,10 @@ def show(
     ],
     debug: Debug = False,
 ) -> None:
-    """Show what a model says about itself, as JSON."""
+    """Show what a model says about itself, as JSON.
+
+    For example: blinkcore models show general
+    """
     with ErrorReporter(debug):
         import json
         from dataclasses import asdict

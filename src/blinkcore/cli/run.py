@@ -35,7 +35,10 @@ RecipeFile = Annotated[
 
 @app.command(rich_help_panel=AFTERWARDS)
 def run(recipe: RecipeFile, debug: Debug = False) -> None:
-    """Run a whole experiment from a recipe; skip steps whose inputs are unchanged."""
+    """Run a whole experiment from a recipe; skip steps whose inputs are unchanged.
+
+    For example: blinkcore run experiment.yaml
+    """
     with ErrorReporter(debug):
         from blinkcore.experiment import run_experiment
 

@@ -224,24 +224,26 @@ def _options_of(path: Path, context: typer.Context) -> dict[str, Any]:
     """Read a recipe: values by the names of the parameters of `train`."""
     content = read_yaml(path, "options, each as 'name: value'")
     options = {
-        str(p.name).rstrip("_").replace("_", "-"): (
-            str(p.name),
-            bool(getattr(p, "is_flag", False)),
-        )
+        str(p.name).rstrip("_").replace("_", "-"): p
         for p in context.command.params
         if p.name not in ("config", "debug", "help")
     }
     values = {}
     for key, value in content.items():
         name = known_name(key, options, f"{path}: '{key}' is not an option of train")
-        parameter, is_switch = options[name]
+        option = options[name]
+        is_switch = bool(getattr(option, "is_flag", False))
         if (
             isinstance(value, list | dict | type(None))
             or isinstance(value, bool) != is_switch
         ):
             wanted = "true or false" if is_switch else "one value"
             raise ValueError(f"{path}: '{key}' takes {wanted}, got {_as_yaml(value)}")
-        values[parameter] = value if is_switch else str(value)
+        values[str(option.name)] = value if is_switch else str(value)
+        try:
+            option.process_value(context, values[str(option.name)])
+        except typer.BadParameter as error:
+            raise ValueError(f"{path}: '{key}': {error.message}") from error
     return values
 
 

@@ -205,6 +205,11 @@ def _opened(source: Path | str) -> Any:
             raise
         raise OSError(f"{source} cannot be opened: {error}") from error
     except Exception as error:  # damaged metadata, or what a server answers
+        if type(error).__name__ == "NoCredentialsError":  # of S3
+            raise PermissionError(
+                f"{source}: there are no credentials for it; if it is public, set "
+                """FSSPEC_S3='{"anon": true}' in the environment"""
+            ) from error
         if "://" in str(source) and not isinstance(error, ValueError):
             raise OSError(
                 f"{source} cannot be opened: {type(error).__name__}: {error}"
