@@ -38,14 +38,16 @@ def implanted(plane, rng):
     noise = np.maximum(noise, contrast.WHITE_RESPONSE / sigma)
     ratios = rng.choice(CONTRASTS, len(points))
     peak = ratios * contrast.at_points(noise, points) / contrast.SPOT_RESPONSE
-    top = np.iinfo(plane.dtype).max
+    whole = plane.dtype.kind in "ui"
+    top = np.iinfo(plane.dtype).max if whole else np.inf
     fits = peak < top - contrast.at_points(ground, points)
     points, peak, ratios = points[fits], peak[fits], ratios[fits]
     light = np.zeros_like(ground)
     add_gaussians(light, points, peak, np.full(len(points), sigma))
     gain = estimate_gain(ground)
     shot = np.sqrt(gain * light) * rng.standard_normal(light.shape)
-    image = np.clip(np.rint(ground + light + shot), 0, top).astype(plane.dtype)
+    image = np.clip(ground + light + shot, min(ground.min(), 0), top)
+    image = (np.rint(image) if whole else image).astype(plane.dtype)
     both = bounds(ground, points, peak, sigma, gain)
     return Implanted(image, points, ratios, *both)
 

@@ -118,7 +118,7 @@ def test_a_network_of_the_paper_is_packed_too(tmp_path, describe, scene):
 
 
 @pytest.mark.parametrize("method", normalize.METHODS)
-@pytest.mark.parametrize("kind", ["spots", "flat", "coarse", "large"])
+@pytest.mark.parametrize("kind", ["spots", "flat", "coarse", "large", "cut"])
 def test_the_packed_network_normalizes_as_blinkcore(scene, method, kind):
     import torch
 
@@ -131,6 +131,7 @@ def test_the_packed_network_normalizes_as_blinkcore(scene, method, kind):
         "flat": np.full((64, 80), 7, np.uint16),
         "coarse": (rng.random((64, 64)) < 0.1).astype(np.uint8),
         "large": rng.poisson(50, (600, 900)).astype(np.uint16),
+        "cut": np.maximum(rng.poisson(50, (600, 900)) - 55.0, 0).astype(np.uint8),
     }[kind]
     expected = normalize.normalized(plane, normalize.plane_scaling(plane, method))
     network = DeepBlink([4, 4, 4]) if method == "standard" else Blink()

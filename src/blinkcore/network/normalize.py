@@ -1,7 +1,9 @@
 """Bring a plane to the scale that a model was trained on.
 
 Statistics are those of the whole plane, never of a tile: a spot's surroundings must not
-change with the way the plane is cut.
+change with the way the plane is cut. Where the background was subtracted and cut off at zero,
+or the field was masked, a large part of the pixels has the smallest value, the black level.
+These pixels say nothing about background and noise, so they are left out.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 METHODS = ("noise", "texture", "standard")
 FAR = 5  # px: farther than a spot is wide
 MAX_SAMPLES = 1 << 16  # pixels that the statistics look at: whole rows, evenly spaced
+BLACK_SHARE = 0.1  # of pixels with the smallest value, above which it is a black level
 MIN_ROWS = 32  # that are used at least, however wide a plane is
 
 
@@ -49,7 +52,8 @@ def plane_scaling(plane: NDArray[Any], method: str) -> Scaling:
     method : {"noise", "texture", "standard"}
         "noise": median, and the standard deviation of the noise from the median absolute
         difference of neighbours in a row. "texture": the same, or that from pixels 5 px
-        apart if it is larger, as with correlated noise and structure.
+        apart if it is larger, as with correlated noise and structure. Both leave out
+        pixels at the black level, and differences between two of them.
         "standard": mean and standard deviation.
 
     Returns
@@ -75,18 +79,26 @@ def plane_scaling(plane: NDArray[Any], method: str) -> Scaling:
         return Scaling(0.0, 1.0)
     if method == "standard":
         return Scaling(float(finite.mean()), float(finite.std()) or 1.0)
-    center = _median(finite)
-    noise = near = _noise(rows, 1)
+    black = finite.min()
+    above = finite[finite > black]
+    if finite.size - above.size > BLACK_SHARE * finite.size:
+        center = _median(above) if above.size else float(black)
+    else:
+        center, black = _median(finite), None
+    noise = near = _noise(rows, 1, black)
     if method == "texture":
-        noise = max(near, _noise(rows, FAR))
+        noise = max(near, _noise(rows, FAR, black))
     independence = near / noise if near else 1.0
     return Scaling(center, noise or float(finite.std()) or 1.0, independence)
 
 
-def _noise(rows: NDArray[np.floating[Any]], lag: int) -> float:
+def _noise(rows: NDArray[np.floating[Any]], lag: int, black: Any) -> float:
     """Estimate the noise's standard deviation from differences along the rows."""
+    left, right = rows[:, :-lag], rows[:, lag:]
     with np.errstate(invalid="ignore"):
-        difference = np.abs(rows[:, lag:] - rows[:, :-lag])
+        difference = np.abs(right - left)
+    if black is not None:
+        difference = difference[(left > black) | (right > black)]
     difference = difference[np.isfinite(difference)]
     if difference.size == 0:
         return 0.0

@@ -16,7 +16,7 @@ import torch
 
 from blinkcore.files import atomic_write
 from blinkcore.network.fusion import fuse
-from blinkcore.network.normalize import FAR, MAX_SAMPLES, MIN_ROWS
+from blinkcore.network.normalize import BLACK_SHARE, FAR, MAX_SAMPLES, MIN_ROWS
 from blinkcore.noise import MEAN_TO_NOISE, MEDIAN_TO_NOISE
 
 if TYPE_CHECKING:
@@ -200,6 +200,7 @@ class _Normalizing(_Exported):
         self.median_to_noise = MEDIAN_TO_NOISE
         self.mean_to_noise = MEAN_TO_NOISE
         self.max_samples, self.min_rows = MAX_SAMPLES, MIN_ROWS
+        self.black_share = BLACK_SHARE
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         scaled = torch.stack([self.scaled(image) for image in x])
@@ -213,15 +214,28 @@ class _Normalizing(_Exported):
             return (image - plane.mean()) / torch.where(spread > 0, spread, 1.0)
         step = min(plane.numel() // self.max_samples, plane.shape[0] // self.min_rows)
         rows = plane[:: max(1, step)]
+        black = rows.min()
+        above = rows > black
+        counts = above | (above.to(torch.float32).mean() >= 1.0 - self.black_share)
         noise = torch.zeros(())
         for lag in self.lags:
-            steps = (rows[:, lag:] - rows[:, :-lag]).abs().flatten()
-            typical = torch.quantile(steps, 0.5) / self.median_to_noise
-            mean = steps.mean() * self.mean_to_noise
+            steps = (rows[:, lag:] - rows[:, :-lag]).abs()
+            counted = counts[:, lag:] | counts[:, :-lag]
+            typical = self.median(steps, counted) / self.median_to_noise
+            n = counted.to(torch.float32).sum().clamp(min=1.0)
+            mean = (steps * counted).sum() / n * self.mean_to_noise
             noise = torch.maximum(noise, torch.where(typical > 0, typical, mean))
         noise = torch.where(noise > 0, noise, rows.std(unbiased=False))
         noise = torch.where(noise > 0, noise, 1.0)
-        return (image - torch.quantile(rows.flatten(), 0.5)) / noise
+        center = torch.where(counts.any(), self.median(rows, counts), black)
+        return (image - center) / noise
+
+    def median(self, values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+        """Compute the median of the values that are counted; 0 if none is."""
+        ordered = torch.where(counted, values, torch.inf).flatten().sort()[0]
+        n = counted.sum().reshape(1)
+        middle = [ordered.gather(0, i.clamp(min=0)) for i in ((n - 1) // 2, n // 2)]
+        return torch.where(n > 0, (middle[0] + middle[1]) / 2, 0.0)[0]
 
 
 def freeze(network: Any, device: str) -> Any:
