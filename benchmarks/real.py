@@ -5,7 +5,9 @@
 
 FOLDER is laid out like this:
 
-    labelled/NAME.tif, NAME.csv   images with the spots that people marked (columns y, x; px)
+    labelled/NAME.tif, NAME.csv   images with the spots that people marked (columns y, x; px);
+                                  of more than four, those are scored together whose names
+                                  are the same up to the first `_`
     backgrounds/*.tif             planes without spots
 
 1. Labelled images: F1 at 3 px, precision and recall of each detector with its defaults,
@@ -130,35 +132,53 @@ def tuned_log(truth, image):
 
 def labelled_table(folder, detectors, candidates, pictures):
     sets = list(labelled(folder))
+    names = groups([name for name, _, _ in sets])
+    images = [image for _, image, _ in sets]
     rows = []
-    for name, find in detectors.items():
+    for detector, find in detectors.items():
+        found = find(images)
+        doubtful = candidates[detector](images) if detector in candidates else None
         cells = []
-        for (image_name, image, truth), spots in zip(
-            sets, find([image for _, image, _ in sets]), strict=True
-        ):
-            s = evaluate(truth, spots[:, :2])
+        for group in dict.fromkeys(names):
+            own = [i for i, name in enumerate(names) if name == group]
+            scores = [evaluate(sets[i][2], found[i][:, :2]) for i in own]
+            n_true = sum(len(sets[i][2]) for i in own)
+            n_found = sum(s.n_detected for s in scores)
+            hits = sum(
+                round(s.recall * len(sets[i][2]))
+                for s, i in zip(scores, own, strict=True)
+            )
             best = "–"
-            if name in candidates:
-                best = f"{best_f1(truth, candidates[name]([image])[0]):.3f}"
+            if doubtful is not None:
+                best = f"{np.mean([best_f1(sets[i][2], doubtful[i]) for i in own]):.3f}"
             cells += [
-                s.n_detected, f"{s.f1:.3f}", f"{s.precision:.3f}", f"{s.recall:.3f}", best
+                n_found, f"{2 * hits / max(n_found + n_true, 1):.3f}",
+                f"{hits / max(n_found, 1):.3f}", f"{hits / n_true:.3f}", best
             ]  # fmt: skip
-            if pictures is not None:
-                draw(image, truth, spots[:, :2], pictures / f"{image_name}-{name}.png")
-        rows.append([name, *cells])
-    tuned = [
-        cell
-        for _, image, truth in sets
-        for cell in ("–", "–", "–", "–", f"{tuned_log(truth, image):.3f}")
-    ]
-    rows.append(["LoG, tuned on these labels", *tuned])
-    header = ["detector"]
-    for name, _, truth in sets:
+        if pictures is not None:
+            for (name, image, truth), spots in zip(sets, found, strict=True):
+                draw(image, truth, spots[:, :2], pictures / f"{name}-{detector}.png")
+        rows.append([detector, *cells])
+    tuned = [tuned_log(truth, image) for _, image, truth in sets]
+    cells, header = [], ["detector"]
+    for group in dict.fromkeys(names):
+        own = [i for i, name in enumerate(names) if name == group]
+        cells += ["–"] * 4 + [f"{np.mean([tuned[i] for i in own]):.3f}"]
+        n_true = sum(len(sets[i][2]) for i in own)
         header += [
-            f"{name} ({len(truth)}): found", "F1", "precision", "recall", "best F1"
+            f"{group} ({n_true}): found", "F1", "precision", "recall", "best F1"
         ]  # fmt: skip
-    print("Labelled images, F1 at 3 px:\n")
+    rows.append(["LoG, tuned on these labels", *cells])
+    print(
+        "Labelled images, F1 at 3 px (of several images: all spots together; the mean"
+    )
+    print("of the best F1 of each):\n")
     table(header, rows)
+
+
+def groups(names):
+    """Return the group of each image: its name, or of many images what is before a `_`."""
+    return names if len(names) <= 4 else [name.split("_")[0] for name in names]
 
 
 def draw(image, truth, spots, path):

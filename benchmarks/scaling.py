@@ -5,7 +5,14 @@
 Each run is the command of a user in a process of its own, so its start (some seconds for
 PyTorch) is in the total; the cost of a megapixel is the slope between neighbouring sizes, of
 which the smallest is the start alone. Runs of one process are repeated, and the median counts,
-because the start varies by more than a megapixel takes. The plane is tiled from simulated scenes. The peer is U-FISH's prediction in chunks of 1,024 px.
+because the start varies by more than a megapixel takes. The plane is tiled from simulated
+scenes. The peer is U-FISH's prediction in chunks of 1,024 px.
+
+    python benchmarks/scaling.py --movies
+
+The cost of a megapixel in planes of each size, without the start and what the first plane
+of a run costs besides: movies of some 100 megapixels against one of a single frame; of the
+largest plane, against the smallest.
 """
 
 import argparse
@@ -26,6 +33,8 @@ from timing import machine, table
 from blinkcore.simulation.scenes import simulate
 
 SIDES = (64, 1_000, 3_000, 10_000, 30_000)  # px
+MOVIES = ((1_000, 101), (3_000, 12), (10_000, 2))  # side in px, frames
+LARGEST = 30_000  # px
 REPEATS = {64: 7, 1_000: 7, 3_000: 7, 10_000: 3}
 OTHERS_SIDE = 10_000  # px, the largest with workers
 PEER_SIDE = 3_000  # px, the largest for the peer
@@ -37,26 +46,26 @@ detector = UFish(cuda=False)
 detector.load_weights_from_path(
     Path(ufish.__file__).parent / "model/weights" / detector.default_weights_file)
 pixels = zarr.open(sys.argv[1] + "/0", mode="r")
-found = np.zeros(pixels.shape, np.float32)
-for y in range(0, pixels.shape[0], 1024):
-    for x in range(0, pixels.shape[1], 1024):
-        spots, _ = detector.predict(pixels[y:y + 1024, x:x + 1024])
+for y in range(0, pixels.shape[1], 1024):
+    for x in range(0, pixels.shape[2], 1024):
+        spots, _ = detector.predict(pixels[0, y:y + 1024, x:x + 1024])
 """
 
 
-def write_plane(path, side):
-    """Write a plane of scenes side by side, in chunks of 1,024 px."""
+def write_plane(path, side, frames=1):
+    """Write planes of scenes side by side, in chunks of 1,024 px."""
     scenes = [simulate((512, 512), np.random.default_rng(i)).image for i in range(16)]
     rows = [np.concatenate(scenes[i : i + 4], axis=1) for i in range(0, 16, 4)]
     block = np.concatenate(rows).clip(0, 60000).astype(np.uint16)
     group = zarr.open_group(path, mode="w", zarr_format=3)
     array = group.create_array(
-        "0", shape=(side, side), chunks=(1024, 1024), dtype="uint16"
+        "0", shape=(frames, side, side), chunks=(1, 1024, 1024), dtype="uint16"
     )
     wide = np.tile(block, (1, -(-side // 2048)))[:, :side]
     for top in range(0, side, 2048):
-        array[top : top + 2048] = wide[: side - top]
-    axes = [{"name": name, "type": "space"} for name in "yx"]
+        array[:, top : top + 2048] = wide[: side - top]
+    axes = [{"name": "t", "type": "time"}]
+    axes += [{"name": name, "type": "space"} for name in "yx"]
     group.attrs["ome"] = {
         "version": "0.5",
         "multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}],
@@ -90,14 +99,41 @@ def measured(command):
     return time.perf_counter() - started, peak / 1e6
 
 
+def cost_by_size(program, repeats=3):
+    """Print the cost of a megapixel in planes of each size."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+
+        def seconds(side, frames):
+            path = Path(folder) / f"{side}_{frames}.zarr"
+            write_plane(path, side, frames)
+            words = [program, "predict", path, "-o", Path(folder) / "out"]
+            runs = [measured([os.fspath(w) for w in words])[0] for _ in range(repeats)]
+            return statistics.median(runs)
+
+        for side, frames in MOVIES:
+            one, all_ = seconds(side, 1), seconds(side, frames)
+            cost = 1e3 * (all_ - one) / ((frames - 1) * side**2 / 1e6)
+            how = f"frames 2 to {frames}" if frames > 2 else "frame 2"
+            rows.append((f"{side**2 / 1e6:.0f}", how, f"{cost:.0f}"))
+        first, last = seconds(64, 1), seconds(LARGEST, 1)
+        cost = 1e3 * (last - first) / (LARGEST**2 / 1e6)
+        rows.append((f"{LARGEST**2 / 1e6:.0f}", "all of it", f"{cost:.0f}"))
+    table(("megapixels a plane", "what is timed", "ms a megapixel"), rows)
+
+
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("--movies", action="store_true", help="cost by size of plane")
     parser.add_argument("--peer", help="Python that has ufish and zarr")
     parser.add_argument("--alone", action="store_true", help="without workers")
     options = parser.parse_args()
     peer = options.peer
     machine()
     program = Path(sys.executable).with_name("blinkcore")
+    if options.movies:
+        cost_by_size(program)
+        return
     kinds = {
         "one process": [],
         "1 worker": ["--scheduler", "1"],

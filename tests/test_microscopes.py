@@ -1,4 +1,13 @@
-"""Files of Zeiss, Nikon and Leica through bioio; CZI files are written by Zeiss's own library."""
+"""Files of Zeiss, Nikon and Leica through bioio.
+
+CZI files are written by Zeiss's own library; ND2 and LIF are real ones that packages on PyPI
+ship for their own tests.
+"""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -8,12 +17,11 @@ import tifffile
 from batches import run
 from blinkcore import io, predict
 from blinkcore.batch.options import Options
+from blinkcore.image import PixelSize
 from programs import call_blinkcore
 
 
 def test_without_bioio_the_extra_is_named(tmp_path, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "bioio", None)
     for suffix in (".nd2", ".czi", ".lif"):
         path = tmp_path / f"a{suffix}"
@@ -161,3 +169,91 @@ def test_scenes_of_different_lengths_have_their_own(tmp_path, examples):
         image = io.read_image(f"{path}#{number}")
         found = np.asarray(image.data).reshape(-1, *planes[0].shape)
         np.testing.assert_array_equal(found, np.stack(planes))
+
+
+def test_a_czi_without_a_scale_is_read(tmp_path):
+    pytest.importorskip("bioio_czi", reason="needs the extra bioio")
+    from pylibCZIrw import czi as zeiss
+
+    plane = np.arange(64 * 80, dtype=np.uint16).reshape(64, 80)
+    with zeiss.create_czi(str(tmp_path / "a.czi")) as document:
+        document.write(plane[..., None])
+        document.write_metadata("no scale")
+    image = io.read_image(tmp_path / "a.czi")
+    np.testing.assert_array_equal(np.asarray(image.data), plane)
+    assert image.pixel_size is None
+    given = PixelSize(None, 0.2, 0.2)
+    assert io.read_image(tmp_path / "a.czi", pixel_size=given).pixel_size == given
+
+
+def test_a_czi_that_states_more_than_it_holds_is_refused_at_once(tmp_path):
+    """The readers of bioio walked through all of the planes that the header states."""
+    pytest.importorskip("bioio_czi", reason="needs the extra bioio")
+    from pylibCZIrw import czi as zeiss
+
+    plane = np.zeros((64, 80, 1), np.uint16)
+    with zeiss.create_czi(str(tmp_path / "a.czi")) as document:
+        document.write(plane, plane={"T": 0})
+        document.write(plane, plane={"T": 100_000_000})
+        document.write_metadata("long", scale_x=1e-7, scale_y=1e-7)
+    with pytest.raises(ValueError, match=r"a\.czi is damaged"):
+        io.read_image(tmp_path / "a.czi")
+
+
+def downloaded(package, folder, *words):
+    """Download a package from PyPI and open it; skip the test where that fails."""
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", package]
+    done = subprocess.run(
+        [*command, "-d", folder, *words], capture_output=True, check=False, timeout=120
+    )
+    if done.returncode:
+        pytest.skip(f"{package}, which has real files, cannot be downloaded")
+    return next(folder.iterdir())
+
+
+@pytest.mark.slow
+def test_real_nd2_files(tmp_path, general):
+    pytest.importorskip("bioio_nd2", reason="needs the extra bioio")
+    import nd2
+
+    wheel = downloaded(
+        "arcadia-microscopy-tools==0.5.0", tmp_path, "--only-binary", ":all:",
+        "--python-version", "3.12",
+    )  # fmt: skip
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "in")
+    paths = sorted((tmp_path / "in").rglob("*.nd2"))
+    assert len(paths) >= 4
+    for path in paths:
+        image = io.read_image(path)
+        np.testing.assert_array_equal(np.asarray(image.data), nd2.imread(path))
+        with nd2.ND2File(path) as file:
+            size = file.voxel_size()
+            assert image.axes == "".join(file.sizes)
+        assert (image.pixel_size.y, image.pixel_size.x) == (size.y, size.x)
+        # Of a single plane its distance to others is no size, though nd2 says 1 µm.
+        assert image.pixel_size.z == (size.z if "Z" in image.axes else None)
+        if "T" in image.axes:
+            assert image.frame_interval == pytest.approx(0.5, abs=0.01)
+    assert [e.kind for e in run([paths[0]], Options(general, tmp_path / "o"))] == [
+        "result"
+    ]
+    cut = tmp_path / "cut.nd2"
+    cut.write_bytes(paths[0].read_bytes()[:-5000])
+    with pytest.raises(ValueError, match=r"cut\.nd2 is cut off or damaged$"):
+        io.read_image(cut)
+
+
+@pytest.mark.slow
+def test_a_real_lif_whose_tiles_are_not_merged(tmp_path):
+    """The reader of bioio puts the tiles where they do not belong."""
+    pytest.importorskip("bioio_lif", reason="needs the extra bioio")
+    words = ("--no-binary", ":all:")
+    archive = downloaded("fractal-lif-converters==0.5.0", tmp_path, *words)
+    with tarfile.open(archive) as file:
+        (member,) = (m for m in file.getmembers() if m.name.endswith("Project_3D.lif"))
+        path = tmp_path / "tiles.lif"
+        path.write_bytes(file.extractfile(member).read())
+    for scene in range(2):
+        with pytest.raises(ValueError, match=r"is a mosaic of 4 tiles.* not merged"):
+            io.read_image(f"{path}#{scene}")

@@ -19,6 +19,7 @@ from blinkcore.image import (
     canonical_axes,
     check_axes,
 )
+from blinkcore.io import microscope_facts as facts
 from blinkcore.io.units import positive
 
 if TYPE_CHECKING:
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".nd2", ".czi", ".lif")
+# Their own loggers print pages about files that they cannot read.
+_LOGGERS = (
+    "bioio",
+    "bioio_base",
+    "bioio_czi",
+    "bioio_lif",
+    "bioio_nd2",
+    "liffile",
+    "nd2",
+)
 
 
 def recognizes(path: Path) -> bool:
@@ -83,6 +94,7 @@ def read(
             "%s holds %d scenes; only the first is used, the others are %s#1 and so on",
             path, len(names), path.name,
         )  # fmt: skip
+    about = _facts(path, scene or 0)
     try:
         file.set_scene(scene or 0)
         found = file.physical_pixel_sizes
@@ -95,10 +107,28 @@ def read(
     planes = _Planes(path, file, source, _letters(path, file, axes))
     letters = planes.letters
     size = pixel_size
-    if size is None and found.Y and found.X:
-        size = PixelSize(positive(found.Z or 0.0), found.Y, found.X)
+    z, y, x = about.is_calibrated
+    if size is None and found.Y and found.X and y and x:
+        # Stacks that go down have a negative step.
+        depth = positive(abs(found.Z or 0.0)) if z else None
+        size = PixelSize(depth, found.Y, found.X)
     seconds = None if interval is None else positive(interval.total_seconds())
-    return Image(planes, letters, size, seconds)
+    return Image(planes, letters, size, seconds or about.interval)
+
+
+def _facts(path: Path, scene: int) -> facts.Facts:
+    """Look at what the readers of bioio do not tell."""
+    kind = path.suffix.lower()
+    try:
+        if kind == ".lif":
+            return facts.facts_of_lif(path, scene)
+        return facts.facts_of_nd2(path) if kind == ".nd2" else facts.Facts()
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise _damaged(path, error) from error
+    except Exception as error:  # readers raise anything
+        raise _damaged(path, error) from error
 
 
 def _differ(path: Path) -> bool:
@@ -166,24 +196,39 @@ def _opened(path: Path) -> Any:
     reader = f"bioio-{path.suffix[1:].lower()}"
     if find_spec(reader.replace("-", "_")) is None:
         raise missing(f"{path}, of a microscope's own format,", reader, "bioio")
-    logging.getLogger("bioio").setLevel(logging.CRITICAL)
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if path.suffix.lower() == ".czi":
+                facts.allow_missing_scale()
+                _check_czi(path)
             return bioio.BioImage(path)
     except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
         if type(error).__name__ == "UnsupportedFileFormatError":  # a page of advice
             kind = path.suffix[1:].upper()
-            raise ValueError(f"{path} is damaged or not a {kind} file") from error
+            raise ValueError(f"{path} is damaged or no {kind} file") from error
         raise _damaged(path, error) from error
 
 
+def _check_czi(path: Path) -> None:
+    """Check the header of a CZI, if it is one; what is not, bioio refuses."""
+    with path.open("rb") as file:
+        if file.read(10) != b"ZISRAWFILE":
+            return
+    facts.check_czi(path)
+
+
 def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(
-        f"{path} cannot be read: {type(error).__name__}: {error_sentence(error)}"
-    )
+    reason = error_sentence(error).replace(f"{path}", "the file")
+    if "\\x" in reason or not reason.isprintable():  # bytes of the file
+        return ValueError(f"{path} is cut off or damaged")
+    return ValueError(f"{path} cannot be read: {type(error).__name__}: {reason}")
 
 
 class _Planes(LazyPlanes):
@@ -203,7 +248,7 @@ class _Planes(LazyPlanes):
         limits.check_memory(n_bytes, str(self._path))
         try:
             return np.asarray(self._source.get_image_dask_data("YX", **at).compute())
-        except (OSError, MemoryError):
+        except MemoryError:
             raise
-        except Exception as error:
+        except Exception as error:  # an OSError of a reader names no file
             raise _damaged(self._path, error) from error
