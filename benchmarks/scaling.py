@@ -63,7 +63,8 @@ def write_plane(path, side, frames=1):
     )
     wide = np.tile(block, (1, -(-side // 2048)))[:, :side]
     for top in range(0, side, 2048):
-        array[:, top : top + 2048] = wide[: side - top]
+        for frame in range(frames):
+            array[frame, top : top + 2048] = wide[: side - top]
     axes = [{"name": "t", "type": "time"}]
     axes += [{"name": name, "type": "space"} for name in "yx"]
     group.attrs["ome"] = {
