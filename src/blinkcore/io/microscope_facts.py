@@ -43,15 +43,19 @@ def check_czi(path: Path) -> None:
     ValueError
         If it states more planes than fit into the file, or has axes of another kind.
     """
-    from aicspylibczi import CziFile
-
+    try:
+        from aicspylibczi import CziFile
+    except ImportError:  # bioio-czi can do without it
+        return
     with path.open("rb") as file:
         shapes = CziFile(file).get_dims_shape()
     n_bytes = path.stat().st_size
     for shape in shapes:
         n_planes = 1
         for axis, (first, last) in shape.items():
-            n_planes *= 1 if axis in "YXA" else max(last - first, 1)
+            if axis in "YXA":
+                continue
+            n_planes *= max(last - first, 1)
             if axis not in _CZI_AXES and last - first > 1:
                 raise ValueError(
                     f"{path} has {last - first} images along its axis {axis}, as of raw "
@@ -65,11 +69,14 @@ def check_czi(path: Path) -> None:
 
 def allow_missing_scale() -> None:
     """Let bioio's readers open CZI files that do not say how large a pixel is."""
-    import bioio_czi.aicspylibczi_reader.reader as first
-    import bioio_czi.pylibczirw_reader.reader as second
-    from bioio_base.types import PhysicalPixelSizes
-    from bioio_czi.metadata import UnsupportedMetadataError
-    from bioio_czi.pixel_sizes import get_physical_pixel_sizes
+    try:
+        import bioio_czi.aicspylibczi_reader.reader as first
+        import bioio_czi.pylibczirw_reader.reader as second
+        from bioio_base.types import PhysicalPixelSizes
+        from bioio_czi.metadata import UnsupportedMetadataError
+        from bioio_czi.pixel_sizes import get_physical_pixel_sizes
+    except ImportError:  # other versions, which may read such files or not
+        return
 
     def sizes(metadata: Any) -> Any:
         try:

@@ -100,11 +100,6 @@ def _tensorboard(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    if (
-        step == 0
-    ):  # curves of an earlier training of this name would be mixed with these
-        for old in folder.glob("events.out.tfevents.*"):
-            old.unlink()
     return SummaryWriter(folder, purge_step=step)
 
 
